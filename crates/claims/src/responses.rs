@@ -1,0 +1,76 @@
+//! The success answers of the first-party routes.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::ids::{SessionId, UserId};
+use crate::scope::Scope;
+use crate::time::Timestamp;
+
+/// What login and refresh answer (RFC 6749 §5.1; the two ends follow
+/// draft-ietf-oauth-refresh-token-expiration-03). Durations in seconds, never instants: clients'
+/// clocks are wrong.
+#[derive(Clone, Serialize)]
+pub struct TokenAnswer {
+    /// The access token, a JWT.
+    pub access_token: String,
+    /// Always `Bearer`.
+    pub token_type: &'static str,
+    /// How long the access token lasts.
+    pub expires_in: u64,
+    /// Absent in cookie mode: the cookie is then the only place that has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
+    /// How long the refresh token lasts unless used: the shorter of the idle and the absolute end.
+    pub refresh_token_timeout: u64,
+    /// How long until the session ends, whatever is done.
+    pub authorization_expires_in: u64,
+    /// What was granted.
+    pub scope: Scope,
+    /// The session.
+    pub session_id: SessionId,
+}
+
+impl fmt::Debug for TokenAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenAnswer")
+            .field("session_id", &self.session_id)
+            .field("expires_in", &self.expires_in)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A user as they see themselves.
+#[derive(Debug, Clone, Serialize)]
+pub struct UserView {
+    /// The user id, also the `sub` of their tokens.
+    pub id: UserId,
+    /// The name as they wrote it.
+    pub username: String,
+    /// Their address, if they gave one.
+    pub email: Option<String>,
+    /// When they registered.
+    pub created_at: Timestamp,
+}
+
+/// One of a user's own live sessions.
+#[derive(Debug, Clone, Serialize)]
+pub struct SessionView {
+    /// The session id.
+    pub id: SessionId,
+    /// When they logged in.
+    pub created_at: Timestamp,
+    /// The last refresh, or the login.
+    pub last_used_at: Timestamp,
+    /// The absolute end.
+    pub expires_at: Timestamp,
+    /// The network address of the login.
+    pub ip: Option<String>,
+    /// The user agent of the login.
+    pub user_agent: Option<String>,
+    /// What the client called the device at login.
+    pub device: Option<String>,
+    /// Whether this is the session that asks.
+    pub current: bool,
+}

@@ -1,0 +1,184 @@
+//! What was revoked, in memory, and how fresh that knowledge is.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use claims::{
+    AccessTokenClaims, KeyId, RevocationEntry, Revoked, SessionId, Subject, Timestamp, TokenId,
+};
+
+use crate::rejection::Rejection;
+
+/// The revocations known, each until no token it could kill is alive any more.
+///
+/// Entries are idempotent and only ever added; they leave by their own expiry, on the clock that
+/// nobody can set. All durations on that clock come from [`Clock::elapsed`](crate::Clock::elapsed).
+#[derive(Debug, Default)]
+pub struct RevocationList {
+    known: RwLock<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    sessions: HashMap<SessionId, Duration>,
+    subjects: HashMap<Subject, (u32, Duration)>,
+    tokens: HashMap<TokenId, Duration>,
+    keys: HashSet<KeyId>,
+    /// Everything revoked before this moment is in the list; `None` until that is so.
+    complete_as_of: Option<Duration>,
+    /// The issuer's clock, and when it showed that.
+    issuer_time: Option<(Timestamp, Duration)>,
+    prune_at: Duration,
+}
+
+impl RevocationList {
+    /// Adds entries at the moment `now`.
+    pub fn add(&self, entries: &[RevocationEntry], now: Duration) {
+        if entries.is_empty() {
+            return;
+        }
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        for entry in entries {
+            let until = match entry.expires_in {
+                Some(seconds) => now.saturating_add(Duration::from_secs(seconds)),
+                None => Duration::MAX,
+            };
+            known.add(&entry.revoked, until);
+        }
+        known.prune(now);
+    }
+
+    /// Says that everything revoked before `as_of` has been added, and what the issuer's clock
+    /// showed at `now`.
+    pub fn complete(&self, as_of: Duration, issuer_time: Timestamp, now: Duration) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.complete_as_of = known.complete_as_of.max(Some(as_of));
+        known.issuer_time = Some((issuer_time, now));
+        known.prune(now);
+    }
+
+    /// How old the knowledge is; `None` when it was never complete.
+    #[must_use]
+    pub fn age(&self, now: Duration) -> Option<Duration> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.complete_as_of.map(|as_of| now.saturating_sub(as_of))
+    }
+
+    /// How many entries are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.sessions.len() + known.subjects.len() + known.tokens.len() + known.keys.len()
+    }
+
+    /// Whether nothing is revoked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The time to judge `exp` by: the later of the verifier's own clock and the issuer's, so that
+    /// a verifier whose clock is behind does not keep dead tokens alive.
+    pub(crate) fn judging_time(&self, own: Timestamp, now: Duration) -> Timestamp {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let issuer = known.issuer_time.map(|(time, at)| {
+            let since = i64::try_from(now.saturating_sub(at).as_millis()).unwrap_or(i64::MAX);
+            Timestamp(time.0.saturating_add(since))
+        });
+        issuer.map_or(own, |issuer| issuer.max(own))
+    }
+
+    /// Refuses what was revoked.
+    pub(crate) fn check(&self, claims: &AccessTokenClaims, key: &KeyId) -> Result<(), Rejection> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        if known.keys.contains(key) {
+            return Err(Rejection::KeyRevoked);
+        }
+        if claims.sid.is_some_and(|sid| known.sessions.contains_key(&sid)) {
+            return Err(Rejection::SessionRevoked);
+        }
+        if let Some((min_version, _)) = known.subjects.get(&claims.sub)
+            && claims.sub_ver.unwrap_or(0) < *min_version
+        {
+            return Err(Rejection::SubjectRevoked);
+        }
+        if known.tokens.contains_key(&claims.jti) {
+            return Err(Rejection::TokenRevoked);
+        }
+        Ok(())
+    }
+}
+
+impl Known {
+    fn add(&mut self, revoked: &Revoked, until: Duration) {
+        match revoked {
+            Revoked::Session { id } => later(self.sessions.entry(*id), until),
+            Revoked::Token { id } => later(self.tokens.entry(*id), until),
+            Revoked::Subject { id, min_version } => {
+                let subject = self.subjects.entry(id.clone()).or_insert((*min_version, until));
+                *subject = (subject.0.max(*min_version), subject.1.max(until));
+            }
+            Revoked::Key { id } => {
+                self.keys.insert(id.clone());
+            }
+        }
+    }
+
+    /// Forgets what no longer matters, at most once a minute: the walk holds the lock.
+    fn prune(&mut self, now: Duration) {
+        if now < self.prune_at {
+            return;
+        }
+        self.prune_at = now + Duration::from_secs(60);
+        self.sessions.retain(|_, until| *until > now);
+        self.tokens.retain(|_, until| *until > now);
+        self.subjects.retain(|_, (_, until)| *until > now);
+    }
+}
+
+fn later<K>(entry: Entry<'_, K, Duration>, until: Duration) {
+    let known = entry.or_insert(until);
+    *known = (*known).max(until);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn session(byte: u8, expires_in: u64) -> RevocationEntry {
+        let id = SessionId::from_bytes([byte; 16]);
+        RevocationEntry { revoked: Revoked::Session { id }, expires_in: Some(expires_in) }
+    }
+
+    #[test]
+    fn an_entry_leaves_by_its_own_expiry_only() {
+        let list = RevocationList::default();
+        list.add(&[session(1, 100), session(2, 1000)], SECOND);
+        list.add(&[session(1, 10)], SECOND * 2);
+        list.complete(SECOND * 70, Timestamp(0), SECOND * 70);
+        assert_eq!(list.len(), 2, "a shorter repeat does not shorten an entry");
+        list.complete(SECOND * 140, Timestamp(0), SECOND * 140);
+        assert_eq!(list.len(), 1);
+    }
+
+    #[test]
+    fn completeness_never_runs_backwards() {
+        let list = RevocationList::default();
+        assert_eq!(list.age(SECOND), None);
+        list.complete(SECOND * 5, Timestamp(0), SECOND * 6);
+        list.complete(SECOND * 3, Timestamp(0), SECOND * 7);
+        assert_eq!(list.age(SECOND * 8), Some(SECOND * 3));
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_is_corrected_by_the_issuers() {
+        let list = RevocationList::default();
+        list.complete(SECOND, Timestamp(100_000), SECOND);
+        assert_eq!(list.judging_time(Timestamp(50_000), SECOND * 4), Timestamp(103_000));
+        assert_eq!(list.judging_time(Timestamp(200_000), SECOND * 4), Timestamp(200_000));
+    }
+}
