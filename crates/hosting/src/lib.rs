@@ -1,1 +1,17 @@
-//! x
+//! What every Latchkey process needs around its routes: layered settings, logs and metrics, strict
+//! request bodies, complete answers, and a server that starts clearly and stops gracefully.
+//!
+//! Nothing here knows what the service is for. Both services and their tests see the same
+//! behaviour "everywhere" because it is written once.
+
+pub mod answers;
+pub mod body;
+pub mod probe;
+pub mod server;
+pub mod settings;
+pub mod stop;
+pub mod telemetry;
+
+pub use answers::{allow, problem};
+pub use body::{BadBody, Json};
+pub use server::{Cors, Server, listen};

@@ -198,7 +198,7 @@ impl Denied {
     fn www_authenticate(&self) -> String {
         let mut value = format!("Bearer realm=\"{}\"", self.challenge.realm);
         let mut attribute = |name: &str, text: &str| {
-            value.push_str(&format!(", {name}=\"{text}\""));
+            value.extend([", ", name, "=\"", text, "\""]);
         };
         if let Some(url) = &self.challenge.resource_metadata {
             attribute("resource_metadata", url);

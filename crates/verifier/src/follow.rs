@@ -38,7 +38,7 @@ impl Sources {
             jwks_url,
             feed_urls,
             feed_secret,
-            key_refresh: Duration::from_secs(300),
+            key_refresh: Duration::from_mins(5),
             key_cooldown: Duration::from_secs(10),
         }
     }

@@ -131,7 +131,7 @@ impl Known {
         if now < self.prune_at {
             return;
         }
-        self.prune_at = now + Duration::from_secs(60);
+        self.prune_at = now + Duration::from_mins(1);
         self.sessions.retain(|_, until| *until > now);
         self.tokens.retain(|_, until| *until > now);
         self.subjects.retain(|_, (_, until)| *until > now);

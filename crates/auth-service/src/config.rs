@@ -1,0 +1,348 @@
+//! The settings, read and checked once at the start. `defaults.toml` explains each.
+
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use claims::time::LIFETIME_CAP_SECONDS;
+use claims::{Algorithm, ClientId, Scope};
+use hosting::settings::{self, SettingsError, is_loopback, list};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+
+const DEFAULTS: &str = include_str!("defaults.toml");
+
+/// Why the service does not start with these settings.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// They cannot be read.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// One of them has a value it must not have.
+    #[error("{key}: {problem}")]
+    Value {
+        /// The setting.
+        key: &'static str,
+        /// What is wrong with it and what to do.
+        problem: String,
+    },
+}
+
+/// All settings.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `iss`.
+    pub issuer: String,
+    /// Listening and browsers.
+    pub http: Http,
+    /// The database.
+    pub database: Database,
+    /// Signing keys.
+    pub keys: Keys,
+    /// Tokens and sessions.
+    pub tokens: Tokens,
+    /// Password policy and cost.
+    pub passwords: Passwords,
+    /// The revocation feed.
+    pub feed: Feed,
+    /// Freshness.
+    pub revocation: Revocation,
+    /// The test clock.
+    pub clock: ClockOffset,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Public address.
+    pub listen: String,
+    /// Internal address.
+    pub internal_listen: String,
+    /// Serving threads.
+    pub workers: usize,
+    /// Browser origins besides the issuer's.
+    #[serde(deserialize_with = "list")]
+    pub allowed_origins: Vec<String>,
+    /// `SameSite` of the refresh cookie.
+    pub cookie_same_site: SameSite,
+    /// Seconds between "not ready" and the end of serving.
+    pub drain_seconds: u64,
+}
+
+/// `SameSite` of the refresh cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SameSite {
+    /// Sent from pages of the issuer's site only.
+    Strict,
+    /// Sent from anywhere; the origin check is then the defence.
+    None,
+}
+
+/// `[database]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// Connection URL.
+    pub url: SecretString,
+    /// Pool size.
+    pub max_connections: u32,
+    /// Whether to migrate at the start.
+    pub migrate_on_start: bool,
+}
+
+/// `[keys]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// 32 bytes in base64.
+    pub master_key: SecretString,
+    /// How new tokens are signed.
+    pub algorithm: Algorithm,
+}
+
+/// `[tokens]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tokens {
+    /// `aud` besides the issuer.
+    #[serde(deserialize_with = "list")]
+    pub audience: Vec<String>,
+    /// The first-party client.
+    pub client_id: ClientId,
+    /// What may be granted.
+    pub scopes: Scope,
+    /// What is granted by default.
+    pub default_scopes: Scope,
+    /// Access-token lifetime, seconds.
+    pub access_seconds: u64,
+    /// Idle limit, seconds.
+    pub idle_seconds: u32,
+    /// Absolute limit, seconds.
+    pub absolute_seconds: u32,
+    /// Grace window, seconds.
+    pub grace_seconds: u32,
+}
+
+/// `[passwords]`
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Passwords {
+    /// Least characters.
+    pub min_length: usize,
+    /// Most characters.
+    pub max_length: usize,
+    /// Argon2 memory, KiB.
+    pub memory_kib: u32,
+    /// Argon2 passes.
+    pub iterations: u32,
+}
+
+/// `[feed]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Feed {
+    /// Bearer secret.
+    pub secret: SecretString,
+}
+
+/// `[revocation]`
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revocation {
+    /// Bound on staleness, seconds.
+    pub max_staleness_seconds: u64,
+}
+
+/// `[clock]`
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockOffset {
+    /// Seconds ahead of the real time.
+    pub offset_seconds: i64,
+}
+
+impl Config {
+    /// Reads the settings from the defaults, `file` and the `AUTH__…` ones of `variables`, and
+    /// checks them.
+    pub fn load(
+        file: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let config: Self = settings::load("AUTH", DEFAULTS, file, variables)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Whether everything happens on this machine, so that development defaults do no harm.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        is_loopback(&self.issuer)
+    }
+
+    /// The 32 bytes of the master key.
+    pub fn master_key(&self) -> Result<[u8; 32], ConfigError> {
+        let text = self.keys.master_key.expose_secret().trim();
+        let bytes = STANDARD.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text));
+        bytes.ok().and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| {
+            refused("keys.master_key", "must be 32 bytes in base64: `openssl rand -base64 32`")
+        })
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.check_issuer()?;
+        self.check_tokens()?;
+        self.master_key()?;
+        let url = self.database.url.expose_secret();
+        if !["postgres://", "postgresql://", "sqlite:"].iter().any(|s| url.starts_with(s)) {
+            return fail("database.url", "must start with postgres:// or sqlite:");
+        }
+        if self.database.max_connections < 2 {
+            return fail("database.max_connections", "must be at least 2");
+        }
+        if self.http.workers == 0 {
+            return fail("http.workers", "must be at least 1");
+        }
+        if self.http.cookie_same_site == SameSite::None && self.http.allowed_origins.is_empty() {
+            return fail("http.cookie_same_site", "is none, but http.allowed_origins is empty");
+        }
+        let origin = |origin: &String| {
+            origin.split_once("://").is_some_and(|(scheme, host)| {
+                matches!(scheme, "http" | "https") && !host.is_empty() && !host.contains('/')
+            })
+        };
+        if !self.http.allowed_origins.iter().all(origin) {
+            return fail("http.allowed_origins", "must be origins such as https://app.example.com");
+        }
+        if self.passwords.min_length < 8 || self.passwords.max_length < self.passwords.min_length {
+            return fail("passwords.min_length", "must be at least 8 and at most max_length");
+        }
+        // Either of OWASP's equivalents costs as much as 19 MiB and two passes.
+        let cost = u64::from(self.passwords.memory_kib) * u64::from(self.passwords.iterations);
+        if !self.is_local() && cost < 19_456 * 2 {
+            return fail(
+                "passwords.memory_kib",
+                "is below what OWASP recommends (19456, 2 passes)",
+            );
+        }
+        if self.revocation.max_staleness_seconds < 2 {
+            return fail("revocation.max_staleness_seconds", "must be at least 2");
+        }
+        if !self.is_local() && self.feed.secret.expose_secret().len() < 32 {
+            return fail("feed.secret", "must have at least 32 characters");
+        }
+        if !self.is_local() && self.clock.offset_seconds != 0 {
+            return fail("clock.offset_seconds", "is for tests; the issuer is not this machine");
+        }
+        Ok(())
+    }
+
+    fn check_issuer(&self) -> Result<(), ConfigError> {
+        let https = self.issuer.starts_with("https://");
+        if !https && !(self.issuer.starts_with("http://") && self.is_local()) {
+            return fail("issuer", "must be https, unless it is this machine");
+        }
+        if self.issuer.ends_with('/') || self.issuer.contains(['?', '#', '"', '\\', ' ']) {
+            return fail(
+                "issuer",
+                "must be an address without query and without a slash at the end",
+            );
+        }
+        Ok(())
+    }
+
+    fn check_tokens(&self) -> Result<(), ConfigError> {
+        let tokens = &self.tokens;
+        if !(60..=LIFETIME_CAP_SECONDS).contains(&tokens.access_seconds) {
+            return fail("tokens.access_seconds", "must be from 60 to 900");
+        }
+        if tokens.idle_seconds == 0 || tokens.idle_seconds > tokens.absolute_seconds {
+            return fail("tokens.idle_seconds", "must be at least 1 and at most absolute_seconds");
+        }
+        // RFC 6265bis caps a cookie's life at 400 days.
+        if tokens.absolute_seconds > 400 * 24 * 3600 {
+            return fail("tokens.absolute_seconds", "must be at most 400 days");
+        }
+        if tokens.grace_seconds > 300 {
+            return fail(
+                "tokens.grace_seconds",
+                "must be at most 300: it is how long theft goes unseen",
+            );
+        }
+        if let Some(value) = tokens.default_scopes.values().find(|v| !tokens.scopes.contains(v)) {
+            let problem = format!("{value} is not in tokens.scopes");
+            return Err(ConfigError::Value { key: "tokens.default_scopes", problem });
+        }
+        Ok(())
+    }
+}
+
+fn refused(key: &'static str, problem: &str) -> ConfigError {
+    ConfigError::Value { key, problem: problem.to_owned() }
+}
+
+fn fail(key: &'static str, problem: &str) -> Result<(), ConfigError> {
+    Err(refused(key, problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+    fn load(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let basis = [("AUTH__DATABASE__URL", "sqlite:x.db"), ("AUTH__KEYS__MASTER_KEY", KEY)];
+        let all = basis.iter().chain(variables);
+        Config::load(None, all.map(|(k, v)| ((*k).to_owned(), (*v).to_owned())))
+    }
+
+    #[test]
+    fn the_defaults_are_good_for_one_machine() {
+        let config = load(&[]).unwrap();
+        assert!(config.is_local());
+        assert_eq!(config.tokens.access_seconds, 600);
+    }
+
+    #[test]
+    fn development_defaults_are_refused_elsewhere() {
+        let public = ("AUTH__ISSUER", "https://auth.example.com");
+        let error = load(&[public]).unwrap_err().to_string();
+        assert!(error.starts_with("feed.secret"), "{error}");
+        let secret = ("AUTH__FEED__SECRET", "0123456789abcdef0123456789abcdef");
+        assert!(load(&[public, secret]).is_ok());
+        let error = load(&[public, secret, ("AUTH__CLOCK__OFFSET_SECONDS", "5")]).unwrap_err();
+        assert!(error.to_string().starts_with("clock.offset_seconds"), "{error}");
+        let error = load(&[("AUTH__ISSUER", "http://auth.example.com")]).unwrap_err();
+        assert!(error.to_string().starts_with("issuer"), "{error}");
+    }
+
+    #[test]
+    fn each_bad_value_is_refused_with_its_key() {
+        for (variable, value, key) in [
+            ("AUTH__DATABASE__URL", "mysql://x", "database.url"),
+            ("AUTH__KEYS__MASTER_KEY", "c2hvcnQ=", "keys.master_key"),
+            ("AUTH__KEYS__ALGORITHM", "HS256", "keys.algorithm"),
+            ("AUTH__TOKENS__ACCESS_SECONDS", "901", "tokens.access_seconds"),
+            ("AUTH__TOKENS__IDLE_SECONDS", "0", "tokens.idle_seconds"),
+            ("AUTH__TOKENS__DEFAULT_SCOPES", "other", "tokens.default_scopes"),
+            ("AUTH__TOKENS__SCOPES", "a  b", "tokens.scopes"),
+            ("AUTH__PASSWORDS__MIN_LENGTH", "7", "passwords.min_length"),
+            ("AUTH__HTTP__COOKIE_SAME_SITE", "none", "http.cookie_same_site"),
+            ("AUTH__HTTP__ALLOWED_ORIGINS", "app.example.com", "http.allowed_origins"),
+            ("AUTH__REVOCATION__MAX_STALENESS_SECONDS", "1", "revocation.max_staleness_seconds"),
+            ("AUTH__NO__SUCH", "1", "no"),
+        ] {
+            let error = load(&[(variable, value)]).unwrap_err().to_string();
+            assert!(error.contains(key), "{variable}: {error}");
+        }
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let shown = format!("{:?}", load(&[("AUTH__FEED__SECRET", "do-not-show-me")]).unwrap());
+        assert!(!shown.contains("do-not-show-me") && !shown.contains(KEY), "{shown}");
+    }
+}

@@ -1,0 +1,115 @@
+//! User names and addresses: what is accepted, and when two are the same.
+//!
+//! Two spellings are one name when their NFKC case folds are equal (Unicode §3.13, D146): `Ada`,
+//! `ADA` and `ａｄａ` are one person.
+
+use icu_casemap::CaseMapper;
+use icu_normalizer::ComposingNormalizer;
+use icu_properties::CodePointMapData;
+use icu_properties::props::GeneralCategory;
+
+/// What a name is compared by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameKey(String);
+
+impl NameKey {
+    /// For a query.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A name: 1–64 characters, no `@`, no outer spaces, nothing invisible. `None` when it is not one.
+#[must_use]
+pub fn username(text: &str) -> Option<NameKey> {
+    let legal = |c: char| c != '@' && is_visible(c);
+    let fits = (1..=64).contains(&text.chars().count());
+    if !fits || text.trim() != text || !text.chars().all(legal) {
+        return None;
+    }
+    let key = fold(text);
+    // Folding may bring an `@` out of a wide one, which would let a name look like an address.
+    (!key.is_empty() && key.chars().all(legal)).then_some(NameKey(key))
+}
+
+/// An e-mail address, as far as this service must tell: one `@` with something on each side, at
+/// most 254 characters (RFC 5321 §4.5.3.1.3). Whether it exists, only a message can tell.
+#[must_use]
+pub fn email(text: &str) -> Option<NameKey> {
+    let (local, domain) = text.split_once('@')?;
+    let legal = |c: char| is_visible(c) && !c.is_whitespace();
+    let fits = text.len() <= 254 && !local.is_empty() && domain.contains('.');
+    if !fits || domain.contains('@') || domain.ends_with('.') || !text.chars().all(legal) {
+        return None;
+    }
+    Some(NameKey(fold(text)))
+}
+
+/// Neither control, format, surrogate, private use nor unassigned.
+fn is_visible(c: char) -> bool {
+    !matches!(
+        CodePointMapData::<GeneralCategory>::new().get(c),
+        GeneralCategory::Control
+            | GeneralCategory::Format
+            | GeneralCategory::Unassigned
+            | GeneralCategory::PrivateUse
+            | GeneralCategory::Surrogate
+            | GeneralCategory::LineSeparator
+            | GeneralCategory::ParagraphSeparator
+    )
+}
+
+/// NFKC, case folded; folding may denormalise, so both are done twice.
+pub(crate) fn fold(text: &str) -> String {
+    let nfkc = ComposingNormalizer::new_nfkc();
+    let once = CaseMapper::new().fold_string(&nfkc.normalize(text)).into_owned();
+    let twice = CaseMapper::new().fold_string(&nfkc.normalize(&once)).into_owned();
+    nfkc.normalize(&twice).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_of_one_name_have_one_key() {
+        let key = username("Ada").unwrap();
+        for same in ["ada", "ADA", "ａｄａ", "Ａda"] {
+            assert_eq!(username(same), Some(key.clone()), "{same}");
+        }
+        assert_eq!(username("Straße"), username("STRASSE"));
+        // One composed, one decomposed.
+        assert_eq!(username("\u{e9}"), username("e\u{301}"));
+        assert_ne!(username("аda"), Some(key), "a Cyrillic letter is another letter");
+    }
+
+    #[test]
+    fn what_cannot_be_seen_or_told_apart_is_no_name() {
+        for text in [
+            "",
+            " ada",
+            "ada ",
+            "a@b",
+            "a\u{ff20}b",
+            "a\u{200b}b",
+            "a\u{202e}b",
+            "a\nb",
+            "a\0b",
+            "\u{378}",
+            &"x".repeat(65),
+        ] {
+            assert_eq!(username(text), None, "{text:?}");
+        }
+        assert!(username("Ada Lovelace").is_some());
+        assert!(username(&"x".repeat(64)).is_some());
+    }
+
+    #[test]
+    fn an_address_has_two_sides() {
+        assert_eq!(email("Ada@Example.com"), email("ada@example.COM"));
+        for text in ["", "@", "a@", "@b.c", "a@b", "a@b@c.d", "a b@c.d", "a@b.c.", "a@b.c\n"] {
+            assert_eq!(email(text), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! The database, as the verbs of the domain.
+//!
+//! [`Store`] is one type; which database is behind it is chosen once, from the URL. Every verb is
+//! one statement on Postgres and one statement or transaction on SQLite, and runs in a task of its
+//! own: a client that goes away drops the handler's future, and a write must not go with it.
+
+mod postgres;
+mod records;
+mod revocations;
+mod rotation;
+mod rows;
+mod sqlite;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use claims::{SessionId, SessionView, UserId};
+use secrecy::ExposeSecret as _;
+use sqlx::SqlSafeStr as _;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+use verifier::Clock;
+
+use crate::config;
+use crate::names::NameKey;
+
+pub use records::{
+    Caller, Client, Credentials, EndReason, Grant, NewPassword, NewSession, NewUser, OtherSessions,
+    Presented, Removal, StoredKey, UserRecord,
+};
+pub use revocations::{RevocationRead, RevocationReader};
+pub use rotation::Rotation;
+
+/// Longer than every time-out of the server's, so that it is the server that gives up first and a
+/// statement is not left running behind an answer.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// How long ended sessions are kept, so that a client can be told why: 7 days in milliseconds.
+const KEEP_ENDED_MS: i64 = 7 * 24 * 3600 * 1000;
+const REVOCATION_TTL_MS: i64 = claims::time::REVOCATION_TTL_SECONDS.cast_signed() * 1000;
+
+/// The database does not answer, or not in time. What was asked for may or may not have happened.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It reported an error.
+    #[error("the database does not answer")]
+    Database(#[from] sqlx::Error),
+    /// It said nothing.
+    #[error("the database did not answer in time")]
+    Timeout,
+    /// The row kept changing under every attempt.
+    #[error("the session is being changed too often at once")]
+    Contended,
+}
+
+/// Why the database cannot be used at all.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It cannot be reached or read.
+    #[error("database.url: cannot connect: {0}")]
+    Connect(#[source] sqlx::Error),
+    /// The schema is older than this program, or newer.
+    #[error("the database schema is not this program's: {0}; run `auth-service migrate`")]
+    Schema(String),
+    /// The migrations failed.
+    #[error("the database cannot be migrated: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The server forgets acknowledged commits.
+    #[error("synchronous_commit is off on this database: logouts would be lost; set it to on")]
+    Forgetful,
+}
+
+/// The users, sessions, revocations and keys.
+#[derive(Debug, Clone)]
+pub struct Store {
+    backend: Backend,
+    runtime: Handle,
+    tasks: TaskTracker,
+    /// Told whenever a revocation was committed here.
+    revoked: Arc<Notify>,
+}
+
+#[derive(Debug, Clone)]
+enum Backend {
+    Postgres(postgres::Postgres),
+    Sqlite(sqlite::Sqlite),
+}
+
+/// Calls the same verb on whichever database there is, in a task that nobody can cancel.
+macro_rules! on_backend {
+    ($store:expr, $db:ident => $call:expr) => {
+        match $store.backend.clone() {
+            Backend::Postgres($db) => $store.detached(async move { $call }).await,
+            Backend::Sqlite($db) => $store.detached(async move { $call }).await,
+        }
+    };
+}
+
+impl Store {
+    /// Connects, and migrates where the settings say so. Must be called on the runtime that is to
+    /// do the database work; it must outlive every handler.
+    pub async fn open(settings: &config::Database, clock: Clock) -> Result<Self, OpenError> {
+        let url = settings.url.expose_secret();
+        let backend = if url.starts_with("sqlite:") {
+            Backend::Sqlite(sqlite::Sqlite::open(url, clock).await?)
+        } else {
+            Backend::Postgres(postgres::Postgres::open(url, settings.max_connections, clock).await?)
+        };
+        let (runtime, tasks, revoked) = (Handle::current(), TaskTracker::new(), Arc::default());
+        let store = Self { backend, runtime, tasks, revoked };
+        if settings.migrate_on_start {
+            store.migrate().await?;
+        }
+        store.check_schema().await?;
+        Ok(store)
+    }
+
+    /// Brings the schema up to date. Several at once wait for each other.
+    pub async fn migrate(&self) -> Result<(), OpenError> {
+        match &self.backend {
+            Backend::Postgres(db) => db.migrate(&migrations(&POSTGRES)).await,
+            Backend::Sqlite(db) => db.migrate(&migrations(&SQLITE)).await,
+        }
+    }
+
+    async fn check_schema(&self) -> Result<(), OpenError> {
+        let applied = match &self.backend {
+            Backend::Postgres(db) => db.schema_version().await,
+            Backend::Sqlite(db) => db.schema_version().await,
+        };
+        let wanted = POSTGRES.last().map(|(version, _, _)| *version);
+        match applied {
+            Ok(found) if found == wanted => Ok(()),
+            Ok(found) => Err(OpenError::Schema(format!("{found:?} instead of {wanted:?}"))),
+            Err(error) => Err(OpenError::Schema(error.to_string())),
+        }
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        on_backend!(self, db => db.ping().await)
+    }
+
+    /// Adds a user; `None` when the name or the address is taken.
+    pub async fn create_user(&self, user: NewUser) -> Result<Option<UserRecord>, StoreError> {
+        on_backend!(self, db => db.create_user(user).await)
+    }
+
+    /// What is needed to check a password, by name or address.
+    pub async fn credentials(&self, key: NameKey) -> Result<Option<Credentials>, StoreError> {
+        on_backend!(self, db => db.credentials(&key).await)
+    }
+
+    /// The same for a user who is known.
+    pub async fn credentials_of(&self, user: UserId) -> Result<Option<Credentials>, StoreError> {
+        on_backend!(self, db => db.credentials_of(user).await)
+    }
+
+    /// Opens a session, and ends the one it replaces, unless the account changed since its
+    /// credentials were read: then `None`.
+    pub async fn open_session(&self, session: NewSession) -> Result<Option<Grant>, StoreError> {
+        let replaces = session.replaces.is_some();
+        let opened = on_backend!(self, db => db.open_session(session).await);
+        self.announce_if(replaces);
+        opened
+    }
+
+    /// Decides what a presented refresh token gets, and does it. The database decides races: of any
+    /// number of refreshes of one token exactly one rotates, and the others learn its result.
+    pub async fn rotate(&self, presented: Presented) -> Result<Rotation, StoreError> {
+        let rotated = on_backend!(self, db => rotation::rotate(&db, &presented).await);
+        self.announce_if(matches!(rotated, Ok(Rotation::Reused(_))));
+        rotated
+    }
+
+    /// Ends a session. Ending it twice, or one that never was, changes nothing.
+    pub async fn end_session(&self, id: SessionId, why: EndReason) -> Result<(), StoreError> {
+        let ended = on_backend!(self, db => db.end_session(id, why).await);
+        self.announce_if(true);
+        ended
+    }
+
+    /// Ends every other session of the caller's user; `false` when the caller's own is over.
+    pub async fn end_other_sessions(&self, caller: Caller) -> Result<bool, StoreError> {
+        let ended = on_backend!(self, db => db.end_other_sessions(&caller).await);
+        self.announce_if(true);
+        ended
+    }
+
+    /// Ends every session of the caller's user, the caller's included; `false` when that was over.
+    pub async fn end_all_sessions(&self, caller: Caller) -> Result<bool, StoreError> {
+        let ended = on_backend!(self, db => db.end_all_sessions(&caller).await);
+        self.announce_if(true);
+        ended
+    }
+
+    /// Ends one session of the caller's user.
+    pub async fn remove_session(
+        &self,
+        caller: Caller,
+        target: SessionId,
+    ) -> Result<Removal, StoreError> {
+        let removed = on_backend!(self, db => db.remove_session(&caller, target).await);
+        self.announce_if(true);
+        removed
+    }
+
+    /// The live sessions of the caller's user, newest first, at most 100; `None` when the caller's
+    /// own is over.
+    pub async fn list_sessions(
+        &self,
+        caller: Caller,
+    ) -> Result<Option<Vec<SessionView>>, StoreError> {
+        on_backend!(self, db => db.list_sessions(&caller).await)
+    }
+
+    /// The caller's user; `None` when the caller's session is over.
+    pub async fn user_of(&self, caller: Caller) -> Result<Option<UserRecord>, StoreError> {
+        on_backend!(self, db => db.user_of(&caller).await)
+    }
+
+    /// Changes the password and ends sessions as asked, in one step; `false` when the caller's
+    /// session is over or the password was changed meanwhile.
+    pub async fn change_password(&self, change: NewPassword) -> Result<bool, StoreError> {
+        let changed = on_backend!(self, db => db.change_password(&change).await);
+        self.announce_if(true);
+        changed
+    }
+
+    /// Enables or disables a user; `false` when there is none. Disabling ends every session, and
+    /// enabling brings none back.
+    pub async fn set_enabled(&self, user: UserId, enabled: bool) -> Result<bool, StoreError> {
+        let changed = on_backend!(self, db => db.set_enabled(user, enabled).await);
+        self.announce_if(true);
+        changed
+    }
+
+    /// All keys, sealed.
+    pub async fn keys(&self) -> Result<Vec<StoredKey>, StoreError> {
+        on_backend!(self, db => db.keys().await)
+    }
+
+    /// Adds a key in use, unless there is one of its purpose and algorithm already.
+    pub async fn add_key(&self, key: StoredKey) -> Result<(), StoreError> {
+        on_backend!(self, db => db.add_key(&key).await)
+    }
+
+    /// Deletes what is over for long among the next `batch` sessions after `after`, and says where
+    /// to go on; `None` at the end.
+    pub async fn purge_sessions(
+        &self,
+        after: Option<String>,
+        batch: i64,
+    ) -> Result<Option<String>, StoreError> {
+        on_backend!(self, db => db.purge_sessions(after.as_deref().unwrap_or(""), batch).await)
+    }
+
+    /// Deletes revocations that can no longer matter.
+    pub async fn purge_revocations(&self) -> Result<(), StoreError> {
+        on_backend!(self, db => db.purge_revocations().await)
+    }
+
+    /// A reader of revocations with a connection of its own.
+    #[must_use]
+    pub fn revocation_reader(&self) -> RevocationReader {
+        match &self.backend {
+            Backend::Postgres(db) => db.revocation_reader(),
+            Backend::Sqlite(db) => db.revocation_reader(),
+        }
+    }
+
+    /// Waits until a revocation was committed through this store.
+    pub async fn revoked(&self) {
+        self.revoked.notified().await;
+    }
+
+    /// Waits for the work begun, and disconnects.
+    pub async fn close(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+        match &self.backend {
+            Backend::Postgres(db) => db.close().await,
+            Backend::Sqlite(db) => db.close().await,
+        }
+    }
+
+    /// Wakes the reader also after a failure: the statement may have been committed all the same.
+    fn announce_if(&self, revoked: bool) {
+        if revoked {
+            self.revoked.notify_one();
+        }
+    }
+
+    /// Runs `work` to its end, whatever becomes of whoever asked for it.
+    async fn detached<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let task = self.tasks.spawn_on(work, &self.runtime);
+        match tokio::time::timeout(PATIENCE, task).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(panicked)) => std::panic::resume_unwind(panicked.into_panic()),
+            Err(_) => Err(StoreError::Timeout),
+        }
+    }
+}
+
+type MigrationText = (i64, &'static str, &'static str);
+
+const POSTGRES: [MigrationText; 1] =
+    [(1, "start", include_str!("../../../migrations/postgres/0001_start.sql"))];
+const SQLITE: [MigrationText; 1] =
+    [(1, "start", include_str!("../../../migrations/sqlite/0001_start.sql"))];
+
+/// The `migrate!` macro would need the `macros` feature; this is all it does.
+fn migrations(texts: &[MigrationText]) -> Migrator {
+    let migration = |(version, name, sql): &MigrationText| {
+        let kind = MigrationType::Simple;
+        Migration::new(*version, (*name).into(), kind, (*sql).into_sql_str(), false)
+    };
+    Migrator::with_migrations(texts.iter().map(migration).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_databases_have_the_same_migrations() {
+        let names = |texts: &[MigrationText]| -> Vec<_> {
+            texts.iter().map(|(version, name, _)| (*version, *name)).collect()
+        };
+        assert_eq!(names(&POSTGRES), names(&SQLITE));
+    }
+}

@@ -1,0 +1,287 @@
+//! What goes into the store and comes out of it.
+
+use claims::{
+    Algorithm, ClientId, KeyId, Scope, SessionId, Timestamp, Transport, UserId, UserView,
+};
+
+use crate::names::NameKey;
+
+/// A user to be added.
+#[derive(Debug)]
+pub struct NewUser {
+    /// The name as written.
+    pub username: String,
+    /// What the name is compared by.
+    pub username_key: NameKey,
+    /// The address as written, and what it is compared by.
+    pub email: Option<(String, NameKey)>,
+    /// A PHC string.
+    pub password_hash: String,
+}
+
+/// A user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserRecord {
+    /// The id.
+    pub id: UserId,
+    /// The name as written.
+    pub username: String,
+    /// The address as written.
+    pub email: Option<String>,
+    /// The roles.
+    pub roles: Vec<String>,
+    /// When they registered.
+    pub created_at: Timestamp,
+}
+
+impl From<UserRecord> for UserView {
+    fn from(user: UserRecord) -> Self {
+        let UserRecord { id, username, email, roles: _, created_at } = user;
+        Self { id, username, email, created_at }
+    }
+}
+
+/// What a password is checked against, and the versions it was read at.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// Whose.
+    pub user: UserId,
+    /// Their name, for the policy on new passwords.
+    pub username: String,
+    /// Their address, likewise.
+    pub email: Option<String>,
+    /// A PHC string.
+    pub password_hash: String,
+    /// Raised by a password change.
+    pub password_version: i64,
+    /// Raised by logging out everywhere.
+    pub version: i64,
+    /// Whether they may log in.
+    pub enabled: bool,
+}
+
+/// Where a request came from, as far as it can be known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Client {
+    /// The network address.
+    pub ip: Option<String>,
+    /// What the client calls itself.
+    pub user_agent: Option<String>,
+}
+
+/// A session to be opened.
+#[derive(Debug)]
+pub struct NewSession {
+    /// Derived from its refresh token.
+    pub id: SessionId,
+    /// Whose, and at which versions.
+    pub credentials: Credentials,
+    /// The client it is for.
+    pub client_id: ClientId,
+    /// What it may do.
+    pub scope: Scope,
+    /// The idle limit, milliseconds.
+    pub idle_ms: i64,
+    /// The absolute limit, milliseconds.
+    pub absolute_ms: i64,
+    /// How they logged in (RFC 8176), space-separated.
+    pub amr: &'static str,
+    /// What the client calls the device.
+    pub device: Option<String>,
+    /// From where.
+    pub client: Client,
+    /// The session that ends because this one begins in its place.
+    pub replaces: Option<SessionId>,
+}
+
+/// A refresh token that was presented, less its secret.
+#[derive(Debug, Clone)]
+pub struct Presented {
+    /// The session it belongs to.
+    pub session: SessionId,
+    /// The client it was made for.
+    pub client_id: ClientId,
+    /// Its generation.
+    pub generation: u32,
+    /// How it came.
+    pub transport: Transport,
+    /// From where.
+    pub client: Client,
+    /// The idle limit, milliseconds.
+    pub idle_ms: i64,
+    /// The grace window, milliseconds.
+    pub grace_ms: i64,
+}
+
+impl Presented {
+    /// How long after a rotation the same token is given again to whoever brings it back: a cookie
+    /// jar is shared by tabs, so its newest token may come twice; a body client has no such excuse.
+    pub(super) fn repeat_window_ms(&self) -> i64 {
+        if self.transport == Transport::Cookie { self.grace_ms } else { 0 }
+    }
+}
+
+/// Who acts on sessions.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller {
+    /// Their own session.
+    pub session: SessionId,
+    /// The generation of the refresh token they acted with: it must be the current one, or within
+    /// the window. `None` when they acted with an access token.
+    pub generation: Option<u32>,
+    /// The grace window, milliseconds.
+    pub grace_ms: i64,
+}
+
+/// A live session as the database granted it: everything a token answer is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// The session.
+    pub session_id: SessionId,
+    /// Whose.
+    pub user: UserRecord,
+    /// For which client.
+    pub client_id: ClientId,
+    /// What it may do.
+    pub scope: Scope,
+    /// The subject's version at the session's start, never the current one: a refresh that slips
+    /// past a logout-everywhere must carry the old version.
+    pub subject_version: u32,
+    /// The generation of the refresh token that is good now.
+    pub generation: u32,
+    /// When they logged in.
+    pub auth_time: Timestamp,
+    /// How, space-separated.
+    pub amr: String,
+    /// When it ends unless used; never after `expires_at`.
+    pub idle_expires_at: Timestamp,
+    /// When it ends in any case.
+    pub expires_at: Timestamp,
+    /// The database's clock.
+    pub now: Timestamp,
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndReason {
+    /// The user logged out.
+    Logout,
+    /// The password was changed.
+    Password,
+    /// An administrator ended it.
+    Admin,
+    /// The user was disabled.
+    Disabled,
+    /// A spent refresh token was presented.
+    Reuse,
+}
+
+impl EndReason {
+    /// The name in the database and in answers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Logout => "logout",
+            Self::Password => "password",
+            Self::Admin => "admin",
+            Self::Disabled => "disabled",
+            Self::Reuse => "reuse",
+        }
+    }
+
+    /// Reads the name from the database.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Logout, Self::Password, Self::Admin, Self::Disabled, Self::Reuse]
+            .into_iter()
+            .find(|reason| reason.as_str() == name)
+    }
+}
+
+/// What becomes of sessions at a password change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OtherSessions {
+    /// All but the caller's end.
+    #[default]
+    Others,
+    /// All end.
+    All,
+    /// None ends.
+    None,
+}
+
+impl OtherSessions {
+    /// The name in the database function.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Others => "others",
+            Self::All => "all",
+            Self::None => "none",
+        }
+    }
+}
+
+/// A password change.
+#[derive(Debug)]
+pub struct NewPassword {
+    /// The caller's session, which must be live.
+    pub session: SessionId,
+    /// Whose password.
+    pub user: UserId,
+    /// The version the old one was checked at.
+    pub password_version: i64,
+    /// A PHC string.
+    pub password_hash: String,
+    /// What becomes of sessions.
+    pub sessions: OtherSessions,
+}
+
+/// What became of a session to be ended by its owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// It is over, now or before.
+    Ended,
+    /// The caller's user has no such session.
+    NotFound,
+    /// The caller's own session is over.
+    CallerEnded,
+}
+
+impl Removal {
+    pub(super) const fn from_counts(callers: i64, targets: i64) -> Self {
+        match (callers, targets) {
+            (0, _) => Self::CallerEnded,
+            (_, 0) => Self::NotFound,
+            _ => Self::Ended,
+        }
+    }
+}
+
+/// A key as stored.
+#[derive(Debug, Clone)]
+pub struct StoredKey {
+    /// Its id, the `kid` of a signing key.
+    pub id: KeyId,
+    /// The algorithm of a signing key; `None` for a refresh key.
+    pub algorithm: Option<Algorithm>,
+    /// Whether tokens are made with it; others only check.
+    pub active: bool,
+    /// The secret, sealed.
+    pub sealed: Vec<u8>,
+}
+
+impl StoredKey {
+    /// The purpose's name in the database.
+    #[must_use]
+    pub const fn purpose(&self) -> &'static str {
+        if self.algorithm.is_some() { "sign" } else { "refresh" }
+    }
+
+    /// The algorithm's name in the database.
+    #[must_use]
+    pub fn algorithm_name(&self) -> &'static str {
+        self.algorithm.map_or("HS256", Algorithm::as_str)
+    }
+}

@@ -1,0 +1,155 @@
+//! The rotation rule: what a presented refresh token gets.
+//!
+//! First the database is asked to rotate, in one conditional update. Only when that changes nothing
+//! is the session looked at, and what must follow from that (ending it after a replay) is done in
+//! the same step as the look.
+
+use std::cmp::Ordering;
+
+use claims::Transport;
+
+use super::records::{Client, EndReason, Grant, Presented};
+use super::{StoreError, postgres, sqlite};
+
+/// What became of a presented refresh token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rotation {
+    /// It was the current one and is spent now; the grant names its successor.
+    Rotated(Grant),
+    /// It gets what was given before: the grant names the current token. Nothing changed.
+    Repeated {
+        /// The session.
+        grant: Grant,
+        /// Who had the current token made.
+        rotated_by: Client,
+    },
+    /// The database had forgotten the rotation that made it (an asynchronous failover), and was
+    /// brought forward.
+    FastForwarded(Grant),
+    /// It had been spent, so the session was ended.
+    Reused(Reuse),
+    /// There is no such session, or no longer.
+    Unknown,
+    /// The session is past its idle or its absolute end.
+    Expired,
+    /// The session was ended before.
+    Ended(EndReason),
+    /// It is further ahead than any failover explains; refused, and nothing changed.
+    TooFarAhead,
+}
+
+/// A replay that ended a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reuse {
+    /// The session as it was.
+    pub grant: Grant,
+    /// Who had the then current token made.
+    pub rotated_by: Client,
+}
+
+/// A session as it was found when a rotation changed nothing.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    /// The session.
+    pub(super) grant: Grant,
+    /// Why it was ended, if it was.
+    pub(super) ended: Option<EndReason>,
+    /// Why it no longer counts although its row was not touched: the user was disabled, or logged
+    /// out everywhere.
+    pub(super) superseded: Option<EndReason>,
+    /// Whether the current generation was made less than the grace window ago.
+    pub(super) in_window: bool,
+    /// Whether this very look ended it, because the token had been spent.
+    pub(super) reuse_ended_it: bool,
+    /// Who had the current generation made.
+    pub(super) rotated_by: Client,
+}
+
+enum Verdict {
+    Answer(Rotation),
+    /// The session changed since the update, or a lock re-check missed; try once more.
+    Again,
+    FastForward,
+}
+
+/// The rule, in the order in which it judges: ended, superseded, expired, generation.
+fn judge(found: Found, presented: &Presented) -> Verdict {
+    let Found { grant, rotated_by, in_window, .. } = found;
+    if found.reuse_ended_it {
+        return Verdict::Answer(Rotation::Reused(Reuse { grant, rotated_by }));
+    }
+    if let Some(reason) = found.ended.or(found.superseded) {
+        return Verdict::Answer(Rotation::Ended(reason));
+    }
+    if grant.now >= grant.idle_expires_at {
+        return Verdict::Answer(Rotation::Expired);
+    }
+    let behind = i64::from(grant.generation) - i64::from(presented.generation);
+    match (behind.cmp(&0), behind) {
+        // Tabs that share a cookie jar: one of them brings back the token that another one's
+        // refresh put there a moment ago. Rotating again would run the jar ahead of slower tabs.
+        (Ordering::Equal, _) if in_window && presented.transport == Transport::Cookie => {
+            Verdict::Answer(Rotation::Repeated { grant, rotated_by })
+        }
+        // A lost reply, or two at once: the successor is a function of the session, so it can be
+        // given again.
+        (Ordering::Greater, 1) if in_window => {
+            Verdict::Answer(Rotation::Repeated { grant, rotated_by })
+        }
+        (Ordering::Less, -1) => Verdict::FastForward,
+        (Ordering::Less, _) => Verdict::Answer(Rotation::TooFarAhead),
+        (Ordering::Equal | Ordering::Greater, _) => Verdict::Again,
+    }
+}
+
+/// The two steps that each database does in its own way.
+pub(super) trait Rotate {
+    /// Rotates from generation `from`, where the session is live; `None` when nothing changed.
+    async fn advance(&self, presented: &Presented, from: u32) -> Result<Option<Grant>, StoreError>;
+
+    /// Looks at the session and, when the token was spent, ends it in the same step.
+    async fn look(&self, presented: &Presented) -> Result<Option<Found>, StoreError>;
+}
+
+pub(super) async fn rotate(
+    db: &impl Rotate,
+    presented: &Presented,
+) -> Result<Rotation, StoreError> {
+    // Each round fails only because another rotation succeeded or a lock re-check missed.
+    for _ in 0..8 {
+        if let Some(grant) = db.advance(presented, presented.generation).await? {
+            return Ok(Rotation::Rotated(grant));
+        }
+        let Some(found) = db.look(presented).await? else { return Ok(Rotation::Unknown) };
+        match judge(found, presented) {
+            Verdict::Answer(rotation) => return Ok(rotation),
+            Verdict::Again => {}
+            Verdict::FastForward => {
+                if let Some(grant) = db.advance(presented, presented.generation - 1).await? {
+                    return Ok(Rotation::FastForwarded(grant));
+                }
+            }
+        }
+    }
+    Err(StoreError::Contended)
+}
+
+impl Rotate for postgres::Postgres {
+    async fn advance(&self, presented: &Presented, from: u32) -> Result<Option<Grant>, StoreError> {
+        self.advance_session(presented, from).await
+    }
+
+    async fn look(&self, presented: &Presented) -> Result<Option<Found>, StoreError> {
+        self.look_at_session(presented).await
+    }
+}
+
+impl Rotate for sqlite::Sqlite {
+    async fn advance(&self, presented: &Presented, from: u32) -> Result<Option<Grant>, StoreError> {
+        self.advance_session(presented, from).await
+    }
+
+    async fn look(&self, presented: &Presented) -> Result<Option<Found>, StoreError> {
+        self.look_at_session(presented).await
+    }
+}

@@ -1,0 +1,237 @@
+//! From rows to records: the place where nullable columns become states.
+
+use std::str::FromStr;
+
+use claims::{Algorithm, Revoked, SessionView, Timestamp, UserId};
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Error, Row as _};
+use uuid::Uuid;
+
+use super::records::{Client, Credentials, EndReason, Grant, StoredKey, UserRecord};
+use super::rotation::Found;
+
+/// Reads columns by name, from either database.
+pub(super) trait Columns {
+    fn int(&self, name: &'static str) -> Result<i64, Error>;
+    fn int_or_null(&self, name: &'static str) -> Result<Option<i64>, Error>;
+    fn text(&self, name: &'static str) -> Result<String, Error>;
+    fn text_or_null(&self, name: &'static str) -> Result<Option<String>, Error>;
+    fn bytes(&self, name: &'static str) -> Result<Vec<u8>, Error>;
+
+    fn time(&self, name: &'static str) -> Result<Timestamp, Error> {
+        self.int(name).map(Timestamp)
+    }
+
+    /// A flag that the query wrote as 0 or 1.
+    fn flag(&self, name: &'static str) -> Result<bool, Error> {
+        self.int(name).map(|value| value != 0)
+    }
+
+    fn parsed<T: FromStr>(&self, name: &'static str) -> Result<T, Error>
+    where
+        T::Err: std::error::Error + Send + Sync + 'static,
+    {
+        self.text(name)?.parse().map_err(|source| decode(name, source))
+    }
+
+    fn small(&self, name: &'static str) -> Result<u32, Error> {
+        u32::try_from(self.int(name)?).map_err(|source| decode(name, source))
+    }
+}
+
+macro_rules! columns_of {
+    ($row:ty) => {
+        impl Columns for $row {
+            fn int(&self, name: &'static str) -> Result<i64, Error> {
+                self.try_get(name)
+            }
+
+            fn int_or_null(&self, name: &'static str) -> Result<Option<i64>, Error> {
+                self.try_get(name)
+            }
+
+            fn text(&self, name: &'static str) -> Result<String, Error> {
+                self.try_get(name)
+            }
+
+            fn text_or_null(&self, name: &'static str) -> Result<Option<String>, Error> {
+                self.try_get(name)
+            }
+
+            fn bytes(&self, name: &'static str) -> Result<Vec<u8>, Error> {
+                self.try_get(name)
+            }
+        }
+    };
+}
+
+columns_of!(PgRow);
+columns_of!(SqliteRow);
+
+fn decode(index: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::ColumnDecode { index: index.to_owned(), source: Box::new(source) }
+}
+
+/// The columns of a user; `u` is the table.
+macro_rules! user_columns {
+    () => {
+        "cast(u.id as text) as user_id, u.username, u.email, u.roles, \
+         u.created_at as user_created_at"
+    };
+}
+pub(super) use user_columns;
+
+/// The columns of a grant; `s` and `u` are the tables.
+macro_rules! grant_columns {
+    () => {
+        concat!(
+            "s.id as session_id, s.client_id, s.scope, \
+             cast(s.subject_version as bigint) as subject_version, s.generation, s.auth_time, \
+             s.amr, s.idle_expires_at, s.expires_at, ",
+            $crate::store::rows::user_columns!()
+        )
+    };
+}
+pub(super) use grant_columns;
+
+/// The columns of credentials; `u` is the table.
+macro_rules! credentials_columns {
+    () => {
+        concat!(
+            "u.password_hash, cast(u.password_version as bigint) as password_version, \
+             cast(u.version as bigint) as version, \
+             cast(case when u.enabled then 1 else 0 end as bigint) as enabled, ",
+            $crate::store::rows::user_columns!()
+        )
+    };
+}
+pub(super) use credentials_columns;
+
+/// Whether the session `s` of the user `u` is good at `clock.now`. `idle_expires_at` is never later
+/// than `expires_at`.
+macro_rules! live {
+    () => {
+        "s.revoked_at is null and u.enabled and u.version = s.subject_version \
+         and clock.now < s.idle_expires_at"
+    };
+}
+pub(super) use live;
+
+/// Whether the caller's session `s` is `$1`, live, and acted on with a token that is good: `$2` is
+/// its generation or null, `$3` the grace window.
+macro_rules! is_caller {
+    () => {
+        concat!(
+            "s.id = $1 and u.id = s.user_id and ",
+            $crate::store::rows::live!(),
+            " and ($2 is null or s.generation = $2 or \
+               (s.generation = $2 + 1 and clock.now - s.rotated_at < $3))"
+        )
+    };
+}
+pub(super) use is_caller;
+
+pub(super) fn user(row: &impl Columns) -> Result<UserRecord, Error> {
+    let roles = row.text("roles")?;
+    Ok(UserRecord {
+        id: UserId(row.parsed::<Uuid>("user_id")?),
+        username: row.text("username")?,
+        email: row.text_or_null("email")?,
+        roles: roles.split_whitespace().map(str::to_owned).collect(),
+        created_at: row.time("user_created_at")?,
+    })
+}
+
+pub(super) fn credentials(row: &impl Columns) -> Result<Credentials, Error> {
+    let user = user(row)?;
+    Ok(Credentials {
+        user: user.id,
+        username: user.username,
+        email: user.email,
+        password_hash: row.text("password_hash")?,
+        password_version: row.int("password_version")?,
+        version: row.int("version")?,
+        enabled: row.flag("enabled")?,
+    })
+}
+
+pub(super) fn grant(row: &impl Columns, now: Timestamp) -> Result<Grant, Error> {
+    Ok(Grant {
+        session_id: row.parsed("session_id")?,
+        user: user(row)?,
+        client_id: row.parsed("client_id")?,
+        scope: row.parsed("scope")?,
+        subject_version: row.small("subject_version")?,
+        generation: row.small("generation")?,
+        auth_time: row.time("auth_time")?,
+        amr: row.text("amr")?,
+        idle_expires_at: row.time("idle_expires_at")?,
+        expires_at: row.time("expires_at")?,
+        now,
+    })
+}
+
+/// Besides a grant's: `revoke_reason`, `enabled`, `user_version`, `version_reason`, `in_window`,
+/// `reused`, `rotated_ip`, `rotated_user_agent`.
+pub(super) fn found(row: &impl Columns, now: Timestamp) -> Result<Found, Error> {
+    let grant = grant(row, now)?;
+    let reason = |name| -> Result<Option<EndReason>, Error> {
+        Ok(row.text_or_null(name)?.and_then(|text| EndReason::from_name(&text)))
+    };
+    let superseded = if !row.flag("enabled")? {
+        Some(EndReason::Disabled)
+    } else if row.small("user_version")? != grant.subject_version {
+        Some(reason("version_reason")?.unwrap_or(EndReason::Logout))
+    } else {
+        None
+    };
+    Ok(Found {
+        grant,
+        ended: reason("revoke_reason")?,
+        superseded,
+        in_window: row.flag("in_window")?,
+        reuse_ended_it: row.flag("reused")?,
+        rotated_by: Client {
+            ip: row.text_or_null("rotated_ip")?,
+            user_agent: row.text_or_null("rotated_user_agent")?,
+        },
+    })
+}
+
+pub(super) fn session_view(row: &impl Columns) -> Result<SessionView, Error> {
+    Ok(SessionView {
+        id: row.parsed("session_id")?,
+        created_at: row.time("created_at")?,
+        last_used_at: row.time("last_used_at")?,
+        expires_at: row.time("expires_at")?,
+        ip: row.text_or_null("ip")?,
+        user_agent: row.text_or_null("user_agent")?,
+        device: row.text_or_null("device")?,
+        current: row.flag("current")?,
+    })
+}
+
+pub(super) fn key(row: &impl Columns) -> Result<StoredKey, Error> {
+    let signs = row.text("purpose")? == "sign";
+    let algorithm = Algorithm::from_name(&row.text("algorithm")?);
+    Ok(StoredKey {
+        id: row.parsed("id")?,
+        algorithm: if signs { algorithm } else { None },
+        active: row.text("state")? == "active",
+        sealed: row.bytes("sealed")?,
+    })
+}
+
+/// `None` where the row is of a kind this program does not know.
+pub(super) fn revoked(row: &impl Columns) -> Result<Option<Revoked>, Error> {
+    Ok(match row.text_or_null("kind")?.as_deref() {
+        Some("session") => Some(Revoked::Session { id: row.parsed("id")? }),
+        Some("token") => Some(Revoked::Token { id: row.parsed("id")? }),
+        Some("key") => Some(Revoked::Key { id: row.parsed("id")? }),
+        Some("subject") => {
+            Some(Revoked::Subject { id: row.parsed("id")?, min_version: row.small("min_version")? })
+        }
+        _ => None,
+    })
+}

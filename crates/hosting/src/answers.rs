@@ -1,0 +1,242 @@
+//! What every answer has, whatever the route: a request id, security headers, a complete problem
+//! document, a log line, and no content after a panic.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{ALLOW, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpResponse, web};
+use claims::{Problem, ProblemCode};
+use futures_util::FutureExt as _;
+use tracing::Instrument as _;
+use uuid::Uuid;
+use verifier::actix::problem_response;
+
+/// ASVS 3.4: on every answer, unless the route set its own.
+const SECURITY_HEADERS: [(&str, &str); 5] = [
+    ("x-content-type-options", "nosniff"),
+    ("strict-transport-security", "max-age=31536000; includeSubDomains"),
+    ("referrer-policy", "no-referrer"),
+    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("cross-origin-resource-policy", "cross-origin"),
+];
+
+/// Where the pages that explain problems are: `<base>/problems/<code>`.
+#[derive(Debug, Clone)]
+pub struct ProblemBase(pub String);
+
+/// A problem as an answer.
+#[must_use]
+pub fn problem(code: ProblemCode, detail: &str) -> HttpResponse {
+    problem_response(Problem::new(code, detail))
+}
+
+/// The answer to a method that the route does not have; `allowed` as in the `Allow` header.
+#[must_use]
+pub fn allow(allowed: &'static str) -> actix_web::Route {
+    web::to(move || async move {
+        let mut response =
+            problem(ProblemCode::MethodNotAllowed, &format!("This route takes {allowed} only."));
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+        response
+    })
+}
+
+/// The answer to an unknown path.
+#[expect(clippy::unused_async, reason = "a handler is async")]
+pub async fn not_found() -> HttpResponse {
+    problem(ProblemCode::NotFound, "There is nothing at this address.")
+}
+
+/// The outermost middleware.
+pub async fn complete(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let id = request_id(request.headers());
+    let trace = trace_id(request.headers());
+    let span = tracing::info_span!("request", request.id = %id, trace.id = trace);
+    let started = Instant::now();
+    let method = known_method(request.method());
+    let preflight = request.method() == Method::OPTIONS
+        && request.headers().contains_key("access-control-request-method");
+    let base = request.app_data::<web::Data<ProblemBase>>().cloned();
+    let raw = request.request().clone();
+
+    let called = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span.clone());
+    let mut response = match called.await {
+        Ok(Ok(response)) => response.map_into_boxed_body(),
+        Ok(Err(error)) => ServiceResponse::new(raw, error.error_response()),
+        Err(_) => {
+            metrics::counter!("latchkey_panics_total").increment(1);
+            ServiceResponse::new(raw, problem(ProblemCode::Internal, "The service failed."))
+        }
+    };
+    if preflight && response.status() == StatusCode::OK {
+        *response.response_mut().status_mut() = StatusCode::NO_CONTENT;
+    }
+    let response = complete_problem(response, base.as_ref().map(|base| base.as_ref()), &id);
+    let mut response = response;
+    complete_headers(response.headers_mut(), &id);
+    span.in_scope(|| report(&response, method, started));
+    Ok(response)
+}
+
+/// Puts what only this place knows into a problem document.
+fn complete_problem(
+    response: ServiceResponse<BoxBody>,
+    base: Option<&ProblemBase>,
+    id: &str,
+) -> ServiceResponse<BoxBody> {
+    let problem = response.response().extensions().get::<Problem>().cloned();
+    let Some(mut problem) = problem else {
+        return plain_errors_become_problems(response, base, id);
+    };
+    if let (Some(base), true) = (base, problem.kind.starts_with('/')) {
+        problem.kind = format!("{}{}", base.0, problem.kind);
+    }
+    problem.request_id = Some(id.to_owned());
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    let mut response = response.map_body(|_, _| BoxBody::new(body));
+    response.headers_mut().remove(CONTENT_LENGTH);
+    response
+}
+
+/// What the framework itself refuses (a head it cannot read, a path it cannot decode) is answered
+/// in the same form as everything else.
+fn plain_errors_become_problems(
+    response: ServiceResponse<BoxBody>,
+    base: Option<&ProblemBase>,
+    id: &str,
+) -> ServiceResponse<BoxBody> {
+    let code = match response.status().as_u16() {
+        400 => ProblemCode::InvalidRequest,
+        404 => ProblemCode::NotFound,
+        408 => ProblemCode::RequestTimeout,
+        413 => ProblemCode::PayloadTooLarge,
+        415 => ProblemCode::UnsupportedMediaType,
+        500 => ProblemCode::Internal,
+        _ => return response,
+    };
+    let (request, _) = response.into_parts();
+    let answer = problem(code, "The request could not be read.");
+    complete_problem(ServiceResponse::new(request, answer), base, id)
+}
+
+fn complete_headers(headers: &mut HeaderMap, id: &str) {
+    for (name, value) in SECURITY_HEADERS {
+        if !headers.contains_key(name) {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+    }
+    if let Ok(value) = HeaderValue::from_str(id) {
+        headers.insert(HeaderName::from_static("x-request-id"), value);
+    }
+}
+
+fn report(response: &ServiceResponse<BoxBody>, method: &'static str, started: Instant) {
+    let route =
+        response.request().match_pattern().unwrap_or_else(|| String::from("(no such route)"));
+    let status = response.status().as_u16();
+    let seconds = started.elapsed().as_secs_f64();
+    metrics::counter!("latchkey_http_requests_total",
+        "route" => route.clone(), "method" => method, "status" => status.to_string())
+    .increment(1);
+    metrics::histogram!("latchkey_http_request_seconds", "route" => route.clone()).record(seconds);
+    let duration_ms = seconds * 1000.0;
+    match status {
+        500.. => tracing::warn!(method, route, status, duration_ms, "answered {status}"),
+        400.. => tracing::info!(method, route, status, duration_ms, "answered {status}"),
+        _ => tracing::debug!(method, route, status, duration_ms, "answered {status}"),
+    }
+}
+
+/// The caller's request id where it is harmless, else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get("x-request-id").and_then(|value| value.to_str().ok());
+    let harmless = |id: &&str| {
+        (1..=64).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    given.filter(harmless).map_or_else(|| Uuid::new_v4().simple().to_string(), str::to_owned)
+}
+
+/// The trace this request belongs to (W3C Trace Context §3.2), for the logs. It decides nothing.
+fn trace_id(headers: &HeaderMap) -> Option<&str> {
+    let mut given = headers.get_all("traceparent");
+    let (Some(value), None) = (given.next(), given.next()) else { return None };
+    let value = value.to_str().ok()?;
+    let mut parts = value.splitn(4, '-');
+    let (version, trace, parent) = (parts.next()?, parts.next()?, parts.next()?);
+    let flags = parts.next()?;
+    let hex = |text: &str, length: usize| {
+        text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let flags_end = flags.get(..2).is_some_and(|flags| hex(flags, 2))
+        && (flags.len() == 2 || (version != "00" && flags.as_bytes()[2] == b'-'));
+    let zero = |text: &str| text.bytes().all(|byte| byte == b'0');
+    let valid = hex(version, 2)
+        && version != "ff"
+        && hex(trace, 32)
+        && hex(parent, 16)
+        && flags_end
+        && !zero(trace)
+        && !zero(parent);
+    valid.then_some(trace)
+}
+
+/// A method as a metric label: a client may invent methods, and each label costs memory.
+fn known_method(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trace(value: &str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers
+            .insert(HeaderName::from_static("traceparent"), HeaderValue::from_str(value).unwrap());
+        trace_id(&headers).map(str::to_owned)
+    }
+
+    #[test]
+    fn only_a_valid_trace_is_continued() {
+        let (id, parent) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+        assert_eq!(trace(&format!("00-{id}-{parent}-01")).as_deref(), Some(id));
+        assert_eq!(trace(&format!("cc-{id}-{parent}-01-later")).as_deref(), Some(id));
+        for bad in [
+            format!("00-{}-{parent}-01", id.to_uppercase()),
+            format!("00-{}-{parent}-01", "0".repeat(32)),
+            format!("00-{id}-{}-01", "0".repeat(16)),
+            format!("ff-{id}-{parent}-01"),
+            format!("00-{id}-{parent}-01-more"),
+            format!("00-{id}-{parent}"),
+            String::new(),
+        ] {
+            assert_eq!(trace(&bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_request_id_that_could_forge_a_log_line_is_replaced() {
+        let mut headers = HeaderMap::new();
+        headers.insert(HeaderName::from_static("x-request-id"), HeaderValue::from_static("a b"));
+        assert_eq!(request_id(&headers).len(), 32);
+        headers.insert(HeaderName::from_static("x-request-id"), HeaderValue::from_static("abc-1"));
+        assert_eq!(request_id(&headers), "abc-1");
+    }
+}

@@ -1,0 +1,177 @@
+//! Request bodies, read strictly: bounded in size and time, one media type, nothing twice, nothing
+//! unknown.
+
+use std::fmt;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError};
+use claims::{ProblemCode, strict_json};
+use futures_util::StreamExt as _;
+use futures_util::future::LocalBoxFuture;
+use serde::de::DeserializeOwned;
+
+use crate::answers::problem;
+
+/// No honest first-party request is larger.
+pub const MAX_BYTES: usize = 16 * 1024;
+/// No honest client needs longer to send that much.
+const MAX_TIME: Duration = Duration::from_secs(10);
+
+/// What a body may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Media {
+    /// `application/json`
+    Json,
+    /// `application/x-www-form-urlencoded`
+    Form,
+    /// No `Content-Type` at all.
+    Unsaid,
+}
+
+/// Why a body was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BadBody {
+    /// Larger than [`MAX_BYTES`].
+    TooLarge,
+    /// Not sent within the time allowed.
+    TooSlow,
+    /// Broken off.
+    Incomplete,
+    /// Of another media type, or encoded.
+    Media,
+    /// Not what the route takes; the sentence says why.
+    Content(String),
+}
+
+impl BadBody {
+    const fn code(&self) -> ProblemCode {
+        match self {
+            Self::TooLarge => ProblemCode::PayloadTooLarge,
+            Self::TooSlow => ProblemCode::RequestTimeout,
+            Self::Media => ProblemCode::UnsupportedMediaType,
+            Self::Incomplete | Self::Content(_) => ProblemCode::InvalidRequest,
+        }
+    }
+}
+
+impl fmt::Display for BadBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge => write!(f, "The body is larger than {MAX_BYTES} bytes."),
+            Self::TooSlow => f.write_str("The body did not arrive in time."),
+            Self::Incomplete => f.write_str("The body broke off."),
+            Self::Media => f.write_str("Send application/json, not encoded."),
+            Self::Content(detail) => f.write_str(detail),
+        }
+    }
+}
+
+impl ResponseError for BadBody {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.code().status()).unwrap_or(StatusCode::BAD_REQUEST)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = problem(self.code(), &self.to_string());
+        if matches!(self, Self::TooLarge | Self::TooSlow | Self::Incomplete) {
+            // What is left of the body must not be taken for the next request.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// A JSON body of type `T`. `T` should refuse unknown members.
+#[derive(Debug)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
+    type Error = BadBody;
+    type Future = LocalBoxFuture<'static, Result<Self, BadBody>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let media = media(request);
+        let mut payload = payload.take();
+        Box::pin(async move {
+            let bytes = read(&mut payload).await?;
+            match media? {
+                Media::Json => json(&bytes).map(Self),
+                _ => Err(BadBody::Media),
+            }
+        })
+    }
+}
+
+/// The media type of a request's body.
+pub fn media(request: &HttpRequest) -> Result<Media, BadBody> {
+    if request.headers().contains_key(CONTENT_ENCODING) {
+        return Err(BadBody::Media);
+    }
+    let mut given = request.headers().get_all(CONTENT_TYPE);
+    let Some(value) = given.next() else { return Ok(Media::Unsaid) };
+    if given.next().is_some() {
+        return Err(BadBody::Content("Send one Content-Type header, not two.".to_owned()));
+    }
+    let value = value.to_str().map_err(|_| BadBody::Media)?.to_ascii_lowercase();
+    let mut parts = value.split(';').map(str::trim);
+    let media = match parts.next() {
+        Some("application/json") => Media::Json,
+        Some("application/x-www-form-urlencoded") => Media::Form,
+        _ => return Err(BadBody::Media),
+    };
+    let utf8 = |parameter: &str| {
+        !parameter.starts_with("charset=")
+            || parameter["charset=".len()..].trim_matches('"') == "utf-8"
+    };
+    if parts.all(utf8) { Ok(media) } else { Err(BadBody::Media) }
+}
+
+/// Reads a body to its end, within the bounds of size and time.
+pub async fn read(payload: &mut Payload) -> Result<Vec<u8>, BadBody> {
+    let whole = async {
+        let mut body = Vec::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|_| BadBody::Incomplete)?;
+            if body.len() + chunk.len() > MAX_BYTES {
+                return Err(BadBody::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    };
+    tokio::time::timeout(MAX_TIME, whole).await.unwrap_or(Err(BadBody::TooSlow))
+}
+
+/// Reads a JSON object into `T`.
+pub fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BadBody> {
+    strict_json::check_object(bytes)
+        .map_err(|error| BadBody::Content(format!("The body is not acceptable: {error}.")))?;
+    serde_json::from_slice(bytes).map_err(|error| BadBody::Content(explain(&error.to_string())))
+}
+
+/// A sentence about a member. What the client wrote into a member is not repeated: it may be a
+/// password in the wrong place.
+#[must_use]
+pub fn explain(error: &str) -> String {
+    let error = error.split(" at line ").next().unwrap_or(error);
+    let of_names = error.starts_with("missing field") || error.starts_with("unknown field");
+    if of_names {
+        format!("The body is not acceptable: {}.", error.replace("field", "member"))
+    } else {
+        "The body is not acceptable: a member has a value it cannot have.".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_value_is_not_repeated() {
+        let error = json::<std::collections::HashMap<String, bool>>(br#"{"password":"hunter2"}"#);
+        assert!(!error.unwrap_err().to_string().contains("hunter2"));
+    }
+}

@@ -1,0 +1,180 @@
+//! Layered settings: defaults compiled in, then a file, then environment variables.
+//!
+//! A variable is named `<PREFIX>__<SECTION>__<KEY>`. With `_FILE` appended it names a file that
+//! holds the value instead, which is how secrets should come (a variable is seen by every child
+//! process and by whoever may list processes).
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use config::{Config, Environment, File, FileFormat};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// Why the settings cannot be used. Each message names the key.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A value is missing, unknown, or of the wrong type.
+    #[error("{0}")]
+    Invalid(#[from] config::ConfigError),
+    /// A `…_FILE` variable names a file that cannot be read.
+    #[error("{variable}: cannot read {path}: {source}")]
+    File {
+        /// The variable.
+        variable: String,
+        /// The file it names.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A value is given twice.
+    #[error("{0} and {0}_FILE are both set; set one")]
+    Twice(String),
+}
+
+/// Reads settings. `defaults` is TOML and names every key; `file` is optional TOML; `variables` are
+/// those of the environment, of which only those with `prefix` count.
+pub fn load<T: DeserializeOwned>(
+    prefix: &str,
+    defaults: &str,
+    file: Option<&Path>,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<T, SettingsError> {
+    let variables = resolve_files(prefix, variables)?;
+    let mut builder = Config::builder().add_source(File::from_str(defaults, FileFormat::Toml));
+    if let Some(path) = file {
+        builder = builder.add_source(File::from(path).format(FileFormat::Toml));
+    }
+    let environment = Environment::with_prefix(prefix)
+        .prefix_separator("__")
+        .separator("__")
+        .ignore_empty(true)
+        .source(Some(variables));
+    Ok(builder.add_source(environment).build()?.try_deserialize()?)
+}
+
+/// Replaces each `…_FILE` variable by the content of the file it names, less the final newline.
+fn resolve_files(
+    prefix: &str,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<HashMap<String, String>, SettingsError> {
+    let prefix = format!("{prefix}__");
+    let given: HashMap<String, String> =
+        variables.into_iter().filter(|(name, _)| name.starts_with(&prefix)).collect();
+    let mut resolved = HashMap::new();
+    for (name, value) in &given {
+        let Some(target) = name.strip_suffix("_FILE") else {
+            resolved.entry(name.clone()).or_insert_with(|| value.clone());
+            continue;
+        };
+        if value.is_empty() {
+            continue;
+        }
+        if given.get(target).is_some_and(|value| !value.is_empty()) {
+            return Err(SettingsError::Twice(target.to_owned()));
+        }
+        let content = std::fs::read_to_string(value).map_err(|source| SettingsError::File {
+            variable: name.clone(),
+            path: value.clone(),
+            source,
+        })?;
+        resolved.insert(target.to_owned(), content.trim_end_matches(['\r', '\n']).to_owned());
+    }
+    Ok(resolved)
+}
+
+/// Deserializes a list that may also be written as one comma-separated text, as in a variable.
+pub fn list<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::Many(many) => many,
+        OneOrMany::One(text) => text
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .map(str::to_owned)
+            .collect(),
+    })
+}
+
+/// Whether an address names this machine and nothing else: then development defaults are harmless.
+#[must_use]
+pub fn is_loopback(url: &str) -> bool {
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = host.split(['/', '?', '#']).next().unwrap_or(host);
+    let host = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        http: Http,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Http {
+        port: u16,
+        #[serde(deserialize_with = "list")]
+        origins: Vec<String>,
+    }
+
+    const DEFAULTS: &str = "[http]\nport = 1\norigins = []\n";
+
+    fn read(variables: &[(&str, &str)]) -> Result<Sample, SettingsError> {
+        let variables = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        load("AUTH", DEFAULTS, None, variables)
+    }
+
+    #[test]
+    fn a_variable_overrides_a_default() {
+        let sample =
+            read(&[("AUTH__HTTP__PORT", "7"), ("AUTH__HTTP__ORIGINS", "a, b"), ("X", "1")]);
+        let http = Http { port: 7, origins: vec!["a".into(), "b".into()] };
+        assert_eq!(sample.unwrap(), Sample { http });
+    }
+
+    #[test]
+    fn a_bad_value_is_refused_with_its_key() {
+        let error = read(&[("AUTH__HTTP__PORT", "x")]).unwrap_err().to_string();
+        assert!(error.contains("http.port"), "{error}");
+        let error = read(&[("AUTH__HTTP__PROT", "7")]).unwrap_err().to_string();
+        assert!(error.contains("prot"), "{error}");
+    }
+
+    #[test]
+    fn a_file_holds_the_value_of_a_variable() {
+        let path = std::env::temp_dir().join(format!("latchkey-settings-{}", std::process::id()));
+        std::fs::write(&path, "9\n").unwrap();
+        let name = path.to_str().unwrap();
+        assert_eq!(read(&[("AUTH__HTTP__PORT_FILE", name)]).unwrap().http.port, 9);
+        let error = read(&[("AUTH__HTTP__PORT_FILE", name), ("AUTH__HTTP__PORT", "1")]);
+        assert!(matches!(error, Err(SettingsError::Twice(_))));
+        std::fs::remove_file(&path).unwrap();
+        let error = read(&[("AUTH__HTTP__PORT_FILE", name)]).unwrap_err().to_string();
+        assert!(error.contains("AUTH__HTTP__PORT_FILE"), "{error}");
+    }
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for url in ["http://127.0.0.1:8080", "http://localhost/", "http://[::1]:80/x"] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in ["https://auth.example.com", "http://localhost.evil.tld", "http://10.0.0.1"] {
+            assert!(!is_loopback(url), "{url}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Logs to standard error and metrics for whoever scrapes them.
+
+use std::io::IsTerminal as _;
+use std::sync::OnceLock;
+
+use actix_web::HttpResponse;
+use actix_web::http::header::CONTENT_TYPE;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
+/// Starts writing logs: lines for people on a terminal, JSON otherwise. `RUST_LOG` filters them.
+///
+/// JSON escapes control characters, so what a client sends cannot forge a line.
+pub fn init_logs() {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,actix_server=warn"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second start in one process (tests) keeps the first.
+    let _ = if std::io::stderr().is_terminal() {
+        logs.with_target(false).try_init()
+    } else {
+        logs.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+    };
+}
+
+/// Starts counting. Both services may call it in one process; they share the counters.
+pub fn init_metrics() {
+    METRICS.get_or_init(|| {
+        PrometheusBuilder::new()
+            .set_buckets_for_metric(
+                Matcher::Suffix("_seconds".to_owned()),
+                &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0],
+            )
+            .ok()?
+            .install_recorder()
+            .ok()
+    });
+}
+
+/// `GET /metrics`: the Prometheus text format.
+#[expect(clippy::unused_async, reason = "a handler is async")]
+pub async fn metrics() -> HttpResponse {
+    match METRICS.get() {
+        Some(Some(handle)) => HttpResponse::Ok()
+            .insert_header((CONTENT_TYPE, "text/plain; version=0.0.4"))
+            .body(handle.render()),
+        _ => HttpResponse::NoContent().finish(),
+    }
+}
