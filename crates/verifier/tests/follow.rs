@@ -1,0 +1,446 @@
+//! Following an issuer over HTTP: what it costs, what it teaches, and what happens when it stops.
+
+mod common;
+
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::http::header::{AUTHORIZATION, LOCATION};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, rt, web};
+use claims::{Algorithm, RevocationBatch, RevocationEntry, Revoked};
+use common::{Mint, SESSION, SUBJECT, Service, TOKEN, header, kid, with};
+use serde_json::json;
+use verifier::follow::{FollowError, Follower, Sources, follow};
+use verifier::{Clock, Rejection};
+
+/// Long enough for a slow machine, and the end of a test that has failed.
+const DEADLINE: Duration = Duration::from_secs(8);
+const COOLDOWN: Duration = Duration::from_millis(300);
+const SECRET: &str = "feed-secret";
+
+/// N-A10, N-A11
+#[actix_web::test]
+async fn ten_thousand_unknown_keys_cost_one_fetch_per_cooldown() {
+    let issuer = Issuer::start();
+    let service = service();
+    let _follower = issuer.followed_by(&service);
+    until(|| service.verifier.ready().is_ok()).await;
+    assert_eq!(issuer.state().key_set_fetches, 1);
+
+    let clock = service.verifier.clock();
+    let start = clock.elapsed();
+    let (algorithm, claims) = (Algorithm::EdDsa, service.claims().to_string());
+    let good = service.token(algorithm);
+    for n in 0..10_000 {
+        let named = with(&header(algorithm), "kid", format!("unknown-{n}")).to_string();
+        let hostile = Mint::real().token(algorithm, &named, &claims);
+        service.refuses(&hostile, Rejection::UnknownKey, n);
+        if n % 100 == 0 {
+            service.accepts(&good);
+            rt::task::yield_now().await;
+        }
+    }
+    // Only then, so that no fetch still due goes uncounted.
+    until(|| issuer.state().key_set_fetches > 1).await;
+    let allowed = 1 + clock.elapsed().saturating_sub(start).as_millis() / COOLDOWN.as_millis() + 1;
+    let fetches = issuer.state().key_set_fetches;
+    assert!(fetches as u128 <= allowed, "{fetches} fetches, {allowed} allowed");
+    service.accepts(&good);
+}
+
+/// N-A08
+#[actix_web::test]
+async fn an_address_in_a_token_is_never_connected_to() {
+    let issuer = Issuer::start();
+    let service = service();
+    let _follower = issuer.followed_by(&service);
+    until(|| service.verifier.ready().is_ok()).await;
+    service.accepts(&service.token(Algorithm::EdDsa));
+
+    let bait = Bait::lay();
+    let url = bait.url();
+    for name in ["jku", "x5u", "iss"] {
+        service.refuses_header(Rejection::HeaderMember, |algorithm| {
+            with(&header(algorithm), name, url.clone()).to_string()
+        });
+    }
+    let named = |name: &str| with(&service.claims(), name, url.clone()).to_string();
+    service.refuses_claims(named("iss"), Rejection::Issuer);
+    service.refuses_claims(named("aud"), Rejection::Audience);
+    service.accepts_claims(named("status"));
+    // Two more answers of the feed: whoever wanted to connect has had the time.
+    let asked = issuer.state().asked.len();
+    until(|| issuer.state().asked.len() > asked + 2).await;
+    assert!(bait.is_untouched());
+    assert_eq!(issuer.state().key_set_fetches, 1);
+}
+
+#[actix_web::test]
+async fn a_redirect_is_not_followed() {
+    let bait = Bait::lay();
+    let issuer = Issuer::start();
+    issuer.state().redirect = Some(bait.url());
+    let service = service();
+    let _follower = issuer.followed_by(&service);
+    until(|| issuer.state().asked.len() > 2 && issuer.state().key_set_fetches > 2).await;
+    assert_eq!(service.verifier.ready(), Err(Rejection::NoKeys));
+    assert!(bait.is_untouched());
+
+    issuer.state().redirect = None;
+    until(|| service.verifier.ready().is_ok()).await;
+}
+
+#[actix_web::test]
+async fn a_new_key_is_learned_when_a_token_names_it() {
+    let issuer = Issuer::start();
+    let all = issuer.state().key_set.clone();
+    issuer.state().key_set = json!({"keys": [Mint::real().jwk(Algorithm::Es256)]}).to_string();
+    let service = service();
+    let _follower = issuer.followed_by(&service);
+    until(|| service.verifier.ready().is_ok()).await;
+    service.accepts(&service.token(Algorithm::Es256));
+
+    issuer.state().key_set = all;
+    let token = service.token(Algorithm::EdDsa);
+    service.refuses(&token, Rejection::UnknownKey, "not fetched yet");
+    until(|| service.verifier.verify(&token).is_ok()).await;
+    assert_eq!(issuer.state().key_set_fetches, 2);
+}
+
+#[actix_web::test]
+async fn a_key_set_that_is_refused_leaves_the_one_in_force() {
+    let issuer = Issuer::start();
+    let service = service();
+    let _follower = issuer.followed_by(&service);
+    until(|| service.verifier.ready().is_ok()).await;
+
+    let token = service.token(Algorithm::EdDsa);
+    let key = json!(Mint::foreign().jwk(Algorithm::EdDsa));
+    let two_of_one_name = json!({"keys": [key, key]}).to_string();
+    let too_large = format!("{}{}", json!({"keys": [key]}), " ".repeat(300 * 1024));
+    for refused in ["{}".to_owned(), two_of_one_name, too_large] {
+        let before = {
+            let mut state = issuer.state();
+            state.key_set = refused;
+            state.key_set_fetches
+        };
+        let unknown = with(&header(Algorithm::EdDsa), "kid", "unknown").to_string();
+        let unknown = Mint::real().token(Algorithm::EdDsa, &unknown, service.claims().to_string());
+        service.refuses(&unknown, Rejection::UnknownKey, "wakes the follower");
+        until(|| issuer.state().key_set_fetches > before + 1).await;
+        service.accepts(&token);
+    }
+}
+
+/// N-C13
+#[actix_web::test]
+async fn what_the_feed_says_is_revoked_is_refused() {
+    let issuer = Issuer::start();
+    let service = service();
+    let _follower = issuer.followed_by(&service);
+    until(|| service.verifier.ready().is_ok()).await;
+    let token = service.token(Algorithm::Es256);
+    service.accepts(&token);
+    for (revoked, rejection) in [
+        (Revoked::Token { id: TOKEN.parse().unwrap() }, Rejection::TokenRevoked),
+        (
+            Revoked::Subject { id: SUBJECT.parse().unwrap(), min_version: 100 },
+            Rejection::SubjectRevoked,
+        ),
+        (Revoked::Session { id: SESSION.parse().unwrap() }, Rejection::SessionRevoked),
+        (Revoked::Key { id: kid(Algorithm::Es256).parse().unwrap() }, Rejection::KeyRevoked),
+    ] {
+        issuer.revokes(revoked);
+        until(|| service.verifier.verify(&token).err() == Some(rejection)).await;
+    }
+    let state = issuer.state();
+    assert_eq!(state.asked[0], "", "it starts without a cursor");
+    let places: Vec<&str> = state.asked.iter().skip(1).map(String::as_str).collect();
+    for place in ["first-0", "first-1", "first-2", "first-3"] {
+        assert!(places.contains(&place), "{place} in {places:?}");
+    }
+    assert_eq!(state.secret.as_deref(), Some("Bearer feed-secret"));
+}
+
+#[actix_web::test]
+async fn age_counts_from_when_the_request_was_sent() {
+    let issuer = Issuer::start();
+    issuer.state().delay = Duration::from_millis(400);
+    let service = service();
+    let _follower = issuer.followed_by(&service);
+    until(|| service.verifier.revocation_age().is_some()).await;
+    let age = service.verifier.revocation_age().unwrap();
+    assert!(age >= Duration::from_millis(400), "{age:?}");
+}
+
+#[actix_web::test]
+async fn age_counts_what_the_issuer_says_of_its_own() {
+    let issuer = Issuer::start();
+    issuer.state().age = Duration::from_mins(1);
+    let service = service();
+    let _follower = issuer.followed_by(&service);
+    until(|| service.verifier.revocation_age().is_some()).await;
+    assert!(service.verifier.revocation_age().unwrap() >= Duration::from_mins(1));
+    until(|| service.verifier.keys().loaded()).await;
+    service.refuses(&service.token(Algorithm::Es256), Rejection::Stale, "an old answer");
+
+    issuer.state().age = Duration::ZERO;
+    until(|| service.verifier.ready().is_ok()).await;
+    service.accepts(&service.token(Algorithm::Es256));
+}
+
+#[actix_web::test]
+async fn a_feed_that_starts_over_adds_and_takes_nothing_back() {
+    let issuer = Issuer::start();
+    let service = service();
+    let _follower = issuer.followed_by(&service);
+    issuer.revokes(Revoked::Session { id: SESSION.parse().unwrap() });
+    let token = service.token(Algorithm::Es256);
+    until(|| service.verifier.verify(&token).err() == Some(Rejection::SessionRevoked)).await;
+
+    {
+        let mut state = issuer.state();
+        state.name = "second";
+        state.entries.clear();
+    }
+    let other = "AAAAAAAAAAAAAAAAAAAAAA";
+    issuer.revokes(Revoked::Session { id: other.parse().unwrap() });
+    let other = common::token_of(Algorithm::Es256, &with(&service.claims(), "sid", other));
+    until(|| service.verifier.verify(&other).err() == Some(Rejection::SessionRevoked)).await;
+    service.refuses(&token, Rejection::SessionRevoked, "still");
+    until(|| issuer.state().asked.iter().any(|cursor| cursor == "second-1")).await;
+}
+
+#[actix_web::test]
+async fn when_the_feed_is_dead_tokens_are_refused_once_knowledge_is_too_old() {
+    let max_staleness = Duration::from_secs(1);
+    let issuer = Issuer::start();
+    let service = Service::ignorant(max_staleness, Clock::default());
+    let _follower = issuer.followed_by(&service);
+    until(|| service.verifier.ready().is_ok()).await;
+    let token = service.token(Algorithm::EdDsa);
+    service.accepts(&token);
+
+    issuer.state().dead = true;
+    until(|| service.verifier.verify(&token).err() == Some(Rejection::Stale)).await;
+    assert!(service.verifier.revocation_age().unwrap() > max_staleness);
+    service.refuses("garbage", Rejection::Segments, "bad is bad");
+
+    issuer.state().dead = false;
+    until(|| service.verifier.verify(&token).is_ok()).await;
+}
+
+#[actix_web::test]
+async fn a_second_feed_is_asked_when_the_first_fails() {
+    let first = Issuer::start();
+    first.state().dead = true;
+    is_served_by_the_second(&first.feed_url()).await;
+    assert!(!first.state().asked.is_empty());
+}
+
+#[actix_web::test]
+async fn a_second_feed_is_asked_when_the_first_is_gone() {
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    is_served_by_the_second(&format!("http://{gone}/internal/revocations")).await;
+}
+
+#[actix_web::test]
+async fn a_second_feed_is_asked_when_the_first_hangs() {
+    let bait = Bait::lay();
+    is_served_by_the_second(&bait.url()).await;
+    assert!(!bait.is_untouched());
+}
+
+#[actix_web::test]
+async fn following_ends_with_the_follower() {
+    let issuer = Issuer::start();
+    let service = service();
+    let follower = issuer.followed_by(&service);
+    until(|| service.verifier.ready().is_ok()).await;
+    assert_eq!(Arc::strong_count(&service.verifier), 3);
+    drop(follower);
+    until(|| Arc::strong_count(&service.verifier) == 1).await;
+}
+
+#[actix_web::test]
+async fn a_feed_is_needed() {
+    let sources = Sources::new("http://127.0.0.1:9/jwks".to_owned(), Vec::new(), None);
+    let refused = follow(&service().verifier, sources);
+    assert!(matches!(refused, Err(FollowError::NoFeed)));
+}
+
+async fn is_served_by_the_second(first: &str) {
+    let second = Issuer::start();
+    second.revokes(Revoked::Session { id: SESSION.parse().unwrap() });
+    // Of a feed that must be this fresh, an answer is expected within 1.1 seconds.
+    let service = Service::ignorant(Duration::from_secs(3), Clock::default());
+    let mut sources = second.sources();
+    sources.feed_urls.insert(0, first.to_owned());
+    let _follower = follow(&service.verifier, sources).unwrap();
+    until(|| service.verifier.ready().is_ok()).await;
+    service.refuses(&service.token(Algorithm::Es256), Rejection::SessionRevoked, "learned");
+    // And it stays there.
+    let asked = second.state().asked.len();
+    until(|| second.state().asked.len() > asked + 2).await;
+}
+
+fn service() -> Service {
+    Service::ignorant(Duration::from_secs(30), Clock::default())
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    let clock = Clock::default();
+    let start = clock.elapsed();
+    while !condition() {
+        assert!(clock.elapsed().saturating_sub(start) < DEADLINE, "it did not happen");
+        rt::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// An issuer with a key set and a revocation feed, as good or bad as its state says.
+struct Issuer {
+    state: web::Data<Mutex<State>>,
+    address: String,
+    server: ServerHandle,
+}
+
+struct State {
+    key_set: String,
+    key_set_fetches: usize,
+    /// Named in cursors. After a change no cursor given out before is known.
+    name: &'static str,
+    entries: Vec<RevocationEntry>,
+    age: Duration,
+    delay: Duration,
+    dead: bool,
+    redirect: Option<String>,
+    /// The cursors that were asked for.
+    asked: Vec<String>,
+    secret: Option<String>,
+}
+
+impl Issuer {
+    fn start() -> Self {
+        let state = web::Data::new(Mutex::new(State {
+            key_set: Mint::real().key_set_json(),
+            key_set_fetches: 0,
+            name: "first",
+            entries: Vec::new(),
+            age: Duration::ZERO,
+            delay: Duration::ZERO,
+            dead: false,
+            redirect: None,
+            asked: Vec::new(),
+            secret: None,
+        }));
+        let shared = state.clone();
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(shared.clone())
+                .route("/jwks", web::get().to(key_set))
+                .route("/internal/revocations", web::get().to(revocations))
+        });
+        let server = server.workers(1).disable_signals().bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", server.addrs()[0]);
+        let server = server.run();
+        let handle = server.handle();
+        rt::spawn(server);
+        Self { state, address, server: handle }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn revokes(&self, revoked: Revoked) {
+        self.state().entries.push(RevocationEntry { revoked, expires_in: Some(990) });
+    }
+
+    fn feed_url(&self) -> String {
+        format!("{}/internal/revocations", self.address)
+    }
+
+    fn sources(&self) -> Sources {
+        let jwks_url = format!("{}/jwks", self.address);
+        let secret = Some(SECRET.to_owned());
+        let sources = Sources::new(jwks_url, vec![self.feed_url()], secret);
+        Sources { key_cooldown: COOLDOWN, ..sources }
+    }
+
+    fn followed_by(&self, service: &Service) -> Follower {
+        follow(&service.verifier, self.sources()).unwrap()
+    }
+}
+
+impl Drop for Issuer {
+    fn drop(&mut self) {
+        // The command is sent at once; only the confirmation would be waited for.
+        drop(self.server.stop(false));
+    }
+}
+
+async fn key_set(state: web::Data<Mutex<State>>) -> HttpResponse {
+    let mut state = state.lock().unwrap();
+    state.key_set_fetches += 1;
+    if let Some(url) = &state.redirect {
+        return HttpResponse::Found().insert_header((LOCATION, url.as_str())).finish();
+    }
+    HttpResponse::Ok().content_type(claims::jwk::MEDIA_TYPE).body(state.key_set.clone())
+}
+
+async fn revocations(
+    state: web::Data<Mutex<State>>,
+    request: HttpRequest,
+    query: web::Query<HashMap<String, String>>,
+) -> HttpResponse {
+    let cursor = &query["cursor"];
+    let delay = {
+        let mut state = state.lock().unwrap();
+        state.asked.push(cursor.clone());
+        let secret = request.headers().get(AUTHORIZATION);
+        state.secret = secret.map(|secret| secret.to_str().unwrap().to_owned());
+        // A long poll of very short patience.
+        state.delay.max(Duration::from_millis(10))
+    };
+    rt::time::sleep(delay).await;
+    let state = state.lock().unwrap();
+    if state.dead {
+        return HttpResponse::ServiceUnavailable().finish();
+    }
+    if let Some(url) = &state.redirect {
+        return HttpResponse::Found().insert_header((LOCATION, url.as_str())).finish();
+    }
+    let known = cursor
+        .strip_prefix(state.name)
+        .and_then(|place| place.strip_prefix('-'))
+        .and_then(|place| place.parse().ok());
+    HttpResponse::Ok().json(RevocationBatch {
+        cursor: format!("{}-{}", state.name, state.entries.len()),
+        age_ms: u64::try_from(state.age.as_millis()).unwrap(),
+        now: Clock::default().now().unix_seconds(),
+        reset: known.is_none(),
+        entries: state.entries[known.unwrap_or(0)..].to_vec(),
+    })
+}
+
+/// A listener that answers nobody and knows whether anybody came.
+struct Bait(TcpListener);
+
+impl Bait {
+    fn lay() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Self(listener)
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/", self.0.local_addr().unwrap())
+    }
+
+    fn is_untouched(&self) -> bool {
+        self.0.accept().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+}
