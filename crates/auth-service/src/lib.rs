@@ -1,9 +1,24 @@
-//! The auth-service as a library.
+//! The auth-service: issues access tokens, rotates refresh tokens, revokes both.
+//!
+//! `http` speaks to clients and calls [`sessions`], the policy; that joins [`tokens`],
+//! [`passwords`] and the [`store`], which knows the database. Never upward. [`revocation`] runs
+//! beside them and tells verifiers what no longer counts.
+
+pub mod app;
 pub mod config;
+pub mod error;
+mod housekeeping;
+mod http;
+pub mod keyring;
 pub mod keys;
 pub mod names;
 pub mod passwords;
-pub mod random;
+mod random;
+pub mod revocation;
 pub mod seal;
+pub mod sessions;
 pub mod store;
 pub mod tokens;
+
+pub use app::{App, Application, StartError};
+pub use config::{Config, ConfigError};

@@ -32,7 +32,7 @@ pub use records::{
     Presented, Removal, StoredKey, UserRecord,
 };
 pub use revocations::{RevocationRead, RevocationReader};
-pub use rotation::Rotation;
+pub use rotation::{Reuse, Rotation};
 
 /// Longer than every time-out of the server's, so that it is the server that gives up first and a
 /// statement is not left running behind an answer.

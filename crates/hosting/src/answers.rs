@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
 use actix_web::http::header::{ALLOW, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpResponse, web};
+use actix_web::{Error, HttpRequest, HttpResponse, web};
 use claims::{Problem, ProblemCode};
 use futures_util::FutureExt as _;
 use tracing::Instrument as _;
@@ -65,36 +66,53 @@ pub async fn complete(
     let preflight = request.method() == Method::OPTIONS
         && request.headers().contains_key("access-control-request-method");
     let base = request.app_data::<web::Data<ProblemBase>>().cloned();
-    let raw = request.request().clone();
 
     let called = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span.clone());
-    let mut response = match called.await {
-        Ok(Ok(response)) => response.map_into_boxed_body(),
-        Ok(Err(error)) => ServiceResponse::new(raw, error.error_response()),
+    let (request, response) = match called.await {
+        Ok(Ok(response)) => {
+            let (request, response) = response.map_into_boxed_body().into_parts();
+            (Some(request), response)
+        }
+        Ok(Err(error)) => (None, error.error_response()),
         Err(_) => {
             metrics::counter!("latchkey_panics_total").increment(1);
-            ServiceResponse::new(raw, problem(ProblemCode::Internal, "The service failed."))
+            (None, problem(ProblemCode::Internal, "The service failed."))
         }
     };
+    let mut response = complete_problem(response, base.as_ref().map(|base| base.as_ref()), &id);
     if preflight && response.status() == StatusCode::OK {
-        *response.response_mut().status_mut() = StatusCode::NO_CONTENT;
+        *response.status_mut() = StatusCode::NO_CONTENT;
     }
-    let response = complete_problem(response, base.as_ref().map(|base| base.as_ref()), &id);
-    let mut response = response;
     complete_headers(response.headers_mut(), &id);
-    span.in_scope(|| report(&response, method, started));
-    Ok(response)
+    let route = request.as_ref().and_then(HttpRequest::match_pattern);
+    span.in_scope(|| report(response.status(), route, method, started));
+    match request {
+        Some(request) => Ok(ServiceResponse::new(request, response)),
+        // The request went with whatever failed; the framework takes the answer from the error.
+        None => Err(InternalError::from_response("the request failed", response).into()),
+    }
 }
 
-/// Puts what only this place knows into a problem document.
-fn complete_problem(
-    response: ServiceResponse<BoxBody>,
-    base: Option<&ProblemBase>,
-    id: &str,
-) -> ServiceResponse<BoxBody> {
-    let problem = response.response().extensions().get::<Problem>().cloned();
-    let Some(mut problem) = problem else {
-        return plain_errors_become_problems(response, base, id);
+/// Puts what only this place knows into a problem document. What the framework itself refuses (a
+/// head it cannot read, a path it cannot decode) is answered in the same form as everything else.
+fn complete_problem(response: HttpResponse, base: Option<&ProblemBase>, id: &str) -> HttpResponse {
+    let code = match response.status().as_u16() {
+        400 => ProblemCode::InvalidRequest,
+        404 => ProblemCode::NotFound,
+        408 => ProblemCode::RequestTimeout,
+        413 => ProblemCode::PayloadTooLarge,
+        415 => ProblemCode::UnsupportedMediaType,
+        _ => ProblemCode::Internal,
+    };
+    let known = response.extensions().get::<Problem>().cloned();
+    let is_plain = known.is_none() && response.status().is_client_error();
+    let (mut problem, response) = match known {
+        Some(problem) => (problem, response),
+        None if is_plain && code != ProblemCode::Internal => {
+            let problem = Problem::new(code, "The request could not be read.");
+            (problem.clone(), problem_response(problem))
+        }
+        None => return response,
     };
     if let (Some(base), true) = (base, problem.kind.starts_with('/')) {
         problem.kind = format!("{}{}", base.0, problem.kind);
@@ -104,27 +122,6 @@ fn complete_problem(
     let mut response = response.map_body(|_, _| BoxBody::new(body));
     response.headers_mut().remove(CONTENT_LENGTH);
     response
-}
-
-/// What the framework itself refuses (a head it cannot read, a path it cannot decode) is answered
-/// in the same form as everything else.
-fn plain_errors_become_problems(
-    response: ServiceResponse<BoxBody>,
-    base: Option<&ProblemBase>,
-    id: &str,
-) -> ServiceResponse<BoxBody> {
-    let code = match response.status().as_u16() {
-        400 => ProblemCode::InvalidRequest,
-        404 => ProblemCode::NotFound,
-        408 => ProblemCode::RequestTimeout,
-        413 => ProblemCode::PayloadTooLarge,
-        415 => ProblemCode::UnsupportedMediaType,
-        500 => ProblemCode::Internal,
-        _ => return response,
-    };
-    let (request, _) = response.into_parts();
-    let answer = problem(code, "The request could not be read.");
-    complete_problem(ServiceResponse::new(request, answer), base, id)
 }
 
 fn complete_headers(headers: &mut HeaderMap, id: &str) {
@@ -138,10 +135,9 @@ fn complete_headers(headers: &mut HeaderMap, id: &str) {
     }
 }
 
-fn report(response: &ServiceResponse<BoxBody>, method: &'static str, started: Instant) {
-    let route =
-        response.request().match_pattern().unwrap_or_else(|| String::from("(no such route)"));
-    let status = response.status().as_u16();
+fn report(status: StatusCode, route: Option<String>, method: &'static str, started: Instant) {
+    let route = route.unwrap_or_else(|| "(no such route)".to_owned());
+    let status = status.as_u16();
     let seconds = started.elapsed().as_secs_f64();
     metrics::counter!("latchkey_http_requests_total",
         "route" => route.clone(), "method" => method, "status" => status.to_string())

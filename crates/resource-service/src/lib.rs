@@ -1,1 +1,12 @@
-//! x
+//! The smallest honest service that verifies Latchkey access tokens on its own: it asks nobody on a
+//! request, and refuses a token moments after its session was logged out.
+//!
+//! Read `routes` first: a handler that takes a [`Bearer`](verifier::actix::Bearer) is protected.
+
+mod app;
+pub mod config;
+mod reports;
+mod routes;
+
+pub use app::{Application, StartError};
+pub use config::{Config, ConfigError};

@@ -1,2 +1,168 @@
-//! x
-fn main() {}
+//! The whole system in one process, on an embedded database: what `cargo run` starts.
+
+use std::error::Error;
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use auth_service::{Application as AuthService, Config as AuthConfig, error, sessions};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::Parser;
+use hosting::{stop, telemetry};
+use resource_service::{Application as ResourceService, Config as ResourceConfig};
+use secrecy::SecretString;
+use tokio::sync::watch;
+use verifier::Clock;
+
+const DEMO_USER: &str = "demo";
+const DEMO_PASSWORD: &str = "open sesame, but only here";
+const WALKTHROUGH: &str = include_str!("../walkthrough.sh");
+
+/// Latchkey in one process: auth-service, resource-service and a demo user on SQLite.
+///
+/// Settings of both services can be changed by AUTH__… and RESOURCE__… variables.
+#[derive(Parser)]
+#[command(name = "latchkey", version)]
+struct Arguments {
+    /// Where the database and the master key are kept.
+    #[arg(long, default_value = "latchkey-data")]
+    data: PathBuf,
+}
+
+fn main() -> ExitCode {
+    telemetry::init_logs();
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("latchkey: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let config = auth_config(&arguments.data)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(serve(config, &arguments.data))
+}
+
+async fn serve(config: AuthConfig, data: &Path) -> Result<(), Box<dyn Error>> {
+    let clock = Clock::with_offset(config.clock.offset_seconds);
+    let local = config.is_local();
+    let auth = AuthService::build(config, clock.clone()).await?;
+    let resource = ResourceService::build(resource_config(&auth)?, clock)?;
+    if local {
+        add_demo_user(&auth).await?;
+    }
+    while !resource.is_ready() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    greet(&auth, &resource, data, local);
+
+    let (stopping, stopped) = watch::channel(false);
+    let stop = |mut stopped: watch::Receiver<bool>| async move {
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    };
+    tokio::join!(
+        auth.run_until_stopped(stop(stopped.clone())),
+        resource.run_until_stopped(stop(stopped)),
+        async {
+            stop::requested().await;
+            stopping.send_replace(true);
+        }
+    );
+    Ok(())
+}
+
+/// The environment's settings over what one machine needs.
+fn auth_config(data: &Path) -> Result<AuthConfig, Box<dyn Error>> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(|error| {
+        format!("cannot write to {}: {error}; choose another with --data", data.display())
+    })?;
+    let key = master_key(&data.join("master.key"))?;
+    let own = [
+        ("AUTH__DATABASE__URL", format!("sqlite:{}", data.join("latchkey.db").display())),
+        ("AUTH__KEYS__MASTER_KEY", key),
+        ("AUTH__HTTP__ALLOWED_ORIGINS", "http://localhost:8080".to_owned()),
+        ("AUTH__HTTP__DRAIN_SECONDS", "0".to_owned()),
+    ];
+    Ok(AuthConfig::load(None, over("AUTH", own))?)
+}
+
+fn resource_config(auth: &AuthService) -> Result<ResourceConfig, Box<dyn Error>> {
+    let config = &auth.app().config;
+    let (public, internal) = (auth.public_address(), auth.internal_address());
+    let own = [
+        ("RESOURCE__ISSUER", config.issuer.clone()),
+        ("RESOURCE__KEYS__JWKS_URL", format!("http://{public}/.well-known/jwks.json")),
+        ("RESOURCE__FEED__URLS", format!("http://{internal}/internal/revocations")),
+        (
+            "RESOURCE__HTTP__ALLOWED_ORIGINS",
+            "http://127.0.0.1:8080,http://localhost:8080".to_owned(),
+        ),
+        ("RESOURCE__HTTP__DRAIN_SECONDS", "0".to_owned()),
+    ];
+    Ok(ResourceConfig::load(None, over("RESOURCE", own))?)
+}
+
+/// `own` settings, each replaced by the environment's where that has one.
+fn over<const N: usize>(
+    prefix: &'static str,
+    own: [(&'static str, String); N],
+) -> impl Iterator<Item = (String, String)> {
+    let own = own.into_iter().filter(|(name, _)| {
+        std::env::var_os(name).is_none() && std::env::var_os(format!("{name}_FILE")).is_none()
+    });
+    let environment = std::env::vars().filter(move |(name, _)| name.starts_with(prefix));
+    own.map(|(name, value)| (name.to_owned(), value)).chain(environment)
+}
+
+/// The key in the file, made on the first start; nobody else may read it.
+fn master_key(path: &Path) -> Result<String, Box<dyn Error>> {
+    let cannot = |error| format!("cannot use {}: {error}", path.display());
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "the operating system gives no randomness")?;
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(mut file) => {
+            let key = STANDARD.encode(bytes);
+            file.write_all(key.as_bytes()).and_then(|()| file.sync_all()).map_err(cannot)?;
+            Ok(key)
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            Ok(fs::read_to_string(path).map_err(cannot)?)
+        }
+        Err(error) => Err(cannot(error).into()),
+    }
+}
+
+/// On a second start the user is there already.
+async fn add_demo_user(auth: &AuthService) -> Result<(), Box<dyn Error>> {
+    let demo = sessions::Registration {
+        username: DEMO_USER.to_owned(),
+        password: SecretString::from(DEMO_PASSWORD),
+        email: None,
+    };
+    match sessions::register(auth.app(), demo).await {
+        Ok(_) | Err(error::Error::Conflict) => Ok(()),
+        Err(error) => Err(format!("the demo user cannot be added: {error}").into()),
+    }
+}
+
+fn greet(auth: &AuthService, resource: &ResourceService, data: &Path, local: bool) {
+    println!("auth-service      http://{}", auth.public_address());
+    println!("resource-service  http://{}", resource.public_address());
+    println!("internal          http://{}", auth.internal_address());
+    println!("data              {}", data.display());
+    if local {
+        println!("demo user         {DEMO_USER} / {DEMO_PASSWORD}\n\nTry it; paste this:\n");
+        let auth = format!("http://{}", auth.public_address());
+        let resource = format!("http://{}", resource.public_address());
+        let text = WALKTHROUGH.replace("http://127.0.0.1:8080", &auth);
+        println!("{}", text.replace("http://127.0.0.1:8081", &resource));
+    }
+}

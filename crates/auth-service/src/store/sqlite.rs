@@ -23,7 +23,7 @@ use super::records::{
 };
 use super::revocations::RevocationReader;
 use super::rotation::Found;
-use super::rows::{self, Columns as _, credentials_columns, grant_columns, is_caller, live};
+use super::rows::{self, credentials_columns, grant_columns, is_caller, live};
 use super::{KEEP_ENDED_MS, OpenError, REVOCATION_TTL_MS, StoreError};
 use crate::names::NameKey;
 

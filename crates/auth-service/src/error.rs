@@ -1,0 +1,181 @@
+//! Every way a request can fail, and the one place that says how each is answered.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, ResponseError};
+use claims::{Problem, ProblemCode};
+use hosting::BadBody;
+use verifier::actix::{Denied, problem_response};
+
+use crate::passwords::{Overloaded, Violation};
+use crate::store::{EndReason, StoreError};
+
+/// Why a request was not done.
+#[derive(Debug)]
+pub enum Error {
+    /// The request is not one this route understands; the sentence says why.
+    InvalidRequest(String),
+    /// The body is not acceptable.
+    BadBody(BadBody),
+    /// Name, password or account is not good.
+    InvalidCredentials,
+    /// No credential was presented.
+    Unauthenticated,
+    /// The token is not one of ours, or not for this.
+    InvalidToken,
+    /// The bearer token was denied.
+    Denied(Denied),
+    /// The session reached an end.
+    SessionExpired,
+    /// The session was ended.
+    SessionRevoked(EndReason),
+    /// A spent refresh token was presented.
+    TokenReused,
+    /// A page of another site sent this.
+    Csrf(&'static str),
+    /// The caller may not do this.
+    Forbidden,
+    /// There is nothing here that the caller may know of.
+    NotFound,
+    /// The name or the address is taken.
+    Conflict,
+    /// The new password is not acceptable.
+    PasswordPolicy(Vec<Violation>),
+    /// Too many passwords are being checked.
+    Overloaded,
+    /// The database does not answer.
+    Store(StoreError),
+}
+
+impl Error {
+    /// The problem code of each.
+    fn code(&self) -> ProblemCode {
+        match self {
+            Self::InvalidRequest(_) => ProblemCode::InvalidRequest,
+            Self::BadBody(_) | Self::Denied(_) => unreachable!("answered by themselves"),
+            Self::InvalidCredentials => ProblemCode::InvalidCredentials,
+            Self::Unauthenticated => ProblemCode::Unauthenticated,
+            Self::InvalidToken => ProblemCode::InvalidToken,
+            Self::SessionExpired => ProblemCode::SessionExpired,
+            Self::SessionRevoked(_) => ProblemCode::SessionRevoked,
+            Self::TokenReused => ProblemCode::TokenReused,
+            Self::Csrf(_) => ProblemCode::Csrf,
+            Self::Forbidden => ProblemCode::Forbidden,
+            Self::NotFound => ProblemCode::NotFound,
+            Self::Conflict => ProblemCode::Conflict,
+            Self::PasswordPolicy(_) => ProblemCode::PasswordPolicy,
+            Self::Overloaded | Self::Store(_) => ProblemCode::Unavailable,
+        }
+    }
+
+    /// One sentence for the client: what is wrong and what to do.
+    fn detail(&self) -> String {
+        match self {
+            Self::InvalidRequest(detail) => return detail.clone(),
+            Self::BadBody(error) => return error.to_string(),
+            Self::Denied(error) => return error.to_string(),
+            Self::InvalidCredentials => "The name or the password is wrong.",
+            Self::Unauthenticated => "Send a refresh token or an access token.",
+            Self::InvalidToken => "The token is not valid here; log in again.",
+            Self::SessionExpired => "The session has expired; log in again.",
+            Self::SessionRevoked(_) => "The session was ended; log in again.",
+            Self::TokenReused => {
+                "The refresh token had been used before, so the session was ended; log in again."
+            }
+            Self::Csrf(detail) => detail,
+            Self::Forbidden => "The token does not allow this.",
+            Self::NotFound => "There is no such session of yours.",
+            Self::Conflict => "The name or the address is taken; choose another.",
+            Self::PasswordPolicy(_) => "Choose another password; see violations.",
+            Self::Overloaded => "Too many logins at once; try again shortly.",
+            Self::Store(_) => "The database does not answer; try again shortly.",
+        }
+        .to_owned()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail())
+    }
+}
+
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::BadBody(error) => error.status_code(),
+            Self::Denied(error) => error.status_code(),
+            _ => StatusCode::from_u16(self.code().status())
+                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut problem = match self {
+            Self::BadBody(error) => return error.error_response(),
+            Self::Denied(error) => return error.error_response(),
+            _ => Problem::new(self.code(), self.detail()),
+        };
+        match self {
+            Self::SessionRevoked(reason) => problem.reason = Some(reason.as_str()),
+            Self::PasswordPolicy(violations) => {
+                problem.violations = violations.iter().map(|one| one.as_str()).collect();
+            }
+            Self::Store(error) => log(error),
+            _ => {}
+        }
+        let status = problem.status;
+        let mut response = problem_response(problem);
+        let header = match (status, self) {
+            (401, Self::InvalidToken) => {
+                Some((WWW_AUTHENTICATE, r#"Bearer realm="latchkey", error="invalid_token""#))
+            }
+            // RFC 9110 §15.5.2: every 401 has one, a failed login too.
+            (401, _) => Some((WWW_AUTHENTICATE, r#"Bearer realm="latchkey""#)),
+            (503, _) => Some((RETRY_AFTER, "1")),
+            _ => None,
+        };
+        if let Some((name, value)) = header {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+/// With its causes, once, here at the edge.
+fn log(error: &StoreError) {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    metrics::counter!("latchkey_store_errors_total").increment(1);
+    tracing::warn!(error = text, "the store failed");
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Overloaded> for Error {
+    fn from(_: Overloaded) -> Self {
+        Self::Overloaded
+    }
+}
+
+impl From<BadBody> for Error {
+    fn from(error: BadBody) -> Self {
+        Self::BadBody(error)
+    }
+}
+
+impl From<Denied> for Error {
+    fn from(error: Denied) -> Self {
+        Self::Denied(error)
+    }
+}

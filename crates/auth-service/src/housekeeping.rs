@@ -1,0 +1,32 @@
+//! Keeps the tables small: expired revocations go, and sessions that are over for a week.
+
+use std::time::Duration;
+
+use crate::store::{Store, StoreError};
+
+const BATCH: i64 = 1000;
+const BETWEEN_BATCHES: Duration = Duration::from_secs(1);
+const BETWEEN_PASSES: Duration = Duration::from_secs(600);
+
+/// Walks the tables for ever, a small batch a second, so that it is never felt. Replicas may all do
+/// so: a row is deleted once.
+pub(crate) async fn run(store: Store) {
+    loop {
+        if let Err(error) = pass(&store).await {
+            tracing::debug!(%error, "housekeeping is put off");
+        }
+        tokio::time::sleep(BETWEEN_PASSES).await;
+    }
+}
+
+async fn pass(store: &Store) -> Result<(), StoreError> {
+    let mut after = None;
+    loop {
+        store.purge_revocations().await?;
+        after = store.purge_sessions(after, BATCH).await?;
+        if after.is_none() {
+            return Ok(());
+        }
+        tokio::time::sleep(BETWEEN_BATCHES).await;
+    }
+}

@@ -1,0 +1,74 @@
+//! The routes. Handlers have one shape: extract, one call, respond.
+
+mod csrf;
+mod health;
+mod login;
+mod logout;
+mod me;
+mod metadata;
+mod password;
+mod problems;
+mod refresh;
+mod register;
+mod revocations;
+mod sessions;
+mod transport;
+
+use actix_web::dev::HttpServiceFactory;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{FromRequest, Handler, Responder};
+use hosting::{allow, telemetry};
+
+/// The public listener.
+pub(crate) fn public(routes: &mut ServiceConfig) {
+    routes
+        .service(post("/register", register::register))
+        .service(post("/login", login::login))
+        .service(post("/refresh", refresh::refresh))
+        .service(post("/logout", logout::logout))
+        .service(get("/sessions", sessions::list))
+        .service(
+            web::resource("/sessions/{id}")
+                .route(web::delete().to(sessions::remove))
+                .default_service(allow("DELETE")),
+        )
+        .service(post("/password", password::change))
+        .service(get("/me", me::me))
+        .service(get("/.well-known/jwks.json", metadata::jwks))
+        .service(get("/.well-known/oauth-authorization-server", metadata::authorization_server))
+        .service(get("/problems/{code}", problems::page))
+        .configure(health);
+}
+
+/// The internal listener.
+pub(crate) fn internal(routes: &mut ServiceConfig) {
+    routes
+        .service(get("/internal/revocations", revocations::feed))
+        .service(get("/metrics", telemetry::metrics))
+        .configure(health);
+}
+
+fn health(routes: &mut ServiceConfig) {
+    routes.service(get("/health/live", health::live)).service(get("/health/ready", health::ready));
+}
+
+fn post<H, A>(path: &str, handler: H) -> impl HttpServiceFactory + 'static
+where
+    H: Handler<A>,
+    A: FromRequest + 'static,
+    H::Output: Responder + 'static,
+{
+    web::resource(path).route(web::post().to(handler)).default_service(allow("POST"))
+}
+
+fn get<H, A>(path: &str, handler: H) -> impl HttpServiceFactory + 'static
+where
+    H: Handler<A>,
+    A: FromRequest + 'static,
+    H::Output: Responder + 'static,
+{
+    web::resource(path)
+        .route(web::get().to(handler.clone()))
+        .route(web::head().to(handler))
+        .default_service(allow("GET, HEAD"))
+}

@@ -1,0 +1,69 @@
+//! Whether a request that carries a cookie was sent by a page that may.
+//!
+//! Browsers add the cookie to requests of any page. `Origin` and `Sec-Fetch-Site` say which page it
+//! was and cannot be forged by scripts; where an old browser sends neither, a header that scripts
+//! of other sites cannot send without asking first (CORS) stands in. SameSite alone is not enough:
+//! a neighbouring subdomain is the same site.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{HeaderMap, ORIGIN};
+
+use crate::app::App;
+use crate::error::Error;
+
+const HEADER: &str = "x-latchkey";
+
+/// Refuses a request whose page may not use the cookie.
+pub(super) fn check(app: &App, request: &HttpRequest) -> Result<(), Error> {
+    let headers = request.headers();
+    let fetch_site = single(headers, "sec-fetch-site")?;
+    let same_origin = fetch_site.is_none_or(|site| site == "same-origin");
+    match single(headers, ORIGIN.as_str())? {
+        Some(origin) if origin == own_origin(&app.config.issuer) => {
+            refuse_unless(same_origin, "The request was not sent by a page of this site.")
+        }
+        Some(origin) => {
+            let allowed = app.config.http.allowed_origins.iter().any(|one| one == origin);
+            refuse_unless(allowed, "The request was sent by a page of another site.")
+        }
+        None if fetch_site.is_some() => {
+            refuse_unless(same_origin, "The request was not sent by a page of this site.")
+        }
+        None => refuse_unless(
+            single(headers, HEADER)? == Some("1"),
+            "Send the header x-latchkey: 1 with a cookie.",
+        ),
+    }
+}
+
+/// Scheme, host and port of the issuer, as browsers write an origin.
+fn own_origin(issuer: &str) -> &str {
+    let host = issuer.find("://").map_or(0, |at| at + 3);
+    let end = issuer[host..].find('/').map_or(issuer.len(), |at| host + at);
+    &issuer[..end]
+}
+
+fn refuse_unless(allowed: bool, detail: &'static str) -> Result<(), Error> {
+    if allowed { Ok(()) } else { Err(Error::Csrf(detail)) }
+}
+
+/// The header's one value. What cannot be read counts as sent by another site.
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Error> {
+    let mut values = headers.get_all(name);
+    let Some(value) = values.next() else { return Ok(None) };
+    match (value.to_str(), values.next()) {
+        (Ok(value), None) => Ok(Some(value)),
+        _ => Err(Error::Csrf("A header that says where the request comes from was sent twice.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_origin_of_an_issuer_has_no_path() {
+        assert_eq!(own_origin("https://a.example"), "https://a.example");
+        assert_eq!(own_origin("https://a.example:8443/auth/x"), "https://a.example:8443");
+    }
+}

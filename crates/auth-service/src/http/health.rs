@@ -1,0 +1,29 @@
+//! `GET /health/live` and `GET /health/ready`
+
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::{HttpResponse, web};
+use serde_json::json;
+
+use crate::app::App;
+
+/// The process runs. Touches nothing.
+#[expect(clippy::unused_async, reason = "a handler is async")]
+pub(super) async fn live() -> HttpResponse {
+    answer(true, "live")
+}
+
+/// The service can sign (it has its keys, or it would not serve) and the database answers.
+pub(super) async fn ready(app: web::Data<App>) -> HttpResponse {
+    if app.draining() {
+        return answer(false, "stopping");
+    }
+    match app.store.ping().await {
+        Ok(()) => answer(true, "ready"),
+        Err(_) => answer(false, "database unavailable"),
+    }
+}
+
+fn answer(good: bool, status: &str) -> HttpResponse {
+    let mut response = if good { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    response.insert_header((CACHE_CONTROL, "no-store")).json(json!({ "status": status }))
+}

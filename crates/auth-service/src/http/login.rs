@@ -1,0 +1,81 @@
+//! `POST /login`: JSON, or a form when the refresh token goes into the body.
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
+use claims::Transport;
+use hosting::BadBody;
+use hosting::body::{self, Media};
+use secrecy::SecretString;
+use serde::Deserialize;
+use std::future::Future;
+use std::pin::Pin;
+
+use super::{csrf, transport};
+use crate::app::App;
+use crate::error::Error;
+use crate::sessions::{self, LogIn};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    username: String,
+    password: SecretString,
+    #[serde(default)]
+    transport: Transport,
+    scope: Option<String>,
+    device: Option<String>,
+}
+
+pub(super) async fn login(
+    app: web::Data<App>,
+    request: HttpRequest,
+    Request(fields): Request,
+) -> Result<HttpResponse, Error> {
+    let mut replaces = None;
+    if fields.transport == Transport::Cookie {
+        csrf::check(&app, &request)?;
+        replaces = transport::cookie(&request)?;
+    }
+    let login = LogIn {
+        username: fields.username,
+        password: fields.password,
+        transport: fields.transport,
+        scope: fields.scope,
+        device: fields.device,
+        client: transport::client(&request),
+        replaces,
+    };
+    Ok(transport::answer(&app, sessions::log_in(&app, login).await?))
+}
+
+/// The body in either form. A page of another site can send a form without asking, so a form never
+/// sets a cookie.
+pub(super) struct Request(Fields);
+
+impl FromRequest for Request {
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Error>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let media = body::media(request);
+        let mut payload = payload.take();
+        Box::pin(async move {
+            let bytes = body::read(&mut payload).await?;
+            let fields: Fields = match media? {
+                Media::Json => body::json(&bytes)?,
+                Media::Form => form(&bytes)?,
+                Media::Unsaid => return Err(BadBody::Media.into()),
+            };
+            Ok(Self(fields))
+        })
+    }
+}
+
+fn form(bytes: &[u8]) -> Result<Fields, Error> {
+    let fields: Fields = serde_urlencoded::from_bytes(bytes)
+        .map_err(|error| BadBody::Content(body::explain(&error.to_string())))?;
+    match fields.transport {
+        Transport::Body => Ok(fields),
+        Transport::Cookie => Err(BadBody::Media.into()),
+    }
+}

@@ -1,0 +1,25 @@
+//! `GET /me`
+
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::{HttpResponse, web};
+use claims::UserView;
+use serde::Serialize;
+use verifier::actix::Bearer;
+
+use super::sessions::caller;
+use crate::app::App;
+use crate::error::Error;
+use crate::sessions;
+
+#[derive(Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    user: UserView,
+    roles: Vec<String>,
+}
+
+pub(super) async fn me(app: web::Data<App>, bearer: Bearer) -> Result<HttpResponse, Error> {
+    let user = sessions::user(&app, caller(&bearer)?).await?;
+    let answer = Answer { roles: user.roles.clone(), user: user.into() };
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(answer))
+}

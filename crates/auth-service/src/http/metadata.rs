@@ -1,0 +1,61 @@
+//! What anyone may know of this service: its public keys (RFC 7517) and its metadata (RFC 8414).
+
+use actix_web::http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+};
+use actix_web::{HttpRequest, HttpResponse, web};
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use claims::{JwkSet, jwk};
+use serde_json::json;
+
+use crate::app::App;
+
+#[expect(clippy::unused_async, reason = "a handler is async")]
+pub(super) async fn jwks(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
+    let set = JwkSet { keys: app.keyring.public.clone() };
+    let body = serde_json::to_vec(&set).unwrap_or_default();
+    public(&request, jwk::MEDIA_TYPE, "public, max-age=300", body)
+}
+
+#[expect(clippy::unused_async, reason = "a handler is async")]
+pub(super) async fn authorization_server(
+    app: web::Data<App>,
+    request: HttpRequest,
+) -> HttpResponse {
+    let issuer = &app.config.issuer;
+    // There is no authorization endpoint and no OAuth grant yet. Left out, these two lists would
+    // claim the defaults of RFC 8414 §2, `implicit` among them; so they are there, and empty.
+    let document = json!({
+        "issuer": issuer,
+        "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
+        "scopes_supported": app.config.tokens.scopes.values().collect::<Vec<_>>(),
+        "response_types_supported": [],
+        "grant_types_supported": [],
+    });
+    let body = serde_json::to_vec(&document).unwrap_or_default();
+    public(&request, "application/json", "public, max-age=3600", body)
+}
+
+/// A document for everybody, and 304 for whoever has it already.
+fn public(
+    request: &HttpRequest,
+    media_type: &'static str,
+    cache: &'static str,
+    body: Vec<u8>,
+) -> HttpResponse {
+    let hash = digest::digest(&digest::SHA256, &body);
+    let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&hash.as_ref()[..16]));
+    let held = request.headers().get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let known = held.is_some_and(|held| held.split(',').any(|one| one.trim() == etag));
+    let mut response = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    response
+        .insert_header((ETAG, etag))
+        .insert_header((CACHE_CONTROL, cache))
+        .insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, "*"));
+    if known {
+        return response.finish();
+    }
+    response.insert_header((CONTENT_TYPE, media_type)).body(body)
+}

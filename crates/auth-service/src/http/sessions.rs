@@ -1,0 +1,35 @@
+//! `GET /sessions` and `DELETE /sessions/{id}`
+
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::{HttpResponse, web};
+use claims::SessionId;
+use serde_json::json;
+use verifier::actix::Bearer;
+
+use crate::app::App;
+use crate::error::Error;
+use crate::sessions;
+use crate::store::Caller;
+
+pub(super) async fn list(app: web::Data<App>, bearer: Bearer) -> Result<HttpResponse, Error> {
+    let sessions = sessions::list(&app, caller(&bearer)?).await?;
+    let no_store = (CACHE_CONTROL, "no-store");
+    Ok(HttpResponse::Ok().insert_header(no_store).json(json!({ "sessions": sessions })))
+}
+
+pub(super) async fn remove(
+    app: web::Data<App>,
+    bearer: Bearer,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Error> {
+    // What is no session id is, to the caller, a session they do not have.
+    let target: SessionId = id.parse().map_err(|_| Error::NotFound)?;
+    sessions::remove(&app, caller(&bearer)?, target).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// A client that acts for itself has a token but no session.
+pub(super) fn caller(bearer: &Bearer) -> Result<Caller, Error> {
+    let session = bearer.verified().claims().sid.ok_or(Error::Forbidden)?;
+    Ok(sessions::caller_by_session(session))
+}

@@ -1,0 +1,76 @@
+//! How refresh tokens travel: in the body, or in a cookie that scripts cannot read.
+
+use actix_web::http::header::{CACHE_CONTROL, COOKIE, HeaderValue, PRAGMA, SET_COOKIE, USER_AGENT};
+use actix_web::{HttpRequest, HttpResponse};
+use claims::{Transport, refresh_token};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::app::App;
+use crate::config::SameSite;
+use crate::error::Error;
+use crate::sessions::Issued;
+use crate::store::Client;
+
+/// The refresh cookie of a request. Two of that name are refused: one of them was put there by
+/// somebody else (another service on the same host sees and sets the same cookies).
+pub(super) fn cookie(request: &HttpRequest) -> Result<Option<SecretString>, Error> {
+    let mut found = None;
+    for header in request.headers().get_all(COOKIE) {
+        // A cookie of another name that is not text is none of our business.
+        let header = String::from_utf8_lossy(header.as_bytes());
+        for pair in header.split(';') {
+            let Some((name, value)) = pair.trim().split_once('=') else { continue };
+            if name != refresh_token::COOKIE || value.is_empty() {
+                continue;
+            }
+            if found.replace(SecretString::from(value)).is_some() {
+                let detail = "Two refresh cookies were sent; clear the cookies of this site.";
+                return Err(Error::InvalidRequest(detail.to_owned()));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Where a request came from.
+pub(super) fn client(request: &HttpRequest) -> Client {
+    let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
+    Client {
+        ip: request.peer_addr().map(|address| address.ip().to_string()),
+        user_agent: user_agent.map(|text| text.chars().take(256).collect()),
+    }
+}
+
+/// The token answer, with the refresh token where the client keeps it and nowhere else.
+pub(super) fn answer(app: &App, issued: Issued) -> HttpResponse {
+    let Issued { mut answer, refresh_token, transport } = issued;
+    let mut response = HttpResponse::Ok();
+    // RFC 6749 §5.1.
+    response.insert_header((CACHE_CONTROL, "no-store")).insert_header((PRAGMA, "no-cache"));
+    match transport {
+        Transport::Body => answer.refresh_token = Some(refresh_token.expose_secret().to_owned()),
+        Transport::Cookie => {
+            let text = refresh_token.expose_secret();
+            let cookie = set_cookie(app, text, answer.refresh_token_timeout);
+            response.insert_header((SET_COOKIE, cookie));
+        }
+    }
+    response.json(answer)
+}
+
+/// Makes the client forget its cookie.
+pub(super) fn clear_cookie(app: &App, response: &mut HttpResponse) {
+    if let Ok(value) = HeaderValue::from_str(&set_cookie(app, "", 0)) {
+        response.headers_mut().insert(SET_COOKIE, value);
+    }
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+fn set_cookie(app: &App, value: &str, max_age: u64) -> String {
+    let name = refresh_token::COOKIE;
+    let same_site = match app.config.http.cookie_same_site {
+        SameSite::Strict => "Strict",
+        SameSite::None => "None",
+    };
+    format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite={same_site}; Max-Age={max_age}")
+}

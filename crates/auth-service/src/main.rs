@@ -1,0 +1,88 @@
+//! The auth-service as a process.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use auth_service::store::Store;
+use auth_service::{Application, Config};
+use clap::{Parser, Subcommand};
+use hosting::{probe, stop, telemetry};
+use verifier::Clock;
+
+mod secrets;
+
+/// Issues access tokens, rotates refresh tokens, revokes both.
+#[derive(Parser)]
+#[command(name = "auth-service", version)]
+struct Arguments {
+    /// A TOML file with settings; variables AUTH__SECTION__KEY override it.
+    #[arg(long, global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve (the default).
+    Serve,
+    /// Bring the database schema up to date, and end.
+    Migrate,
+    /// Ask the running service whether it is ready; ends with 0 if so.
+    Healthcheck,
+    /// Write the secrets that a deployment needs into a directory, those that are not there yet.
+    Secrets {
+        /// Where to write them.
+        directory: PathBuf,
+        /// Who is to own them, as uid:gid.
+        #[arg(long)]
+        owner: Option<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("auth-service: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let config = || Config::load(arguments.config.as_deref(), std::env::vars());
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::Serve => on_the_runtime(serve(config()?)),
+        Command::Migrate => on_the_runtime(migrate(config()?)),
+        Command::Healthcheck => Ok(probe::ready(&config()?.http.listen)?),
+        Command::Secrets { directory, owner } => secrets::write(&directory, owner.as_deref()),
+    }
+}
+
+/// The one multi-thread runtime: database work runs here, where no dropped handler and no ended
+/// worker takes it along.
+fn on_the_runtime<F>(work: F) -> Result<(), Box<dyn std::error::Error>>
+where
+    F: Future<Output = Result<(), Box<dyn std::error::Error>>>,
+{
+    telemetry::init_logs();
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?
+        .block_on(work)
+}
+
+async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
+    let clock = Clock::with_offset(config.clock.offset_seconds);
+    Application::build(config, clock).await?.run_until_stopped(stop::requested()).await;
+    Ok(())
+}
+
+async fn migrate(mut config: Config) -> Result<(), Box<dyn std::error::Error>> {
+    config.database.migrate_on_start = true;
+    Store::open(&config.database, Clock::default()).await?.close().await;
+    tracing::info!("the database schema is up to date");
+    Ok(())
+}

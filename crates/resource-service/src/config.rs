@@ -1,0 +1,128 @@
+//! The settings. `defaults.toml` explains each.
+
+use std::path::Path;
+
+use hosting::settings::{self, SettingsError, is_loopback, list};
+use serde::Deserialize;
+
+const DEFAULTS: &str = include_str!("defaults.toml");
+
+/// Why the service does not start with these settings.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// They cannot be read.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// One of them has a value it must not have.
+    #[error("{key}: {problem}")]
+    Value {
+        /// The setting.
+        key: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+}
+
+/// All settings.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Whose tokens are accepted.
+    pub issuer: String,
+    /// Who this service is.
+    pub audience: String,
+    /// Listening and browsers.
+    pub http: Http,
+    /// Public keys.
+    pub keys: Keys,
+    /// Revocations.
+    pub feed: Feed,
+    /// Freshness.
+    pub revocation: Revocation,
+    /// The test clock.
+    pub clock: ClockOffset,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Public address.
+    pub listen: String,
+    /// Internal address.
+    pub internal_listen: String,
+    /// Serving threads.
+    pub workers: usize,
+    /// Browser origins that may call.
+    #[serde(deserialize_with = "list")]
+    pub allowed_origins: Vec<String>,
+    /// Seconds between "not ready" and the end of serving.
+    pub drain_seconds: u64,
+}
+
+/// `[keys]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// Where the key set is.
+    pub jwks_url: String,
+}
+
+/// `[feed]`
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Feed {
+    /// Where the feeds are.
+    #[serde(deserialize_with = "list")]
+    pub urls: Vec<String>,
+    /// Their secret.
+    pub secret: String,
+}
+
+/// `[revocation]`
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revocation {
+    /// Bound on staleness, seconds.
+    pub max_staleness_seconds: u64,
+}
+
+/// `[clock]`
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockOffset {
+    /// Seconds ahead of the real time.
+    pub offset_seconds: i64,
+}
+
+impl Config {
+    /// Reads the settings from the defaults, `file` and the `RESOURCE__…` ones of `variables`.
+    pub fn load(
+        file: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let config: Self = settings::load("RESOURCE", DEFAULTS, file, variables)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let fail = |key, problem| Err(ConfigError::Value { key, problem });
+        if self.revocation.max_staleness_seconds < 2 {
+            return fail("revocation.max_staleness_seconds", "must be at least 2");
+        }
+        if self.feed.urls.is_empty() {
+            return fail("feed.urls", "must name at least one feed");
+        }
+        if self.http.workers == 0 {
+            return fail("http.workers", "must be at least 1");
+        }
+        if self.audience.contains(['"', '\\']) {
+            return fail("audience", "must not contain quotes or backslashes");
+        }
+        if self.clock.offset_seconds != 0 && !is_loopback(&self.issuer) {
+            return fail("clock.offset_seconds", "is for tests; the issuer is not this machine");
+        }
+        Ok(())
+    }
+}

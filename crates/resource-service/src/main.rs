@@ -1,0 +1,53 @@
+//! The resource-service as a process.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use hosting::{probe, stop, telemetry};
+use resource_service::{Application, Config};
+use verifier::Clock;
+
+/// A service that verifies access tokens on its own.
+#[derive(Parser)]
+#[command(name = "resource-service", version)]
+struct Arguments {
+    /// A TOML file with settings; variables RESOURCE__SECTION__KEY override it.
+    #[arg(long, global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve (the default).
+    Serve,
+    /// Ask the running service whether it is ready; ends with 0 if so.
+    Healthcheck,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("resource-service: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let config = Config::load(arguments.config.as_deref(), std::env::vars())?;
+    if let Some(Command::Healthcheck) = arguments.command {
+        return Ok(probe::ready(&config.http.listen)?);
+    }
+    telemetry::init_logs();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.block_on(async {
+        let clock = Clock::with_offset(config.clock.offset_seconds);
+        Application::build(config, clock)?.run_until_stopped(stop::requested()).await;
+        Ok(())
+    })
+}
