@@ -145,7 +145,7 @@ impl AccessTokens {
     pub fn mint(&self, grant: &Grant) -> AccessToken {
         let iat = grant.now.unix_seconds();
         let lifetime = self.lifetime_seconds - random::up_to(self.lifetime_seconds / 20);
-        let exp = (iat + lifetime).min(grant.expires_at.unix_seconds()).max(iat + 1);
+        let exp = (iat + lifetime).min(grant.expires_at.unix_seconds()).max(iat);
         let has = |scope: &str| grant.scope.contains(scope);
         let email = grant.user.email.clone().filter(|_| has("email"));
         let claims = AccessTokenClaims {

@@ -1,0 +1,123 @@
+//! The services as processes of their own, to be killed.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The variable that names the directory of the built programs.
+pub const PROGRAMS: &str = "LATCHKEY_TEST_BIN_DIR";
+
+/// A running program, ended with the value.
+#[derive(Debug)]
+pub struct Process(Child);
+
+impl Process {
+    /// Starts `program` with only these variables of the given prefixes and a quiet log.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start(program: &str, arguments: &[&str], variables: &[(String, String)]) -> Self {
+        let child = command(program, arguments, variables)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        Self(child)
+    }
+
+    /// Ends it as a power cut would.
+    ///
+    /// # Panics
+    /// When it cannot be ended.
+    pub fn kill(mut self) {
+        self.0.kill().expect("the process is there");
+        self.0.wait().expect("the process ends");
+    }
+
+    /// Asks it to stop (SIGTERM).
+    ///
+    /// # Panics
+    /// When it cannot be asked.
+    pub fn terminate(&self) {
+        let asked = Command::new("kill").arg("-TERM").arg(self.0.id().to_string()).status();
+        assert!(asked.expect("kill can be run").success());
+    }
+
+    /// Waits for its end and says whether it was a good one.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub async fn ended(&mut self) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(status) = self.0.try_wait().expect("the process can be asked") {
+                return status.success();
+            }
+            assert!(Instant::now() < deadline, "the process does not end");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A command for one of the programs, with none of this process's settings.
+///
+/// # Panics
+/// When the program was not built.
+#[must_use]
+pub fn command(program: &str, arguments: &[&str], variables: &[(String, String)]) -> Command {
+    let path = programs().join(program);
+    assert!(path.exists(), "{} is not there: run `cargo xtask test rust`", path.display());
+    let mut command = Command::new(path);
+    let ours = |name: &str| name.starts_with("AUTH__") || name.starts_with("RESOURCE__");
+    for (name, _) in std::env::vars().filter(|(name, _)| ours(name)) {
+        command.env_remove(name);
+    }
+    command.args(arguments).envs(variables.iter().cloned()).stdin(Stdio::null());
+    command
+}
+
+/// Beside the test programs, unless the variable says otherwise.
+fn programs() -> PathBuf {
+    std::env::var_os(PROGRAMS).map_or_else(
+        || {
+            let own = std::env::current_exe().expect("a program knows where it is");
+            own.ancestors().nth(2).expect("it is in target/debug/deps").to_path_buf()
+        },
+        PathBuf::from,
+    )
+}
+
+/// An address on this machine that nothing listens on at the moment.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    listener.local_addr().expect("it has an address").to_string()
+}
+
+/// Waits until `url` answers 200.
+///
+/// # Panics
+/// When it does not in time.
+pub async fn ready(http: &reqwest::Client, url: &str) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let answered = http.get(url).send().await;
+        if answered.is_ok_and(|answer| answer.status().is_success()) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{url} does not become ready");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,3 @@
+//! What the system promises, over HTTP, on both databases.
+
+mod refresh;
