@@ -42,8 +42,8 @@ impl Tokens {
     ///
     /// # Panics
     /// When it has none.
-    #[must_use]
     #[track_caller]
+    #[expect(clippy::must_use_candidate, reason = "also an assertion")]
     pub fn of(answer: &Answer) -> Self {
         assert_eq!(answer.status, 200, "{}", answer.text);
         Self {

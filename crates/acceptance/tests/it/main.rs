@@ -1,3 +1,8 @@
-//! What the system promises, over HTTP, on both databases.
+//! What the system promises of sessions, on both databases: rotation, logout, races, and the store
+//! itself, verb by verb.
 
+mod logout;
+mod races;
 mod refresh;
+mod store;
+mod tabs;
