@@ -77,7 +77,14 @@ impl Answer {
         }
         assert_eq!(self.header("x-request-id"), problem["request_id"].as_str());
         assert_eq!(self.header("cache-control"), Some("no-store"));
-        assert_eq!(self.header("www-authenticate").is_some(), status == 401, "RFC 9110 §15.5.2");
+        match self.header("www-authenticate") {
+            Some(challenge) if status != 401 => {
+                let told = if status == 403 { "insufficient_scope" } else { "invalid_request" };
+                assert!(challenge.contains(&format!("error=\"{told}\"")), "RFC 6750 §3.1");
+                assert!(matches!(status, 400 | 403), "RFC 6750 §3.1");
+            }
+            challenge => assert_eq!(challenge.is_some(), status == 401, "RFC 9110 §15.5.2"),
+        }
         assert_eq!(self.header("retry-after").is_some(), matches!(status, 429 | 503));
         self.assert_hardened();
     }

@@ -100,7 +100,9 @@ impl World {
     /// When a service does not start.
     pub async fn start_with(kind: Kind, settings: &[(&str, &str)]) -> Self {
         let database = Database::create(kind).await;
-        let settings = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let settings =
+            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings: Vec<_> = settings.collect();
         let clock = Clock::default();
         let started = start(&database, &clock, &settings).await;
         let http = reqwest::Client::builder()
@@ -231,7 +233,7 @@ struct Started {
     running: (Running, Running),
 }
 
-async fn start(database: &Database, clock: &Clock, settings: &Vec<(String, String)>) -> Started {
+async fn start(database: &Database, clock: &Clock, settings: &[(String, String)]) -> Started {
     let config = AuthConfig::load(None, auth_settings(&database.url, settings));
     let config = config.expect("the settings are right");
     let auth = AuthService::build(config, clock.clone()).await.expect("the auth-service starts");

@@ -240,8 +240,8 @@ impl Config {
     }
 
     fn check_issuer(&self) -> Result<(), ConfigError> {
-        let https = self.issuer.starts_with("https://");
-        if !https && !(self.issuer.starts_with("http://") && self.is_local()) {
+        let local = self.is_local() && self.issuer.starts_with("http://");
+        if !local && !self.issuer.starts_with("https://") {
             return fail("issuer", "must be https, unless it is this machine");
         }
         if self.issuer.ends_with('/') || self.issuer.contains(['?', '#', '"', '\\', ' ']) {

@@ -6,7 +6,7 @@ use crate::store::{Store, StoreError};
 
 const BATCH: i64 = 1000;
 const BETWEEN_BATCHES: Duration = Duration::from_secs(1);
-const BETWEEN_PASSES: Duration = Duration::from_secs(600);
+const BETWEEN_PASSES: Duration = Duration::from_mins(10);
 
 /// Walks the tables for ever, a small batch a second, so that it is never felt. Replicas may all do
 /// so: a row is deleted once.

@@ -15,7 +15,7 @@ mod secrets;
 #[derive(Parser)]
 #[command(name = "auth-service", version)]
 struct Arguments {
-    /// A TOML file with settings; variables AUTH__SECTION__KEY override it.
+    /// A TOML file with settings; variables `AUTH__SECTION__KEY` override it.
     #[arg(long, global = true)]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -34,9 +34,9 @@ enum Command {
     Secrets {
         /// Where to write them.
         directory: PathBuf,
-        /// Who is to own them, as uid:gid.
+        /// Let the group read them too, where the database runs as another user.
         #[arg(long)]
-        owner: Option<String>,
+        group_readable: bool,
     },
 }
 
@@ -56,7 +56,9 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         Command::Serve => on_the_runtime(serve(config()?)),
         Command::Migrate => on_the_runtime(migrate(config()?)),
         Command::Healthcheck => Ok(probe::ready(&config()?.http.listen)?),
-        Command::Secrets { directory, owner } => secrets::write(&directory, owner.as_deref()),
+        Command::Secrets { directory, group_readable } => {
+            secrets::write(&directory, group_readable)
+        }
     }
 }
 

@@ -117,8 +117,9 @@ impl Logged {
     fn left(&self, now: Duration) -> Option<RevocationEntry> {
         let expires_in = match self.until {
             // Rounded up: an entry must not leave a follower early.
-            Some(until) if until > now => Some((until - now).as_secs() + 1),
-            Some(_) => return None,
+            Some(until) => {
+                Some(until.checked_sub(now).filter(|left| !left.is_zero())?.as_secs() + 1)
+            }
             None => None,
         };
         Some(RevocationEntry { revoked: self.revoked.clone(), expires_in })
@@ -242,7 +243,7 @@ mod tests {
         let cursor = feed.after("", Duration::ZERO).await.unwrap().cursor;
         let waiting = tokio::spawn({
             let feed = Arc::clone(&feed);
-            async move { feed.after(&cursor, Duration::from_secs(60)).await }
+            async move { feed.after(&cursor, Duration::from_mins(1)).await }
         });
         tokio::task::yield_now().await;
         feed.learn(&read(&[1]), Duration::ZERO);

@@ -1,8 +1,10 @@
 //! Writes the secrets of a deployment, once: what is there already is kept.
+//!
+//! Each is in a directory named for who needs it, so that each can be handed out alone.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, chown};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use aws_lc_rs::rand;
@@ -11,17 +13,17 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 type Failure = Box<dyn std::error::Error>;
 
-/// `master_key`, `feed_secret`, `postgres_password`, and `database_url` made of the last.
-pub(crate) fn write(directory: &Path, owner: Option<&str>) -> Result<(), Failure> {
-    let owner = owner.map(parse_owner).transpose()?;
-    fs::create_dir_all(directory)?;
-    let password = URL_SAFE_NO_PAD.encode(random()?);
-    keep_or_write(directory, "master_key", &STANDARD.encode(random()?), owner)?;
-    keep_or_write(directory, "feed_secret", &URL_SAFE_NO_PAD.encode(random()?), owner)?;
-    keep_or_write(directory, "postgres_password", &password, owner)?;
-    let password = fs::read_to_string(directory.join("postgres_password"))?;
+/// `auth/master_key`, `feed/feed_secret`, `postgres/postgres_password`, and `auth/database_url` made
+/// of the last.
+pub(crate) fn write(directory: &Path, group_readable: bool) -> Result<(), Failure> {
+    let mode = if group_readable { 0o440 } else { 0o400 };
+    let keep_or_write = |name, secret: &str| keep_or_write(&directory.join(name), secret, mode);
+    keep_or_write("auth/master_key", &STANDARD.encode(random()?))?;
+    keep_or_write("feed/feed_secret", &URL_SAFE_NO_PAD.encode(random()?))?;
+    keep_or_write("postgres/postgres_password", &URL_SAFE_NO_PAD.encode(random()?))?;
+    let password = fs::read_to_string(directory.join("postgres/postgres_password"))?;
     let url = format!("postgres://latchkey:{}@postgres/latchkey", password.trim());
-    keep_or_write(directory, "database_url", &url, owner)
+    keep_or_write("auth/database_url", &url)
 }
 
 fn random() -> Result<[u8; 32], Failure> {
@@ -31,30 +33,21 @@ fn random() -> Result<[u8; 32], Failure> {
 }
 
 /// Written beside and then renamed: a secret is there whole or not at all.
-fn keep_or_write(
-    directory: &Path,
-    name: &str,
-    secret: &str,
-    owner: Option<(u32, u32)>,
-) -> Result<(), Failure> {
-    let (path, beside) = (directory.join(name), directory.join(format!(".{name}.new")));
+fn keep_or_write(path: &Path, secret: &str, mode: u32) -> Result<(), Failure> {
+    let cannot = |error| format!("cannot write {}: {error}", path.display());
+    let beside = path.with_extension("new");
     if path.exists() {
         return Ok(());
     }
+    if let Some(directory) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(cannot)?;
+    }
     match fs::remove_file(&beside) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(cannot(error).into()),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o400).open(&beside)?;
-    file.write_all(secret.as_bytes())?;
-    file.sync_all()?;
-    if let Some((user, group)) = owner {
-        chown(&beside, Some(user), Some(group))?;
-    }
-    Ok(fs::rename(&beside, &path)?)
-}
-
-fn parse_owner(text: &str) -> Result<(u32, u32), Failure> {
-    let (user, group) = text.split_once(':').ok_or("--owner is uid:gid")?;
-    Ok((user.parse()?, group.parse()?))
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside).map_err(cannot)?;
+    file.write_all(secret.as_bytes()).and_then(|()| file.sync_all()).map_err(cannot)?;
+    Ok(fs::rename(&beside, path).map_err(cannot)?)
 }

@@ -84,8 +84,8 @@ pub struct Store {
 
 #[derive(Debug, Clone)]
 enum Backend {
-    Postgres(postgres::Postgres),
-    Sqlite(sqlite::Sqlite),
+    Postgres(Arc<postgres::Postgres>),
+    Sqlite(Arc<sqlite::Sqlite>),
 }
 
 /// Calls the same verb on whichever database there is, in a task that nobody can cancel.
@@ -104,9 +104,10 @@ impl Store {
     pub async fn open(settings: &config::Database, clock: Clock) -> Result<Self, OpenError> {
         let url = settings.url.expose_secret();
         let backend = if url.starts_with("sqlite:") {
-            Backend::Sqlite(sqlite::Sqlite::open(url, clock).await?)
+            Backend::Sqlite(Arc::new(sqlite::Sqlite::open(url, clock).await?))
         } else {
-            Backend::Postgres(postgres::Postgres::open(url, settings.max_connections, clock).await?)
+            let db = postgres::Postgres::open(url, settings.max_connections, clock).await?;
+            Backend::Postgres(Arc::new(db))
         };
         let (runtime, tasks, revoked) = (Handle::current(), TaskTracker::new(), Arc::default());
         let store = Self { backend, runtime, tasks, revoked };
@@ -170,7 +171,7 @@ impl Store {
     /// Decides what a presented refresh token gets, and does it. The database decides races: of any
     /// number of refreshes of one token exactly one rotates, and the others learn its result.
     pub async fn rotate(&self, presented: Presented) -> Result<Rotation, StoreError> {
-        let rotated = on_backend!(self, db => rotation::rotate(&db, &presented).await);
+        let rotated = on_backend!(self, db => rotation::rotate(&*db, &presented).await);
         self.announce_if(matches!(rotated, Ok(Rotation::Reused(_))));
         rotated
     }

@@ -48,7 +48,6 @@ pub fn allow(allowed: &'static str) -> actix_web::Route {
 }
 
 /// The answer to an unknown path.
-#[expect(clippy::unused_async, reason = "a handler is async")]
 pub async fn not_found() -> HttpResponse {
     problem(ProblemCode::NotFound, "There is nothing at this address.")
 }

@@ -12,7 +12,7 @@ use verifier::Clock;
 #[derive(Parser)]
 #[command(name = "resource-service", version)]
 struct Arguments {
-    /// A TOML file with settings; variables RESOURCE__SECTION__KEY override it.
+    /// A TOML file with settings; variables `RESOURCE__SECTION__KEY` override it.
     #[arg(long, global = true)]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -28,7 +28,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
+    match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("resource-service: {error}");
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
+fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let config = Config::load(arguments.config.as_deref(), std::env::vars())?;
     if let Some(Command::Healthcheck) = arguments.command {
         return Ok(probe::ready(&config.http.listen)?);

@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::reports::Reports;
 
 /// How long ago a login may be for something to be deleted.
-const RECENT: Duration = Duration::from_secs(300);
+const RECENT: Duration = Duration::from_mins(5);
 
 /// The public listener.
 pub(crate) fn public(routes: &mut ServiceConfig) {

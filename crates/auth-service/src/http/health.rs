@@ -7,7 +7,6 @@ use serde_json::json;
 use crate::app::App;
 
 /// The process runs. Touches nothing.
-#[expect(clippy::unused_async, reason = "a handler is async")]
 pub(super) async fn live() -> HttpResponse {
     answer(true, "live")
 }

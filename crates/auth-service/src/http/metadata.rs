@@ -12,14 +12,12 @@ use serde_json::json;
 
 use crate::app::App;
 
-#[expect(clippy::unused_async, reason = "a handler is async")]
 pub(super) async fn jwks(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
     let set = JwkSet { keys: app.keyring.public.clone() };
     let body = serde_json::to_vec(&set).unwrap_or_default();
     public(&request, jwk::MEDIA_TYPE, "public, max-age=300", body)
 }
 
-#[expect(clippy::unused_async, reason = "a handler is async")]
 pub(super) async fn authorization_server(
     app: web::Data<App>,
     request: HttpRequest,

@@ -23,7 +23,7 @@ use super::rows::{self, Columns as _, credentials_columns, grant_columns, is_cal
 use super::{KEEP_ENDED_MS, OpenError, REVOCATION_TTL_MS, StoreError};
 use crate::names::NameKey;
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Postgres {
     pool: PgPool,
     options: PgConnectOptions,

@@ -66,38 +66,40 @@ pub(super) struct Found {
 }
 
 enum Verdict {
-    Answer(Rotation),
+    Answer(Box<Rotation>),
     /// The session changed since the update, or a lock re-check missed; try once more.
     Again,
     FastForward,
+}
+
+fn answer(rotation: Rotation) -> Verdict {
+    Verdict::Answer(Box::new(rotation))
 }
 
 /// The rule, in the order in which it judges: ended, superseded, expired, generation.
 fn judge(found: Found, presented: &Presented) -> Verdict {
     let Found { grant, rotated_by, in_window, .. } = found;
     if found.reuse_ended_it {
-        return Verdict::Answer(Rotation::Reused(Reuse { grant, rotated_by }));
+        return answer(Rotation::Reused(Reuse { grant, rotated_by }));
     }
     if let Some(reason) = found.ended.or(found.superseded) {
-        return Verdict::Answer(Rotation::Ended(reason));
+        return answer(Rotation::Ended(reason));
     }
     if grant.now >= grant.idle_expires_at {
-        return Verdict::Answer(Rotation::Expired);
+        return answer(Rotation::Expired);
     }
     let behind = i64::from(grant.generation) - i64::from(presented.generation);
     match (behind.cmp(&0), behind) {
         // Tabs that share a cookie jar: one of them brings back the token that another one's
         // refresh put there a moment ago. Rotating again would run the jar ahead of slower tabs.
         (Ordering::Equal, _) if in_window && presented.transport == Transport::Cookie => {
-            Verdict::Answer(Rotation::Repeated { grant, rotated_by })
+            answer(Rotation::Repeated { grant, rotated_by })
         }
         // A lost reply, or two at once: the successor is a function of the session, so it can be
         // given again.
-        (Ordering::Greater, 1) if in_window => {
-            Verdict::Answer(Rotation::Repeated { grant, rotated_by })
-        }
+        (Ordering::Greater, 1) if in_window => answer(Rotation::Repeated { grant, rotated_by }),
         (Ordering::Less, -1) => Verdict::FastForward,
-        (Ordering::Less, _) => Verdict::Answer(Rotation::TooFarAhead),
+        (Ordering::Less, _) => answer(Rotation::TooFarAhead),
         (Ordering::Equal | Ordering::Greater, _) => Verdict::Again,
     }
 }
@@ -122,7 +124,7 @@ pub(super) async fn rotate(
         }
         let Some(found) = db.look(presented).await? else { return Ok(Rotation::Unknown) };
         match judge(found, presented) {
-            Verdict::Answer(rotation) => return Ok(rotation),
+            Verdict::Answer(rotation) => return Ok(*rotation),
             Verdict::Again => {}
             Verdict::FastForward => {
                 if let Some(grant) = db.advance(presented, presented.generation - 1).await? {

@@ -27,7 +27,7 @@ use super::rows::{self, credentials_columns, grant_columns, is_caller, live};
 use super::{KEEP_ENDED_MS, OpenError, REVOCATION_TTL_MS, StoreError};
 use crate::names::NameKey;
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Sqlite {
     /// One connection: writers take turns here rather than by "database is locked".
     writer: SqlitePool,
