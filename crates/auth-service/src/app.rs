@@ -1,53 +1,18 @@
-//! The service as a value: built from its settings, run until it is told to stop.
+//! What handlers and the policy work with.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use actix_web::web;
-use hosting::server::ListenError;
-use hosting::{Cors, Server, listen, telemetry};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use verifier::actix::Protection;
-use verifier::{Clock, Expectations, KeySet, KeySetError, Verifier};
+use verifier::Verifier;
 
-use crate::config::{Config, ConfigError};
-use crate::keyring::{self, Keyring, KeyringError};
+use crate::config::Config;
+use crate::keyring::Keyring;
 use crate::passwords::Passwords;
-use crate::revocation::{self, Feed};
-use crate::seal::MasterKey;
-use crate::store::{OpenError, Store};
-use crate::{housekeeping, http};
+use crate::revocation::Feed;
+use crate::store::Store;
 
-/// Why the service does not start. Each message says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A setting.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// An address.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// The database.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The keys.
-    #[error(transparent)]
-    Keyring(#[from] KeyringError),
-    /// The keys again.
-    #[error("the signing keys cannot be used: {0}")]
-    Keys(#[from] KeySetError),
-    /// The cost of passwords.
-    #[error("passwords: Argon2 does not take these parameters: {0}")]
-    Passwords(argon2::Error),
-    /// The server.
-    #[error("the server cannot be started: {0}")]
-    Io(#[from] std::io::Error),
-}
-
-/// What handlers work with.
+/// The service's parts, as a value: each test has its own.
 pub struct App {
     /// The settings.
     pub config: Config,
@@ -61,9 +26,10 @@ pub struct App {
     pub feed: Arc<Feed>,
     /// What decides whether a bearer token is good.
     pub verifier: Arc<Verifier>,
-    draining: AtomicBool,
+    /// Whether the service is about to stop.
+    pub(crate) draining: AtomicBool,
     /// Becomes true when waiting answers should be given at once.
-    stopping: watch::Sender<bool>,
+    pub(crate) stopping: watch::Sender<bool>,
 }
 
 impl App {
@@ -83,102 +49,5 @@ impl App {
     pub async fn stopping(&self) {
         let mut stopping = self.stopping.subscribe();
         let _ = stopping.wait_for(|stopping| *stopping).await;
-    }
-}
-
-/// A running service.
-pub struct Application {
-    app: web::Data<App>,
-    public: Server,
-    internal: Server,
-    background: Vec<JoinHandle<()>>,
-}
-
-impl Application {
-    /// Connects, checks and starts serving. On the runtime that is to do the database work.
-    pub async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
-        telemetry::init_metrics();
-        let public = listen(&config.http.listen)?;
-        let internal = listen(&config.http.internal_listen)?;
-        let master = MasterKey::new(&config.master_key()?);
-        let store = Store::open(&config.database, clock.clone()).await?;
-        let keyring = keyring::load(&store, &master, &config).await?;
-        let passwords = Passwords::new(config.passwords).map_err(StartError::Passwords)?;
-        let expectations = Expectations {
-            issuer: config.issuer.clone(),
-            audience: config.issuer.clone(),
-            max_staleness: Duration::from_secs(config.revocation.max_staleness_seconds),
-        };
-        let verifier = Arc::new(Verifier::new(expectations, clock));
-        verifier.keys().replace(KeySet::from_jwks(&keyring.public)?);
-        let feed = Arc::new(Feed::new(Arc::clone(&verifier)));
-        let background = vec![
-            tokio::spawn(revocation::poll(Arc::clone(&feed), store.clone())),
-            tokio::spawn(housekeeping::run(store.clone())),
-        ];
-        let protection = web::Data::new(Protection::new(Arc::clone(&verifier), "latchkey", None));
-        let app = web::Data::new(App {
-            config,
-            store,
-            passwords: Arc::new(passwords),
-            keyring,
-            feed,
-            verifier,
-            draining: AtomicBool::new(false),
-            stopping: watch::Sender::new(false),
-        });
-        let cors = Cors {
-            origins: app.config.http.allowed_origins.clone(),
-            credentials: true,
-            headers: vec!["x-latchkey"],
-        };
-        let (workers, base) = (app.config.http.workers, app.config.issuer.clone());
-        let data = (app.clone(), protection);
-        let public = Server::start(public, workers, &base, cors, move |routes| {
-            routes.app_data(data.0.clone()).app_data(data.1.clone()).configure(http::public);
-        })?;
-        let data = app.clone();
-        let internal = Server::start(internal, 1, &base, Cors::default(), move |routes| {
-            routes.app_data(data.clone()).configure(http::internal);
-        })?;
-        tracing::info!(
-            issuer = app.config.issuer, public = %public.address(), internal = %internal.address(),
-            "auth-service is listening"
-        );
-        Ok(Self { app, public, internal, background })
-    }
-
-    /// Where clients connect.
-    #[must_use]
-    pub fn public_address(&self) -> SocketAddr {
-        self.public.address()
-    }
-
-    /// Where services connect.
-    #[must_use]
-    pub fn internal_address(&self) -> SocketAddr {
-        self.internal.address()
-    }
-
-    /// What the handlers work with.
-    #[must_use]
-    pub fn app(&self) -> &App {
-        &self.app
-    }
-
-    /// Runs until `stop`, then stops gracefully: first "not ready", then, after the time that load
-    /// balancers need to notice, no new connections; what is in flight is finished, committed work
-    /// above all.
-    pub async fn run_until_stopped(self, stop: impl Future<Output = ()>) {
-        stop.await;
-        tracing::info!("auth-service is stopping");
-        self.app.draining.store(true, Ordering::Relaxed);
-        tokio::time::sleep(Duration::from_secs(self.app.config.http.drain_seconds)).await;
-        self.app.stopping.send_replace(true);
-        tokio::join!(self.public.stop(), self.internal.stop());
-        for task in &self.background {
-            task.abort();
-        }
-        self.app.store.close().await;
     }
 }

@@ -9,7 +9,8 @@ use claims::{Problem, ProblemCode};
 use hosting::BadBody;
 use verifier::actix::{Denied, problem_response};
 
-use crate::passwords::{Overloaded, Violation};
+use crate::password_policy::Violation;
+use crate::passwords::Overloaded;
 use crate::store::{EndReason, StoreError};
 
 /// Why a request was not done.
@@ -54,7 +55,8 @@ impl Error {
     fn code(&self) -> ProblemCode {
         match self {
             Self::InvalidRequest(_) => ProblemCode::InvalidRequest,
-            Self::BadBody(_) | Self::Denied(_) => unreachable!("answered by themselves"),
+            Self::BadBody(error) => error.code(),
+            Self::Denied(error) => error.why().code(),
             Self::InvalidCredentials => ProblemCode::InvalidCredentials,
             Self::Unauthenticated => ProblemCode::Unauthenticated,
             Self::InvalidToken => ProblemCode::InvalidToken,
@@ -104,12 +106,7 @@ impl fmt::Display for Error {
 
 impl ResponseError for Error {
     fn status_code(&self) -> StatusCode {
-        match self {
-            Self::BadBody(error) => error.status_code(),
-            Self::Denied(error) => error.status_code(),
-            _ => StatusCode::from_u16(self.code().status())
-                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-        }
+        StatusCode::from_u16(self.code().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     fn error_response(&self) -> HttpResponse {

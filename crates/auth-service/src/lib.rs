@@ -4,7 +4,9 @@
 //! [`passwords`] and the [`store`], which knows the database. Never upward. [`revocation`] runs
 //! beside them and tells verifiers what no longer counts.
 
+pub mod accounts;
 pub mod app;
+mod application;
 pub mod config;
 pub mod error;
 mod housekeeping;
@@ -12,6 +14,7 @@ mod http;
 pub mod keyring;
 pub mod keys;
 pub mod names;
+pub mod password_policy;
 pub mod passwords;
 mod random;
 pub mod revocation;
@@ -20,5 +23,6 @@ pub mod sessions;
 pub mod store;
 pub mod tokens;
 
-pub use app::{App, Application, StartError};
+pub use app::App;
+pub use application::{Application, StartError};
 pub use config::{Config, ConfigError};

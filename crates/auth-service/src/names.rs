@@ -1,12 +1,12 @@
 //! User names and addresses: what is accepted, and when two are the same.
 //!
-//! Two spellings are one name when their NFKC case folds are equal (Unicode §3.13, D146): `Ada`,
-//! `ADA` and `ａｄａ` are one person.
+//! Two spellings are one name when their NFKC case folds are equal (Unicode §3.13, D147): `Ada`,
+//! `ADA` and `ａｄａ` are one person, and so is `Ada` with something in it that shows nowhere.
 
 use icu_casemap::CaseMapper;
 use icu_normalizer::ComposingNormalizer;
-use icu_properties::CodePointMapData;
-use icu_properties::props::GeneralCategory;
+use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
+use icu_properties::{CodePointMapData, CodePointSetData};
 
 /// What a name is compared by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,12 +60,15 @@ fn is_visible(c: char) -> bool {
     )
 }
 
-/// NFKC, case folded; folding may denormalise, so both are done twice.
+/// NFKC, case folded, without what is not drawn; folding may denormalise, so all is done twice.
 pub(crate) fn fold(text: &str) -> String {
     let nfkc = ComposingNormalizer::new_nfkc();
-    let once = CaseMapper::new().fold_string(&nfkc.normalize(text)).into_owned();
-    let twice = CaseMapper::new().fold_string(&nfkc.normalize(&once)).into_owned();
-    nfkc.normalize(&twice).into_owned()
+    let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
+    let pass = |text: &str| -> String {
+        let folded = CaseMapper::new().fold_string(&nfkc.normalize(text)).into_owned();
+        folded.chars().filter(|c| !ignorable.contains(*c)).collect()
+    };
+    nfkc.normalize(&pass(&pass(text))).into_owned()
 }
 
 #[cfg(test)]
@@ -75,12 +78,14 @@ mod tests {
     #[test]
     fn spellings_of_one_name_have_one_key() {
         let key = username("Ada").unwrap();
-        for same in ["ada", "ADA", "ａｄａ", "Ａda"] {
+        for same in ["ada", "ADA", "ａｄａ", "Ａda", "ada\u{fe0f}", "a\u{34f}da", "ada\u{3164}"]
+        {
             assert_eq!(username(same), Some(key.clone()), "{same}");
         }
         assert_eq!(username("Straße"), username("STRASSE"));
         // One composed, one decomposed.
         assert_eq!(username("\u{e9}"), username("e\u{301}"));
+        assert_eq!(username("\u{e9}"), username("e\u{34f}\u{301}"));
         assert_ne!(username("аda"), Some(key), "a Cyrillic letter is another letter");
     }
 
@@ -97,6 +102,7 @@ mod tests {
             "a\nb",
             "a\0b",
             "\u{378}",
+            "\u{3164}",
             &"x".repeat(65),
         ] {
             assert_eq!(username(text), None, "{text:?}");

@@ -76,7 +76,8 @@ impl Feed {
     fn number_of(&self, cursor: &str) -> Option<u64> {
         let (replica, number) = cursor.split_once('.')?;
         let number = number.parse().ok()?;
-        (replica == self.replica && number <= *self.newest.borrow()).then_some(number)
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        (replica == self.replica && number <= log.newest).then_some(number)
     }
 
     fn batch(&self, seen: Option<u64>) -> Option<RevocationBatch> {

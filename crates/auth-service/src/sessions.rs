@@ -1,29 +1,18 @@
 //! The policy: what it takes to open, rotate and end a session, and what is answered.
 //!
-//! The only module that joins tokens, passwords and the store. It knows nothing of HTTP.
+//! Joins tokens, passwords and the store. It knows nothing of HTTP.
 
-use claims::{RefreshTokenShape, Scope, SessionId, SessionView, TokenAnswer, Transport, UserId};
+use claims::{RefreshTokenShape, Scope, SessionId, SessionView, TokenAnswer, Transport};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::accounts::check_password_text;
 use crate::app::App;
 use crate::error::Error;
 use crate::names;
-use crate::passwords::{MAX_BYTES, Violation};
 use crate::store::{
-    Caller, Client, Credentials, EndReason, Grant, NewPassword, NewSession, NewUser, OtherSessions,
-    Presented, Removal, Reuse, Rotation, UserRecord,
+    Caller, Client, EndReason, Grant, NewSession, Presented, Removal, Reuse, Rotation,
 };
 use crate::tokens::RefreshToken;
-
-/// A registration.
-pub struct Registration {
-    /// The name.
-    pub username: String,
-    /// The password.
-    pub password: SecretString,
-    /// The address.
-    pub email: Option<String>,
-}
 
 /// A login.
 pub struct LogIn {
@@ -65,34 +54,6 @@ pub enum Ending {
     Others,
     /// All.
     All,
-}
-
-/// Adds a user.
-pub async fn register(app: &App, registration: Registration) -> Result<UserRecord, Error> {
-    let Registration { username, password, email } = registration;
-    let invalid = |detail: &str| Error::InvalidRequest(detail.to_owned());
-    let username_key = names::username(&username).ok_or_else(|| {
-        invalid("A username has 1 to 64 visible characters, no @ and no spaces at its ends.")
-    })?;
-    let email = match email {
-        Some(email) => {
-            let key = names::email(&email);
-            Some((email, key.ok_or_else(|| invalid("The email is not an address."))?))
-        }
-        None => None,
-    };
-    check_password_text(&password)?;
-    let mut own_names = vec![username.as_str()];
-    own_names.extend(email.as_ref().map(|(email, _)| email.as_str()));
-    let violations = app.passwords.violations(&password, &own_names);
-    if !violations.is_empty() {
-        return Err(Error::PasswordPolicy(violations));
-    }
-    let password_hash = app.passwords.hash(password).await?;
-    let user = NewUser { username, username_key, email, password_hash };
-    let user = app.store.create_user(user).await?.ok_or(Error::Conflict)?;
-    tracing::info!(user.id = %user.id, "registered");
-    Ok(user)
 }
 
 /// Opens a session for whoever knows the password. Unknown, wrong and disabled take the same work
@@ -230,60 +191,6 @@ pub async fn list(app: &App, caller: Caller) -> Result<Vec<SessionView>, Error> 
     app.store.list_sessions(caller).await?.ok_or(Error::InvalidToken)
 }
 
-/// The caller's user.
-pub async fn user(app: &App, caller: Caller) -> Result<UserRecord, Error> {
-    app.store.user_of(caller).await?.ok_or(Error::InvalidToken)
-}
-
-/// Changes the password of `user`, who must know the present one.
-pub async fn change_password(
-    app: &App,
-    caller: Caller,
-    user: UserId,
-    current: SecretString,
-    new: SecretString,
-    sessions: OtherSessions,
-) -> Result<(), Error> {
-    check_password_text(&current)?;
-    check_password_text(&new)?;
-    let credentials = app.store.credentials_of(user).await?.ok_or(Error::InvalidToken)?;
-    let hash = Some(credentials.password_hash.clone());
-    if !app.passwords.check(current, hash.clone()).await? {
-        return Err(Error::InvalidCredentials);
-    }
-    let violations = violations(app, &credentials, &new, hash).await?;
-    if !violations.is_empty() {
-        return Err(Error::PasswordPolicy(violations));
-    }
-    let change = NewPassword {
-        session: caller.session,
-        user,
-        password_version: credentials.password_version,
-        password_hash: app.passwords.hash(new).await?,
-        sessions,
-    };
-    if !app.store.change_password(change).await? {
-        return Err(Error::InvalidToken);
-    }
-    tracing::info!(user.id = %user, sessions = ?sessions, "changed the password");
-    Ok(())
-}
-
-async fn violations(
-    app: &App,
-    credentials: &Credentials,
-    new: &SecretString,
-    present_hash: Option<String>,
-) -> Result<Vec<Violation>, Error> {
-    let mut own_names = vec![credentials.username.as_str()];
-    own_names.extend(credentials.email.as_deref());
-    let mut violations = app.passwords.violations(new, &own_names);
-    if app.passwords.check(new.clone(), present_hash).await? {
-        violations.push(Violation::Unchanged);
-    }
-    Ok(violations)
-}
-
 fn read(app: &App, text: &str, transport: Transport) -> Option<RefreshToken> {
     app.keyring.refresh.read(text, &app.config.tokens.client_id, transport)
 }
@@ -333,18 +240,6 @@ fn device(device: Option<String>) -> Result<Option<String>, Error> {
         )),
         device => Ok(device),
     }
-}
-
-/// What can be no password at all, before anything is spent on it.
-fn check_password_text(password: &SecretString) -> Result<(), Error> {
-    let text = password.expose_secret();
-    if text.len() > MAX_BYTES {
-        return Err(Error::InvalidRequest(format!("A password has at most {MAX_BYTES} bytes.")));
-    }
-    if text.contains('\0') {
-        return Err(Error::InvalidRequest("A password has no NUL character.".to_owned()));
-    }
-    Ok(())
 }
 
 const fn outcome(rotation: &Rotation) -> &'static str {

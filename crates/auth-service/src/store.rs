@@ -162,39 +162,51 @@ impl Store {
     /// Opens a session, and ends the one it replaces, unless the account changed since its
     /// credentials were read: then `None`.
     pub async fn open_session(&self, session: NewSession) -> Result<Option<Grant>, StoreError> {
-        let replaces = session.replaces.is_some();
-        let opened = on_backend!(self, db => db.open_session(session).await);
-        self.announce_if(replaces);
-        opened
+        let announcement = session.replaces.is_some().then(|| self.announcement());
+        on_backend!(self, db => {
+            let _announcement = announcement;
+            db.open_session(session).await
+        })
     }
 
     /// Decides what a presented refresh token gets, and does it. The database decides races: of any
     /// number of refreshes of one token exactly one rotates, and the others learn its result.
     pub async fn rotate(&self, presented: Presented) -> Result<Rotation, StoreError> {
-        let rotated = on_backend!(self, db => rotation::rotate(&*db, &presented).await);
-        self.announce_if(matches!(rotated, Ok(Rotation::Reused(_))));
-        rotated
+        let announcement = self.announcement();
+        on_backend!(self, db => {
+            let rotated = rotation::rotate(&*db, &presented).await;
+            if !matches!(rotated, Ok(Rotation::Reused(_)) | Err(_)) {
+                announcement.withdraw();
+            }
+            rotated
+        })
     }
 
     /// Ends a session. Ending it twice, or one that never was, changes nothing.
     pub async fn end_session(&self, id: SessionId, why: EndReason) -> Result<(), StoreError> {
-        let ended = on_backend!(self, db => db.end_session(id, why).await);
-        self.announce_if(true);
-        ended
+        let announcement = self.announcement();
+        on_backend!(self, db => {
+            let _announcement = announcement;
+            db.end_session(id, why).await
+        })
     }
 
     /// Ends every other session of the caller's user; `false` when the caller's own is over.
     pub async fn end_other_sessions(&self, caller: Caller) -> Result<bool, StoreError> {
-        let ended = on_backend!(self, db => db.end_other_sessions(&caller).await);
-        self.announce_if(true);
-        ended
+        let announcement = self.announcement();
+        on_backend!(self, db => {
+            let _announcement = announcement;
+            db.end_other_sessions(&caller).await
+        })
     }
 
     /// Ends every session of the caller's user, the caller's included; `false` when that was over.
     pub async fn end_all_sessions(&self, caller: Caller) -> Result<bool, StoreError> {
-        let ended = on_backend!(self, db => db.end_all_sessions(&caller).await);
-        self.announce_if(true);
-        ended
+        let announcement = self.announcement();
+        on_backend!(self, db => {
+            let _announcement = announcement;
+            db.end_all_sessions(&caller).await
+        })
     }
 
     /// Ends one session of the caller's user.
@@ -203,9 +215,11 @@ impl Store {
         caller: Caller,
         target: SessionId,
     ) -> Result<Removal, StoreError> {
-        let removed = on_backend!(self, db => db.remove_session(&caller, target).await);
-        self.announce_if(true);
-        removed
+        let announcement = self.announcement();
+        on_backend!(self, db => {
+            let _announcement = announcement;
+            db.remove_session(&caller, target).await
+        })
     }
 
     /// The live sessions of the caller's user, newest first, at most 100; `None` when the caller's
@@ -225,17 +239,21 @@ impl Store {
     /// Changes the password and ends sessions as asked, in one step; `false` when the caller's
     /// session is over or the password was changed meanwhile.
     pub async fn change_password(&self, change: NewPassword) -> Result<bool, StoreError> {
-        let changed = on_backend!(self, db => db.change_password(&change).await);
-        self.announce_if(true);
-        changed
+        let announcement = self.announcement();
+        on_backend!(self, db => {
+            let _announcement = announcement;
+            db.change_password(&change).await
+        })
     }
 
     /// Enables or disables a user; `false` when there is none. Disabling ends every session, and
     /// enabling brings none back.
     pub async fn set_enabled(&self, user: UserId, enabled: bool) -> Result<bool, StoreError> {
-        let changed = on_backend!(self, db => db.set_enabled(user, enabled).await);
-        self.announce_if(true);
-        changed
+        let announcement = self.announcement();
+        on_backend!(self, db => {
+            let _announcement = announcement;
+            db.set_enabled(user, enabled).await
+        })
     }
 
     /// All keys, sealed.
@@ -287,11 +305,8 @@ impl Store {
         }
     }
 
-    /// Wakes the reader also after a failure: the statement may have been committed all the same.
-    fn announce_if(&self, revoked: bool) {
-        if revoked {
-            self.revoked.notify_one();
-        }
+    fn announcement(&self) -> Announcement {
+        Announcement(Some(Arc::clone(&self.revoked)))
     }
 
     /// Runs `work` to its end, whatever becomes of whoever asked for it.
@@ -305,6 +320,25 @@ impl Store {
             Ok(Ok(result)) => result,
             Ok(Err(panicked)) => std::panic::resume_unwind(panicked.into_panic()),
             Err(_) => Err(StoreError::Timeout),
+        }
+    }
+}
+
+/// Wakes the reader of revocations when a write is over, in the write's own task: also after a
+/// failure, because it may have been committed all the same.
+struct Announcement(Option<Arc<Notify>>);
+
+impl Announcement {
+    /// There turned out to be nothing to announce.
+    fn withdraw(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Announcement {
+    fn drop(&mut self) {
+        if let Some(revoked) = &self.0 {
+            revoked.notify_one();
         }
     }
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::http::StatusCode;
-use actix_web::http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError};
 use claims::{ProblemCode, strict_json};
 use futures_util::StreamExt as _;
@@ -47,7 +47,9 @@ pub enum BadBody {
 }
 
 impl BadBody {
-    const fn code(&self) -> ProblemCode {
+    /// The problem code that answers it.
+    #[must_use]
+    pub const fn code(&self) -> ProblemCode {
         match self {
             Self::TooLarge => ProblemCode::PayloadTooLarge,
             Self::TooSlow => ProblemCode::RequestTimeout,
@@ -78,7 +80,7 @@ impl ResponseError for BadBody {
         let mut response = problem(self.code(), &self.to_string());
         if matches!(self, Self::TooLarge | Self::TooSlow | Self::Incomplete) {
             // What is left of the body must not be taken for the next request.
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response.head_mut().set_connection_type(ConnectionType::Close);
         }
         response
     }
@@ -153,16 +155,26 @@ pub fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BadBody> {
 }
 
 /// A sentence about a member. What the client wrote into a member is not repeated: it may be a
-/// password in the wrong place.
+/// password in the wrong place. Nor is a name that is none.
 #[must_use]
 pub fn explain(error: &str) -> String {
-    let error = error.split(" at line ").next().unwrap_or(error);
-    let of_names = error.starts_with("missing field") || error.starts_with("unknown field");
-    if of_names {
-        format!("The body is not acceptable: {}.", error.replace("field", "member"))
+    let what = if let Some(name) = error.strip_prefix("missing field ") {
+        format!("missing member {}", without_place(name))
+    } else if let Some((name, expected)) =
+        error.strip_prefix("unknown field ").and_then(|rest| rest.rsplit_once(", expected "))
+    {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '`');
+        let name = if name.len() <= 40 && name.chars().all(plain) { name } else { "of odd name" };
+        format!("unknown member {name}, expected {}", without_place(expected))
     } else {
-        "The body is not acceptable: a member has a value it cannot have.".to_owned()
-    }
+        "a member has a value it cannot have".to_owned()
+    };
+    format!("The body is not acceptable: {what}.")
+}
+
+/// Without the line and column that follow in the parser's message.
+fn without_place(text: &str) -> &str {
+    text.split(" at line ").next().unwrap_or(text)
 }
 
 #[cfg(test)]
@@ -173,5 +185,18 @@ mod tests {
     fn a_wrong_value_is_not_repeated() {
         let error = json::<std::collections::HashMap<String, bool>>(br#"{"password":"hunter2"}"#);
         assert!(!error.unwrap_err().to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn an_odd_name_is_not_repeated() {
+        let unknown =
+            |name: &str| explain(&format!("unknown field `{name}`, expected `a` at line 1"));
+        let expected = |name: &str| {
+            format!("The body is not acceptable: unknown member {name}, expected `a`.")
+        };
+        assert_eq!(unknown("user_name"), expected("`user_name`"));
+        for odd in ["a\nb", "a. b", ", expected `b`", " at line ", &"x".repeat(50)] {
+            assert_eq!(unknown(odd), expected("of odd name"), "{odd}");
+        }
     }
 }

@@ -40,17 +40,19 @@ impl Cors {
     }
 }
 
-/// A socket to serve on. The error says which address and what can be done.
-pub fn listen(address: &str) -> Result<TcpListener, ListenError> {
-    let listener = TcpListener::bind(address)
-        .map_err(|source| ListenError { address: address.to_owned(), source })?;
-    Ok(listener)
+/// A socket to serve on. The error says which setting (`key`) and what can be done.
+pub fn listen(key: &'static str, address: &str) -> Result<TcpListener, ListenError> {
+    let address = address.to_owned();
+    TcpListener::bind(&address).map_err(|source| ListenError { key, address, source })
 }
 
 /// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}; stop what uses it, or choose another address")]
+#[error(
+    "{key}: cannot listen on {address}: {source}; stop what uses it, or choose another address"
+)]
 pub struct ListenError {
+    key: &'static str,
     address: String,
     source: std::io::Error,
 }

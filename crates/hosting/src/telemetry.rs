@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::CONTENT_TYPE;
@@ -37,6 +38,13 @@ pub fn init_metrics() {
             .install_recorder()
             .ok()
     });
+}
+
+/// Shows how old the knowledge of revocations is.
+pub fn revocation_age(age: Option<Duration>) {
+    if let Some(age) = age {
+        metrics::gauge!("latchkey_revocation_age_seconds").set(age.as_secs_f64());
+    }
 }
 
 /// `GET /metrics`: the Prometheus text format.

@@ -1,121 +1,17 @@
-//! The service as a value: built from its settings, run until it is told to stop.
+//! What handlers work with.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use actix_web::web;
-use hosting::server::ListenError;
-use hosting::{Cors, Server, listen, telemetry};
-use verifier::actix::Protection;
-use verifier::follow::{self, FollowError, Follower, Sources};
-use verifier::{Clock, Expectations, Verifier};
-
-use crate::config::{Config, ConfigError};
-use crate::reports::Reports;
-use crate::routes;
-
-/// Why the service does not start. Each message says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A setting.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// An address.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// The sources of keys and revocations.
-    #[error("keys and revocations cannot be followed: {0}")]
-    Follow(#[from] FollowError),
-    /// The server.
-    #[error("the server cannot be started: {0}")]
-    Io(#[from] std::io::Error),
-}
+use verifier::Verifier;
 
 pub(crate) struct App {
     pub(crate) verifier: Arc<Verifier>,
-    draining: AtomicBool,
+    pub(crate) draining: AtomicBool,
 }
 
 impl App {
     pub(crate) fn draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
-    }
-}
-
-/// A running service.
-pub struct Application {
-    app: web::Data<App>,
-    public: Server,
-    internal: Server,
-    drain: Duration,
-    _follower: Follower,
-}
-
-impl Application {
-    /// Starts serving. Until keys are loaded and revocations fresh, it answers 503.
-    pub fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
-        telemetry::init_metrics();
-        let public = listen(&config.http.listen)?;
-        let internal = listen(&config.http.internal_listen)?;
-        let expectations = Expectations {
-            issuer: config.issuer.clone(),
-            audience: config.audience.clone(),
-            max_staleness: Duration::from_secs(config.revocation.max_staleness_seconds),
-        };
-        let verifier = Arc::new(Verifier::new(expectations, clock));
-        let secret = Some(config.feed.secret).filter(|secret| !secret.is_empty());
-        let sources = Sources::new(config.keys.jwks_url, config.feed.urls, secret);
-        let follower = follow::follow(&verifier, sources)?;
-        let metadata = format!("{}/.well-known/oauth-protected-resource", config.audience);
-        let protection = Protection::new(Arc::clone(&verifier), "resource", Some(metadata));
-        let app = web::Data::new(App { verifier, draining: AtomicBool::new(false) });
-        let data = (app.clone(), web::Data::new(protection), web::Data::new(Reports::default()));
-        let cors = Cors {
-            origins: config.http.allowed_origins,
-            credentials: false,
-            headers: vec!["dpop"],
-        };
-        let (workers, base) = (config.http.workers, config.issuer);
-        let public = Server::start(public, workers, &base, cors, move |routes| {
-            routes
-                .app_data(data.0.clone())
-                .app_data(data.1.clone())
-                .app_data(data.2.clone())
-                .configure(routes::public);
-        })?;
-        let data = app.clone();
-        let internal = Server::start(internal, 1, &base, Cors::default(), move |routes| {
-            routes.app_data(data.clone()).configure(routes::internal);
-        })?;
-        tracing::info!(
-            public = %public.address(), internal = %internal.address(),
-            "resource-service is listening"
-        );
-        let drain = Duration::from_secs(config.http.drain_seconds);
-        Ok(Self { app, public, internal, drain, _follower: follower })
-    }
-
-    /// Where clients connect.
-    #[must_use]
-    pub fn public_address(&self) -> SocketAddr {
-        self.public.address()
-    }
-
-    /// Whether a token could be accepted now.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.app.verifier.ready().is_ok()
-    }
-
-    /// Runs until `stop`, then stops gracefully: first "not ready", then no new connections, then
-    /// the end of what is in flight.
-    pub async fn run_until_stopped(self, stop: impl Future<Output = ()>) {
-        stop.await;
-        tracing::info!("resource-service is stopping");
-        self.app.draining.store(true, Ordering::Relaxed);
-        tokio::time::sleep(self.drain).await;
-        tokio::join!(self.public.stop(), self.internal.stop());
     }
 }

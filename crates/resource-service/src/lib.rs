@@ -4,9 +4,10 @@
 //! Read `routes` first: a handler that takes a [`Bearer`](verifier::actix::Bearer) is protected.
 
 mod app;
+mod application;
 pub mod config;
 mod reports;
 mod routes;
 
-pub use app::{Application, StartError};
+pub use application::{Application, StartError};
 pub use config::{Config, ConfigError};

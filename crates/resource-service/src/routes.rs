@@ -42,8 +42,9 @@ pub(crate) fn public(routes: &mut ServiceConfig) {
 /// The internal listener.
 pub(crate) fn internal(routes: &mut ServiceConfig) {
     let metrics = web::resource("/metrics")
-        .route(web::get().to(telemetry::metrics))
-        .default_service(allow("GET"));
+        .route(web::get().to(metrics))
+        .route(web::head().to(metrics))
+        .default_service(allow("GET, HEAD"));
     routes.service(metrics).configure(health);
 }
 
@@ -129,6 +130,11 @@ async fn protected_resource(protection: web::Data<Protection>) -> impl Responder
             "scopes_supported": ["reports:read", "reports:write"],
             "bearer_methods_supported": ["header"],
         }))
+}
+
+async fn metrics(app: web::Data<App>) -> impl Responder {
+    telemetry::revocation_age(app.verifier.revocation_age());
+    telemetry::metrics().await
 }
 
 async fn live() -> impl Responder {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use auth_service::{Application as AuthService, Config as AuthConfig, error, sessions};
+use auth_service::{Application as AuthService, Config as AuthConfig, accounts, error};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Parser;
@@ -142,12 +142,12 @@ fn master_key(path: &Path) -> Result<String, Box<dyn Error>> {
 
 /// On a second start the user is there already.
 async fn add_demo_user(auth: &AuthService) -> Result<(), Box<dyn Error>> {
-    let demo = sessions::Registration {
+    let demo = accounts::Registration {
         username: DEMO_USER.to_owned(),
         password: SecretString::from(DEMO_PASSWORD),
         email: None,
     };
-    match sessions::register(auth.app(), demo).await {
+    match accounts::register(auth.app(), demo).await {
         Ok(_) | Err(error::Error::Conflict) => Ok(()),
         Err(error) => Err(format!("the demo user cannot be added: {error}").into()),
     }

@@ -11,14 +11,18 @@ pub(super) async fn live() -> HttpResponse {
     answer(true, "live")
 }
 
-/// The service can sign (it has its keys, or it would not serve) and the database answers.
+/// The service can sign (it has its keys, or it would not serve), the database answers, and bearer
+/// tokens can be judged, which takes a first read of the revocations.
 pub(super) async fn ready(app: web::Data<App>) -> HttpResponse {
     if app.draining() {
         return answer(false, "stopping");
     }
-    match app.store.ping().await {
+    if app.store.ping().await.is_err() {
+        return answer(false, "database unavailable");
+    }
+    match app.verifier.ready() {
         Ok(()) => answer(true, "ready"),
-        Err(_) => answer(false, "database unavailable"),
+        Err(why) => answer(false, &why.to_string()),
     }
 }
 

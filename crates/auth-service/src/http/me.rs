@@ -7,9 +7,9 @@ use serde::Serialize;
 use verifier::actix::Bearer;
 
 use super::sessions::caller;
+use crate::accounts;
 use crate::app::App;
 use crate::error::Error;
-use crate::sessions;
 
 #[derive(Serialize)]
 struct Answer {
@@ -19,7 +19,7 @@ struct Answer {
 }
 
 pub(super) async fn me(app: web::Data<App>, bearer: Bearer) -> Result<HttpResponse, Error> {
-    let user = sessions::user(&app, caller(&bearer)?).await?;
+    let user = accounts::user(&app, caller(&bearer)?).await?;
     let answer = Answer { roles: user.roles.clone(), user: user.into() };
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(answer))
 }

@@ -46,7 +46,7 @@ fn public(
     let hash = digest::digest(&digest::SHA256, &body);
     let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&hash.as_ref()[..16]));
     let held = request.headers().get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let known = held.is_some_and(|held| held.split(',').any(|one| one.trim() == etag));
+    let known = held.is_some_and(|held| held.split(',').any(|one| names(one.trim(), &etag)));
     let mut response = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     response
         .insert_header((ETAG, etag))
@@ -56,4 +56,10 @@ fn public(
         return response.finish();
     }
     response.insert_header((CONTENT_TYPE, media_type)).body(body)
+}
+
+/// Whether `If-None-Match` means this document: a proxy that compresses makes a tag weak, and that
+/// is all the same here (RFC 9110 §13.1.2).
+fn names(held: &str, etag: &str) -> bool {
+    held == "*" || held.strip_prefix("W/").unwrap_or(held) == etag
 }

@@ -7,9 +7,9 @@ use serde::Deserialize;
 use verifier::actix::Bearer;
 
 use super::sessions::caller;
+use crate::accounts;
 use crate::app::App;
 use crate::error::Error;
-use crate::sessions;
 use crate::store::OtherSessions;
 
 #[derive(Deserialize)]
@@ -29,6 +29,6 @@ pub(super) async fn change(
     let Request { current_password, new_password, sessions } = request;
     let (caller, subject) = (caller(&bearer)?, &bearer.verified().claims().sub);
     let user = subject.user_id().ok_or(Error::Forbidden)?;
-    sessions::change_password(&app, caller, user, current_password, new_password, sessions).await?;
+    accounts::change_password(&app, caller, user, current_password, new_password, sessions).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -6,9 +6,9 @@ use hosting::Json;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::accounts::{self, Registration};
 use crate::app::App;
 use crate::error::Error;
-use crate::sessions::{self, Registration};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,6 +23,6 @@ pub(super) async fn register(
     Json(request): Json<Request>,
 ) -> Result<HttpResponse, Error> {
     let Request { username, password, email } = request;
-    let user = sessions::register(&app, Registration { username, password, email }).await?;
+    let user = accounts::register(&app, Registration { username, password, email }).await?;
     Ok(HttpResponse::Created().json(serde_json::json!({ "user": UserView::from(user) })))
 }

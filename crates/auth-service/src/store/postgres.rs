@@ -6,20 +6,16 @@
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use claims::{SessionId, SessionView, Timestamp, UserId};
+use claims::UserId;
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, query, query_scalar};
 use uuid::Uuid;
 use verifier::Clock;
 
-use super::records::{
-    Caller, Credentials, EndReason, Grant, NewPassword, NewSession, NewUser, Presented, Removal,
-    StoredKey, UserRecord,
-};
+use super::records::{Credentials, NewUser, StoredKey, UserRecord};
 use super::revocations::RevocationReader;
-use super::rotation::Found;
-use super::rows::{self, Columns as _, credentials_columns, grant_columns, is_caller, live};
+use super::rows::{self, credentials_columns};
 use super::{KEEP_ENDED_MS, OpenError, REVOCATION_TTL_MS, StoreError};
 use crate::names::NameKey;
 
@@ -37,6 +33,9 @@ macro_rules! clock {
         concat!("clock as materialized (select latchkey_now(", $offset, ") as now)")
     };
 }
+
+// After the macro, so that it knows it.
+mod sessions;
 
 impl Postgres {
     pub(super) async fn open(
@@ -66,8 +65,11 @@ impl Postgres {
                 })
             })
             .connect_with(bounded)
-            .await
-            .map_err(OpenError::Connect)?;
+            .await;
+        let pool = match pool {
+            Ok(pool) => pool,
+            Err(error) => return Err(OpenError::Connect(cause(&options, error).await)),
+        };
         let durable: String = query_scalar("show synchronous_commit")
             .fetch_one(&pool)
             .await
@@ -148,294 +150,6 @@ impl Postgres {
         let sql = concat!("select ", credentials_columns!(), " from users u where u.id = $1");
         let row = query(sql).bind(user.0).fetch_optional(&self.pool).await?;
         Ok(row.as_ref().map(rows::credentials).transpose()?)
-    }
-
-    /// The share lock makes a login and a password change wait for each other; whichever is second
-    /// sees the first.
-    pub(super) async fn open_session(&self, new: NewSession) -> Result<Option<Grant>, StoreError> {
-        let row = query(concat!(
-            "with ",
-            clock!("$1"),
-            ", account as materialized ( \
-                select u.* from users u \
-                where u.id = $2 and u.enabled and u.version = $3 and u.password_version = $4 \
-                for share), \
-             opened as ( \
-                insert into sessions as s (id, user_id, client_id, scope, subject_version, \
-                    idle_expires_at, expires_at, auth_time, amr, device, user_agent, ip, created_at) \
-                select $5, u.id, $6, $7, u.version, clock.now + least($8, $9), clock.now + $9, \
-                    clock.now, $10, $11, $12, $13, clock.now from account u, clock \
-                returning s.*), \
-             replaced as ( \
-                update sessions s set revoked_at = clock.now, revoke_reason = 'logout' \
-                from clock, opened \
-                where s.id = $14 and s.revoked_at is null returning s.id), \
-             announced as ( \
-                insert into revocations (kind, id, created_at, expires_at) \
-                select 'session', replaced.id, clock.now, clock.now + $15 from replaced, clock) \
-             select clock.now, ",
-            grant_columns!(),
-            " from opened s, account u, clock"
-        ))
-        .bind(self.offset())
-        .bind(new.credentials.user.0)
-        .bind(new.credentials.version)
-        .bind(new.credentials.password_version)
-        .bind(new.id.to_string())
-        .bind(new.client_id.as_str())
-        .bind(new.scope.as_str())
-        .bind(new.idle_ms)
-        .bind(new.absolute_ms)
-        .bind(new.amr)
-        .bind(new.device)
-        .bind(new.client.user_agent)
-        .bind(new.client.ip)
-        .bind(new.replaces.map(|id| id.to_string()))
-        .bind(REVOCATION_TTL_MS)
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(row.as_ref().map(granted).transpose()?)
-    }
-
-    pub(super) async fn advance_session(
-        &self,
-        presented: &Presented,
-        from: u32,
-    ) -> Result<Option<Grant>, StoreError> {
-        let row = query(concat!(
-            "with ",
-            clock!("$1"),
-            " update sessions s set generation = $4 + 1, rotated_at = clock.now, rotated_ip = $5, \
-                rotated_user_agent = $6, idle_expires_at = least(clock.now + $7, s.expires_at) \
-             from users u, clock \
-             where s.id = $2 and s.client_id = $3 and s.generation = $9 and u.id = s.user_id and ",
-            live!(),
-            " and (s.rotated_at is null or $8 = 0 or clock.now - s.rotated_at >= $8) \
-             returning clock.now, ",
-            grant_columns!()
-        ))
-        .bind(self.offset())
-        .bind(presented.session.to_string())
-        .bind(presented.client_id.as_str())
-        .bind(i64::from(presented.generation))
-        .bind(presented.client.ip.as_deref())
-        .bind(presented.client.user_agent.as_deref())
-        .bind(presented.idle_ms)
-        .bind(presented.repeat_window_ms())
-        .bind(i64::from(from))
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(row.as_ref().map(granted).transpose()?)
-    }
-
-    pub(super) async fn look_at_session(
-        &self,
-        presented: &Presented,
-    ) -> Result<Option<Found>, StoreError> {
-        let row = query(concat!(
-            "with ",
-            clock!("$1"),
-            ", reused as ( \
-                update sessions s set revoked_at = clock.now, revoke_reason = 'reuse' \
-                from users u, clock \
-                where s.id = $2 and s.client_id = $3 and u.id = s.user_id and ",
-            live!(),
-            " and s.generation > $4 \
-                and not (s.generation = $4 + 1 and clock.now - s.rotated_at < $5) \
-                returning s.id), \
-             announced as ( \
-                insert into revocations (kind, id, created_at, expires_at) \
-                select 'session', reused.id, clock.now, clock.now + $6 from reused, clock) \
-             select clock.now, s.revoke_reason, s.rotated_ip, s.rotated_user_agent, \
-                cast(u.version as bigint) as user_version, u.version_reason, \
-                cast(case when u.enabled then 1 else 0 end as bigint) as enabled, \
-                cast(case when clock.now - s.rotated_at < $5 then 1 else 0 end as bigint) \
-                    as in_window, \
-                (select count(*) from reused) as reused, ",
-            grant_columns!(),
-            " from sessions s join users u on u.id = s.user_id, clock \
-             where s.id = $2 and s.client_id = $3"
-        ))
-        .bind(self.offset())
-        .bind(presented.session.to_string())
-        .bind(presented.client_id.as_str())
-        .bind(i64::from(presented.generation))
-        .bind(presented.grace_ms)
-        .bind(REVOCATION_TTL_MS)
-        .fetch_optional(&self.pool)
-        .await?;
-        let found = |row: &PgRow| rows::found(row, row.time("now")?);
-        Ok(row.as_ref().map(found).transpose()?)
-    }
-
-    pub(super) async fn end_session(
-        &self,
-        id: SessionId,
-        why: EndReason,
-    ) -> Result<(), StoreError> {
-        query(concat!(
-            "with ",
-            clock!("$1"),
-            ", ended as ( \
-                update sessions s set revoked_at = clock.now, revoke_reason = $3 from clock \
-                where s.id = $2 and s.revoked_at is null returning s.id) \
-             insert into revocations (kind, id, created_at, expires_at) \
-             select 'session', ended.id, clock.now, clock.now + $4 from ended, clock"
-        ))
-        .bind(self.offset())
-        .bind(id.to_string())
-        .bind(why.as_str())
-        .bind(REVOCATION_TTL_MS)
-        .execute(&self.pool)
-        .await?;
-        Ok(())
-    }
-
-    pub(super) async fn end_other_sessions(&self, caller: &Caller) -> Result<bool, StoreError> {
-        let callers: i64 = query_scalar(concat!(
-            "with ",
-            clock!("$4"),
-            ", caller as materialized (select s.user_id, s.subject_version \
-                from sessions s, users u, clock where ",
-            is_caller!(),
-            "), ended as ( \
-                update sessions s set revoked_at = clock.now, revoke_reason = 'logout' \
-                from caller, clock \
-                where s.user_id = caller.user_id and s.id <> $1 and s.revoked_at is null \
-                returning s.id), \
-             announced as ( \
-                insert into revocations (kind, id, created_at, expires_at) \
-                select 'session', ended.id, clock.now, clock.now + $5 from ended, clock) \
-             select count(*) from caller"
-        ))
-        .bind(caller.session.to_string())
-        .bind(caller.generation.map(i64::from))
-        .bind(caller.grace_ms)
-        .bind(self.offset())
-        .bind(REVOCATION_TTL_MS)
-        .fetch_one(&self.pool)
-        .await?;
-        Ok(callers > 0)
-    }
-
-    pub(super) async fn end_all_sessions(&self, caller: &Caller) -> Result<bool, StoreError> {
-        let raised: i64 = query_scalar(concat!(
-            "with ",
-            clock!("$4"),
-            ", raised as ( \
-                update users u set version = u.version + 1, version_reason = 'logout' \
-                from sessions s, clock where ",
-            is_caller!(),
-            " returning u.id, u.version), \
-             announced as ( \
-                insert into revocations (kind, id, min_version, created_at, expires_at) \
-                select 'subject', raised.id::text, raised.version, clock.now, clock.now + $5 \
-                from raised, clock) \
-             select count(*) from raised"
-        ))
-        .bind(caller.session.to_string())
-        .bind(caller.generation.map(i64::from))
-        .bind(caller.grace_ms)
-        .bind(self.offset())
-        .bind(REVOCATION_TTL_MS)
-        .fetch_one(&self.pool)
-        .await?;
-        Ok(raised > 0)
-    }
-
-    pub(super) async fn remove_session(
-        &self,
-        caller: &Caller,
-        target: SessionId,
-    ) -> Result<Removal, StoreError> {
-        let row = query(concat!(
-            "with ",
-            clock!("$4"),
-            ", caller as materialized (select s.user_id from sessions s, users u, clock where ",
-            is_caller!(),
-            "), ended as ( \
-                update sessions s set revoked_at = clock.now, revoke_reason = 'logout' \
-                from caller, clock \
-                where s.id = $6 and s.user_id = caller.user_id and s.revoked_at is null \
-                returning s.id), \
-             announced as ( \
-                insert into revocations (kind, id, created_at, expires_at) \
-                select 'session', ended.id, clock.now, clock.now + $5 from ended, clock) \
-             select (select count(*) from caller) as callers, \
-                (select count(*) from sessions s, caller \
-                 where s.id = $6 and s.user_id = caller.user_id) as targets"
-        ))
-        .bind(caller.session.to_string())
-        .bind(caller.generation.map(i64::from))
-        .bind(caller.grace_ms)
-        .bind(self.offset())
-        .bind(REVOCATION_TTL_MS)
-        .bind(target.to_string())
-        .fetch_one(&self.pool)
-        .await?;
-        Ok(Removal::from_counts(row.int("callers")?, row.int("targets")?))
-    }
-
-    pub(super) async fn list_sessions(
-        &self,
-        caller: &Caller,
-    ) -> Result<Option<Vec<SessionView>>, StoreError> {
-        let found = query(concat!(
-            "with ",
-            clock!("$4"),
-            ", caller as materialized (select u.id from sessions s, users u, clock where ",
-            is_caller!(),
-            ") select s.id as session_id, s.created_at, \
-                coalesce(s.rotated_at, s.created_at) as last_used_at, s.expires_at, s.ip, \
-                s.user_agent, s.device, \
-                cast(case when s.id = $1 then 1 else 0 end as bigint) as current \
-             from sessions s, users u, caller, clock \
-             where u.id = caller.id and s.user_id = u.id and ",
-            live!(),
-            " order by s.created_at desc, s.id limit 100"
-        ))
-        .bind(caller.session.to_string())
-        .bind(caller.generation.map(i64::from))
-        .bind(caller.grace_ms)
-        .bind(self.offset())
-        .fetch_all(&self.pool)
-        .await?;
-        // The caller's own session is always among them while it is live.
-        let views: Vec<_> = found.iter().map(rows::session_view).collect::<Result<_, _>>()?;
-        Ok(if views.is_empty() { None } else { Some(views) })
-    }
-
-    pub(super) async fn user_of(&self, caller: &Caller) -> Result<Option<UserRecord>, StoreError> {
-        let row = query(concat!(
-            "with ",
-            clock!("$4"),
-            " select ",
-            rows::user_columns!(),
-            " from sessions s, users u, clock where ",
-            is_caller!()
-        ))
-        .bind(caller.session.to_string())
-        .bind(caller.generation.map(i64::from))
-        .bind(caller.grace_ms)
-        .bind(self.offset())
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(row.as_ref().map(rows::user).transpose()?)
-    }
-
-    pub(super) async fn change_password(&self, change: &NewPassword) -> Result<bool, StoreError> {
-        let sql = "select latchkey_change_password($1, $2, $3::integer, $4, $5, $6, $7)";
-        let changed = query_scalar(sql)
-            .bind(change.session.to_string())
-            .bind(change.user.0)
-            .bind(change.password_version)
-            .bind(&change.password_hash)
-            .bind(change.sessions.as_str())
-            .bind(self.offset())
-            .bind(REVOCATION_TTL_MS)
-            .fetch_one(&self.pool)
-            .await?;
-        Ok(changed)
     }
 
     pub(super) async fn set_enabled(
@@ -525,7 +239,12 @@ impl Postgres {
     }
 }
 
-fn granted(row: &PgRow) -> Result<Grant, sqlx::Error> {
-    let now: Timestamp = row.time("now")?;
-    rows::grant(row, now)
+/// A pool that cannot connect tries until its time is up, and then says only that. One more attempt
+/// says why.
+async fn cause(options: &PgConnectOptions, error: sqlx::Error) -> sqlx::Error {
+    let attempt = PgConnection::connect_with(options);
+    match tokio::time::timeout(Duration::from_secs(3), attempt).await {
+        Ok(Err(cause)) => cause,
+        Ok(Ok(_)) | Err(_) => error,
+    }
 }

@@ -1,0 +1,339 @@
+//! Sessions: opened, rotated, looked at and ended, each in one transaction.
+
+use claims::{SessionId, SessionView, Timestamp};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{query, query_scalar};
+
+use super::super::StoreError;
+use super::super::records::{
+    Caller, EndReason, Grant, NewPassword, NewSession, OtherSessions, Presented, Removal,
+    UserRecord,
+};
+use super::super::rotation::Found;
+use super::super::rows::{self, grant_columns, is_caller, live};
+use super::{Sqlite, Write, announce, raise_version};
+
+impl Sqlite {
+    pub(in crate::store) async fn open_session(
+        &self,
+        new: NewSession,
+    ) -> Result<Option<Grant>, StoreError> {
+        let (mut write, now) = self.begin().await?;
+        let opened = query(
+            "insert into sessions (id, user_id, client_id, scope, subject_version, \
+                idle_expires_at, expires_at, auth_time, amr, device, user_agent, ip, created_at) \
+             select $1, u.id, $5, $6, u.version, $13 + min($7, $8), $13 + $8, $13, $9, $10, $11, \
+                $12, $13 \
+             from users u \
+             where u.id = $2 and u.enabled and u.version = $3 and u.password_version = $4",
+        )
+        .bind(new.id.to_string())
+        .bind(new.credentials.user.to_string())
+        .bind(new.credentials.version)
+        .bind(new.credentials.password_version)
+        .bind(new.client_id.as_str())
+        .bind(new.scope.as_str())
+        .bind(new.idle_ms)
+        .bind(new.absolute_ms)
+        .bind(new.amr)
+        .bind(new.device)
+        .bind(new.client.user_agent)
+        .bind(new.client.ip)
+        .bind(now.0)
+        .execute(&mut *write)
+        .await?;
+        if opened.rows_affected() == 0 {
+            return Ok(None);
+        }
+        if let Some(replaced) = new.replaces {
+            end(&mut write, replaced, EndReason::Logout, now).await?;
+        }
+        let grant = grant_of(&mut write, new.id, now).await?;
+        write.commit().await?;
+        Ok(Some(grant))
+    }
+
+    pub(in crate::store) async fn advance_session(
+        &self,
+        presented: &Presented,
+        from: u32,
+    ) -> Result<Option<Grant>, StoreError> {
+        let (mut write, now) = self.begin().await?;
+        let advanced = query(concat!(
+            "with ",
+            clock!("$1"),
+            " update sessions as s set generation = $4 + 1, rotated_at = clock.now, \
+                rotated_ip = $5, rotated_user_agent = $6, \
+                idle_expires_at = min(clock.now + $7, s.expires_at) \
+             from users u, clock \
+             where s.id = $2 and s.client_id = $3 and s.generation = $9 and u.id = s.user_id and ",
+            live!(),
+            " and (s.rotated_at is null or $8 = 0 or clock.now - s.rotated_at >= $8)"
+        ))
+        .bind(now.0)
+        .bind(presented.session.to_string())
+        .bind(presented.client_id.as_str())
+        .bind(i64::from(presented.generation))
+        .bind(presented.client.ip.as_deref())
+        .bind(presented.client.user_agent.as_deref())
+        .bind(presented.idle_ms)
+        .bind(presented.repeat_window_ms())
+        .bind(i64::from(from))
+        .execute(&mut *write)
+        .await?;
+        if advanced.rows_affected() == 0 {
+            return Ok(None);
+        }
+        let grant = grant_of(&mut write, presented.session, now).await?;
+        write.commit().await?;
+        Ok(Some(grant))
+    }
+
+    pub(in crate::store) async fn look_at_session(
+        &self,
+        presented: &Presented,
+    ) -> Result<Option<Found>, StoreError> {
+        let (mut write, now) = self.begin().await?;
+        let found = query(concat!(
+            "with ",
+            clock!("$1"),
+            " select s.revoke_reason, s.rotated_ip, s.rotated_user_agent, \
+                u.version as user_version, u.version_reason, u.enabled, \
+                case when clock.now - s.rotated_at < $5 then 1 else 0 end as in_window, \
+                case when ",
+            live!(),
+            " and s.generation > $4 \
+                and not (s.generation = $4 + 1 and clock.now - s.rotated_at < $5) \
+                then 1 else 0 end as reused, ",
+            grant_columns!(),
+            " from sessions s join users u on u.id = s.user_id, clock \
+             where s.id = $2 and s.client_id = $3"
+        ))
+        .bind(now.0)
+        .bind(presented.session.to_string())
+        .bind(presented.client_id.as_str())
+        .bind(i64::from(presented.generation))
+        .bind(presented.grace_ms)
+        .fetch_all(&mut *write)
+        .await?;
+        let Some(row) = found.first() else { return Ok(None) };
+        let found = rows::found(row, now)?;
+        if found.reuse_ended_it {
+            end(&mut write, presented.session, EndReason::Reuse, now).await?;
+            write.commit().await?;
+        }
+        Ok(Some(found))
+    }
+
+    pub(in crate::store) async fn end_session(
+        &self,
+        id: SessionId,
+        why: EndReason,
+    ) -> Result<(), StoreError> {
+        let (mut write, now) = self.begin().await?;
+        end(&mut write, id, why, now).await?;
+        Ok(write.commit().await?)
+    }
+
+    pub(in crate::store) async fn end_other_sessions(
+        &self,
+        caller: &Caller,
+    ) -> Result<bool, StoreError> {
+        let (mut write, now) = self.begin().await?;
+        let Some(user) = caller_of(&mut write, caller, now).await? else { return Ok(false) };
+        end_others(&mut write, caller.session, &user, EndReason::Logout, now).await?;
+        write.commit().await?;
+        Ok(true)
+    }
+
+    pub(in crate::store) async fn end_all_sessions(
+        &self,
+        caller: &Caller,
+    ) -> Result<bool, StoreError> {
+        let (mut write, now) = self.begin().await?;
+        let Some(user) = caller_of(&mut write, caller, now).await? else { return Ok(false) };
+        raise_version(&mut write, &user, EndReason::Logout, now).await?;
+        write.commit().await?;
+        Ok(true)
+    }
+
+    pub(in crate::store) async fn remove_session(
+        &self,
+        caller: &Caller,
+        target: SessionId,
+    ) -> Result<Removal, StoreError> {
+        let (mut write, now) = self.begin().await?;
+        let Some(user) = caller_of(&mut write, caller, now).await? else {
+            return Ok(Removal::CallerEnded);
+        };
+        let owned: i64 =
+            query_scalar("select count(*) from sessions where id = $1 and user_id = $2")
+                .bind(target.to_string())
+                .bind(&user)
+                .fetch_one(&mut *write)
+                .await?;
+        if owned > 0 {
+            end(&mut write, target, EndReason::Logout, now).await?;
+            write.commit().await?;
+        }
+        Ok(Removal::from_counts(1, owned))
+    }
+
+    pub(in crate::store) async fn list_sessions(
+        &self,
+        caller: &Caller,
+    ) -> Result<Option<Vec<SessionView>>, StoreError> {
+        let found = query(concat!(
+            "with ",
+            clock!("$4"),
+            ", caller as (select u.id from sessions s, users u, clock where ",
+            is_caller!(),
+            ") select s.id as session_id, s.created_at, \
+                coalesce(s.rotated_at, s.created_at) as last_used_at, s.expires_at, s.ip, \
+                s.user_agent, s.device, case when s.id = $1 then 1 else 0 end as current \
+             from sessions s, users u, caller, clock \
+             where u.id = caller.id and s.user_id = u.id and ",
+            live!(),
+            " order by s.created_at desc, s.id limit 100"
+        ))
+        .bind(caller.session.to_string())
+        .bind(caller.generation.map(i64::from))
+        .bind(caller.grace_ms)
+        .bind(self.clock.now().0)
+        .fetch_all(&self.readers)
+        .await?;
+        let views: Vec<_> = found.iter().map(rows::session_view).collect::<Result<_, _>>()?;
+        Ok(if views.is_empty() { None } else { Some(views) })
+    }
+
+    pub(in crate::store) async fn user_of(
+        &self,
+        caller: &Caller,
+    ) -> Result<Option<UserRecord>, StoreError> {
+        let found = query(concat!(
+            "with ",
+            clock!("$4"),
+            " select ",
+            rows::user_columns!(),
+            " from sessions s, users u, clock where ",
+            is_caller!()
+        ))
+        .bind(caller.session.to_string())
+        .bind(caller.generation.map(i64::from))
+        .bind(caller.grace_ms)
+        .bind(self.clock.now().0)
+        .fetch_all(&self.readers)
+        .await?;
+        Ok(found.first().map(rows::user).transpose()?)
+    }
+
+    pub(in crate::store) async fn change_password(
+        &self,
+        change: &NewPassword,
+    ) -> Result<bool, StoreError> {
+        let (mut write, now) = self.begin().await?;
+        let caller = Caller { session: change.session, generation: None, grace_ms: 0 };
+        let user = change.user.to_string();
+        if caller_of(&mut write, &caller, now).await?.as_ref() != Some(&user) {
+            return Ok(false);
+        }
+        let changed = query(
+            "update users set password_hash = $1, password_version = password_version + 1 \
+             where id = $2 and password_version = $3",
+        )
+        .bind(&change.password_hash)
+        .bind(&user)
+        .bind(change.password_version)
+        .execute(&mut *write)
+        .await?;
+        if changed.rows_affected() == 0 {
+            return Ok(false);
+        }
+        let why = EndReason::Password;
+        match change.sessions {
+            OtherSessions::All => raise_version(&mut write, &user, why, now).await?,
+            OtherSessions::Others => {
+                end_others(&mut write, change.session, &user, why, now).await?;
+            }
+            OtherSessions::None => {}
+        }
+        write.commit().await?;
+        Ok(true)
+    }
+}
+
+async fn grant_of(write: &mut Write, id: SessionId, now: Timestamp) -> Result<Grant, sqlx::Error> {
+    let row: SqliteRow = query(concat!(
+        "select ",
+        grant_columns!(),
+        " from sessions s join users u on u.id = s.user_id where s.id = $1"
+    ))
+    .bind(id.to_string())
+    .fetch_one(&mut **write)
+    .await?;
+    rows::grant(&row, now)
+}
+
+/// The user of a caller whose session is live.
+async fn caller_of(
+    write: &mut Write,
+    caller: &Caller,
+    now: Timestamp,
+) -> Result<Option<String>, sqlx::Error> {
+    query_scalar(concat!(
+        "with ",
+        clock!("$4"),
+        " select s.user_id from sessions s, users u, clock where ",
+        is_caller!()
+    ))
+    .bind(caller.session.to_string())
+    .bind(caller.generation.map(i64::from))
+    .bind(caller.grace_ms)
+    .bind(now.0)
+    .fetch_optional(&mut **write)
+    .await
+}
+
+async fn end(
+    write: &mut Write,
+    id: SessionId,
+    why: EndReason,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let ended = query(
+        "update sessions set revoked_at = $2, revoke_reason = $3 \
+         where id = $1 and revoked_at is null",
+    )
+    .bind(id.to_string())
+    .bind(now.0)
+    .bind(why.as_str())
+    .execute(&mut **write)
+    .await?;
+    if ended.rows_affected() > 0 {
+        announce(write, "session", &id.to_string(), None, now).await?;
+    }
+    Ok(())
+}
+
+async fn end_others(
+    write: &mut Write,
+    keep: SessionId,
+    user: &str,
+    why: EndReason,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let ended: Vec<String> = query_scalar(
+        "update sessions set revoked_at = $3, revoke_reason = $4 \
+         where user_id = $1 and id <> $2 and revoked_at is null returning id",
+    )
+    .bind(user)
+    .bind(keep.to_string())
+    .bind(now.0)
+    .bind(why.as_str())
+    .fetch_all(&mut **write)
+    .await?;
+    for id in ended {
+        announce(write, "session", &id, None, now).await?;
+    }
+    Ok(())
+}
