@@ -1,1 +1,11 @@
-//! See the modules.
+//! Accounts, browsers and bad input: what API.md says of every route, over HTTP.
+
+mod account;
+mod bad_input;
+mod cookie;
+mod csrf;
+mod login;
+mod metadata;
+mod register;
+mod support;
+mod wire;

@@ -1,1 +1,10 @@
-//! See the modules.
+//! The system as a whole: the service that verifies, clients as people write them, processes that
+//! are killed, one process with everything, and rules that the code keeps.
+
+mod clients;
+mod feed;
+mod house;
+mod resource;
+mod restart;
+mod services;
+mod standalone;

@@ -1,0 +1,350 @@
+//! Which pages may use the cookie, and which may read an answer (CORS).
+
+use acceptance::world::ISSUER;
+use acceptance::{Answer, Kind, PASSWORD, World};
+use claims::refresh_token;
+use reqwest::header::{CONTENT_TYPE, COOKIE, ORIGIN, SET_COOKIE};
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+use crate::support::{
+    assert_one_sentence, claims_of, cookie_token, generation, state, with_cookie,
+};
+
+const FORM: &str = "application/x-www-form-urlencoded";
+const APP: &str = "https://app.example.com";
+
+/// The origins that may never use the cookie.
+const STRANGERS: [&str; 12] = [
+    "null",
+    "",
+    "https://evil.example",
+    "https://app.example.com.evil.example",
+    "https://evilapp.example.com",
+    "http://app.example.com",
+    "https://app.example.com:8443",
+    "https://app.example.com/",
+    "https://APP.example.com",
+    "http://127.0.0.1:8081",
+    "https://127.0.0.1:8080",
+    "http://127.0.0.1",
+];
+const SITES: [Option<&str>; 6] = [
+    None,
+    Some("same-origin"),
+    Some("same-site"),
+    Some("cross-site"),
+    Some("none"),
+    Some("Same-Origin"),
+];
+const PATHS: [&str; 3] = ["/refresh", "/logout", "/login"];
+
+/// Where a request says that it comes from.
+#[derive(Debug, Clone, Copy)]
+struct Page {
+    origin: Option<&'static str>,
+    site: Option<&'static str>,
+    header: Option<&'static str>,
+}
+
+impl Page {
+    /// The rule of API.md, row by row.
+    fn may(self) -> bool {
+        match (self.origin, self.site) {
+            (Some(ISSUER), site) => site.is_none_or(|site| site == "same-origin"),
+            (Some(origin), _) => origin == APP,
+            (None, Some(site)) => site == "same-origin",
+            (None, None) => self.header == Some("1"),
+        }
+    }
+
+    fn all() -> impl Iterator<Item = Self> {
+        let origins = STRANGERS.into_iter().chain([ISSUER, APP]).map(Some).chain([None]);
+        origins.flat_map(|origin| {
+            SITES.into_iter().flat_map(move |site| {
+                [None, Some("1"), Some("0")].map(|header| Self { origin, site, header })
+            })
+        })
+    }
+
+    fn on(self, mut request: RequestBuilder) -> RequestBuilder {
+        for (name, value) in
+            [("origin", self.origin), ("sec-fetch-site", self.site), ("x-latchkey", self.header)]
+        {
+            if let Some(value) = value {
+                request = request.header(name, value);
+            }
+        }
+        request
+    }
+}
+
+fn body(path: &str) -> Value {
+    match path {
+        "/login" => json!({"username": "ada", "password": PASSWORD, "transport": "cookie"}),
+        _ => json!({}),
+    }
+}
+
+/// A request with a cookie, from nowhere yet.
+fn post(world: &World, path: &str, cookie: &str) -> RequestBuilder {
+    let request = world.http.post(format!("{}{path}", world.auth));
+    request.header(COOKIE, format!("{}={cookie}", refresh_token::COOKIE))
+}
+
+async fn log_in(world: &World) -> String {
+    let browser = world.browser();
+    assert_eq!(browser.login("ada", PASSWORD).await.status, 200);
+    browser.cookie().expect("the cookie is kept")
+}
+
+async fn worlds() -> Vec<World> {
+    let mut worlds = Vec::new();
+    for kind in [Kind::Postgres, Kind::Sqlite] {
+        let world = World::start_with(kind, &[("AUTH__HTTP__ALLOWED_ORIGINS", APP)]).await;
+        world.register("ada").await;
+        worlds.push(world);
+    }
+    worlds
+}
+
+fn assert_refused(answer: &Answer) {
+    answer.assert_problem(403, "csrf");
+    assert_one_sentence(answer);
+    assert!(answer.headers.get(SET_COOKIE).is_none(), "nothing is set and nothing cleared");
+}
+
+/// N-K03, N-K08
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_may_not_use_the_cookie_is_refused_and_nothing_is_consumed() {
+    for world in worlds().await {
+        let cookie = log_in(&world).await;
+        let before = state(&world).await;
+        for page in Page::all().filter(|page| !page.may()) {
+            for path in PATHS {
+                let request = page.on(post(&world, path, &cookie)).json(&body(path));
+                let answer = Answer::to(request).await;
+                assert_eq!(answer.status, 403, "{path} {page:?}");
+                assert_refused(&answer);
+            }
+        }
+        assert_eq!(state(&world).await, before);
+        let answer = Answer::to(with_cookie(&world, "/refresh", &cookie).json(&json!({}))).await;
+        assert_eq!(generation(&cookie_token(&answer)), 2, "it had not been consumed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_may_use_the_cookie_does() {
+    for world in worlds().await {
+        for page in Page::all().filter(|page| page.may()) {
+            let cookie = log_in(&world).await;
+            let send = |path, cookie: &str| {
+                Answer::to(page.on(post(&world, path, cookie)).json(&body(path)))
+            };
+            let refreshed = send("/refresh", &cookie).await;
+            assert_eq!(refreshed.status, 200, "{page:?}");
+            let login = send("/login", &cookie_token(&refreshed)).await;
+            assert_eq!(login.status, 200, "{page:?}");
+            let cookie = cookie_token(&login);
+            assert_eq!(send("/logout", &cookie).await.status, 204, "{page:?}");
+            assert_eq!(send("/refresh", &cookie).await.status, 401, "{page:?}");
+        }
+        let live = "select count(*) from sessions where revoked_at is null";
+        assert_eq!(world.database.number(live).await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_header_that_is_sent_twice_says_nothing() {
+    for world in worlds().await {
+        let cookie = log_in(&world).await;
+        let before = state(&world).await;
+        for headers in [
+            &[("origin", ISSUER), ("origin", ISSUER)][..],
+            &[("origin", ISSUER), ("origin", "https://evil.example")],
+            &[("origin", "https://evil.example"), ("origin", ISSUER)],
+            &[("origin", APP), ("origin", APP)],
+            &[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")],
+            &[("origin", ISSUER), ("sec-fetch-site", "same-origin"), ("sec-fetch-site", "none")],
+            &[("x-latchkey", "1"), ("x-latchkey", "1")],
+        ] {
+            for path in PATHS {
+                let mut request = post(&world, path, &cookie).json(&body(path));
+                for (name, value) in headers {
+                    request = request.header(*name, *value);
+                }
+                assert_refused(&Answer::to(request).await);
+            }
+        }
+        assert_eq!(state(&world).await, before);
+    }
+}
+
+/// What a program without a cookie does is nobody's forgery.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_cookie_the_origin_does_not_matter() {
+    for world in worlds().await {
+        let login = world.http.post(format!("{}/login", world.auth)).header(ORIGIN, "null");
+        let login = login.json(&json!({"username": "ada", "password": PASSWORD}));
+        let token = Answer::to(login).await.member("refresh_token");
+        for path in ["/refresh", "/logout"] {
+            let request = world.http.post(format!("{}{path}", world.auth));
+            let request = request.header(ORIGIN, "https://evil.example");
+            let request = request.header("sec-fetch-site", "cross-site");
+            let answer = Answer::to(request.json(&json!({"refresh_token": token}))).await;
+            assert!(matches!(answer.status, 200 | 204), "{path}: {}", answer.text);
+        }
+    }
+}
+
+/// N-K04: a form can be sent by any page without asking.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_cookie_only_json_is_taken() {
+    for world in worlds().await {
+        let cookie = log_in(&world).await;
+        let before = state(&world).await;
+        for kind in [
+            None,
+            Some("text/plain"),
+            Some("text/plain;charset=UTF-8"),
+            Some(FORM),
+            Some("multipart/form-data; boundary=x"),
+            Some("application/jsonp"),
+            Some("text/plain, application/json"),
+            Some("application/json, text/plain"),
+            Some("*/*"),
+        ] {
+            for path in PATHS {
+                for body in [body(path).to_string(), String::new()] {
+                    let mut request = post(&world, path, &cookie).header(ORIGIN, ISSUER);
+                    if let Some(kind) = kind {
+                        request = request.header(CONTENT_TYPE, kind);
+                    }
+                    let answer = Answer::to(request.body(body)).await;
+                    if path == "/login" && kind == Some(FORM) {
+                        // A form may log in, but JSON is no form.
+                        answer.assert_problem(400, "invalid-request");
+                    } else {
+                        answer.assert_problem(415, "unsupported-media-type");
+                    }
+                    assert_one_sentence(&answer);
+                    assert!(answer.headers.get(SET_COOKIE).is_none());
+                }
+            }
+        }
+        let form = "username=ada&password=a+quite+ordinary+sentence&transport=cookie";
+        let request = post(&world, "/login", &cookie).header(ORIGIN, ISSUER);
+        let answer = Answer::to(request.header(CONTENT_TYPE, FORM).body(form)).await;
+        answer.assert_problem(415, "unsupported-media-type");
+        assert_eq!(state(&world).await, before);
+        let answer = Answer::to(with_cookie(&world, "/refresh", &cookie).json(&json!({}))).await;
+        assert_eq!(generation(&cookie_token(&answer)), 2);
+    }
+}
+
+/// N-K06, C-08
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_a_configured_origin_may_read_answers() {
+    for world in worlds().await {
+        let cookie = log_in(&world).await;
+        for path in PATHS {
+            let send = |origin: &'static str, cookie: &str| {
+                let request = post(&world, path, cookie).header(ORIGIN, origin);
+                Answer::to(request.json(&body(path)))
+            };
+            // An error is for them to read as well: they must know what to do.
+            for cookie in [cookie.as_str(), "garbage"] {
+                let answer = send(APP, cookie).await;
+                assert_eq!(answer.header("access-control-allow-origin"), Some(APP), "{path}");
+                assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
+                assert_varies(&answer);
+            }
+            for stranger in STRANGERS {
+                let answer = send(stranger, &cookie).await;
+                assert!(answer.header("access-control-allow-origin").is_none(), "{stranger}");
+                assert!(answer.header("access-control-allow-credentials").is_none(), "{stranger}");
+                assert_varies(&answer);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_preflight_is_answered_for_configured_origins() {
+    for world in worlds().await {
+        let ask = |path: &str, origin: &str, method: &str, headers: &str| {
+            let request = world.http.request(Method::OPTIONS, format!("{}{path}", world.auth));
+            let request = request.header(ORIGIN, origin);
+            let request = request.header("access-control-request-method", method);
+            Answer::to(request.header("access-control-request-headers", headers))
+        };
+        for (path, method) in
+            [("/refresh", "POST"), ("/login", "POST"), ("/me", "GET"), ("/sessions/x", "DELETE")]
+        {
+            let answer = ask(path, APP, method, "content-type,authorization,x-latchkey").await;
+            assert_eq!((answer.status, answer.text.as_str()), (204, ""), "{path}");
+            answer.assert_hardened();
+            assert_eq!(answer.header("access-control-allow-origin"), Some(APP));
+            assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
+            let methods = answer.header("access-control-allow-methods").unwrap_or_default();
+            assert!(methods.contains(method), "{methods}");
+            let headers = answer.header("access-control-allow-headers").unwrap_or_default();
+            for header in ["content-type", "authorization", "x-latchkey"] {
+                assert!(headers.to_ascii_lowercase().contains(header), "{headers}");
+            }
+            for stranger in STRANGERS {
+                let answer = ask(path, stranger, method, "content-type").await;
+                assert!(answer.header("access-control-allow-origin").is_none(), "{stranger}");
+                assert!(answer.header("access-control-allow-credentials").is_none(), "{stranger}");
+                answer.assert_hardened();
+            }
+        }
+        let odd = ask("/refresh", APP, "POST", "x-evil").await;
+        assert!(odd.header("access-control-allow-origin").is_none());
+    }
+}
+
+/// A token is for everybody to check.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_keys_and_the_metadata_are_for_every_page() {
+    for world in worlds().await {
+        for path in ["/.well-known/jwks.json", "/.well-known/oauth-authorization-server"] {
+            let get = |origin: Option<&'static str>| {
+                let mut request = world.http.get(format!("{}{path}", world.auth));
+                if let Some(origin) = origin {
+                    request = request.header(ORIGIN, origin);
+                }
+                Answer::to(request)
+            };
+            for origin in [None, Some("null"), Some("https://evil.example"), Some(ISSUER)] {
+                let answer = get(origin).await;
+                assert_eq!(answer.status, 200);
+                assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "{origin:?}");
+                assert!(answer.header("access-control-allow-credentials").is_none(), "{origin:?}");
+            }
+            let answer = get(Some(APP)).await;
+            assert_eq!(answer.header("access-control-allow-origin"), Some(APP), "as everywhere");
+            assert_varies(&answer);
+        }
+    }
+}
+
+/// A bearer token is no cookie: a page has to put it there itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bearer_logout_is_not_a_matter_of_origins() {
+    for world in worlds().await {
+        let tokens = world.login("ada").await;
+        assert_eq!(claims_of(&tokens.access)["sid"], tokens.session);
+        let request = world.http.post(format!("{}/logout", world.auth)).bearer_auth(&tokens.access);
+        let answer = Answer::to(request.header(ORIGIN, "https://evil.example")).await;
+        assert_eq!(answer.status, 204, "{}", answer.text);
+        world.until_refused(&tokens.access).await;
+    }
+}
+
+#[track_caller]
+fn assert_varies(answer: &Answer) {
+    let vary = answer.header("vary").unwrap_or_default().to_ascii_lowercase();
+    assert!(vary.contains("origin"), "Vary: {vary}");
+}

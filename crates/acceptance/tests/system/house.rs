@@ -1,0 +1,340 @@
+//! Rules that the code keeps, so that what the documents say of it stays true.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::services::run;
+
+/// What serves, as opposed to what tests and helps developers.
+const PRODUCT: [&str; 6] =
+    ["auth-service", "claims", "hosting", "resource-service", "standalone", "verifier"];
+
+/// The top of the repository.
+pub(crate) fn root() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    root.canonicalize().expect("the repository is there")
+}
+
+/// Every file below `directory` that git does not ignore, with its path from the top.
+fn files(directory: &str) -> Vec<(String, PathBuf)> {
+    let root = root();
+    let ignored = fs::read_to_string(root.join(".gitignore")).expect("a .gitignore");
+    let mut ignored: Vec<_> = ignored.lines().map(|line| line.trim_matches('/')).collect();
+    ignored.push(".git");
+    let mut found = Vec::new();
+    let mut left = vec![root.join(directory)];
+    while let Some(directory) = left.pop() {
+        for entry in fs::read_dir(&directory).expect("a directory").flatten() {
+            let name = entry.file_name().into_string().expect("text");
+            if ignored.contains(&name.as_str()) {
+                continue;
+            }
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                left.push(entry.path());
+            } else {
+                let path = entry.path();
+                let from_top = path.strip_prefix(&root).expect("below the top");
+                found.push((from_top.to_str().expect("text").to_owned(), path));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The sources of some crates, each without its tests.
+fn sources(crates: &[&str]) -> Vec<(String, String)> {
+    let all = crates.iter().flat_map(|name| files(&format!("crates/{name}/src")));
+    let sources = all.filter(|(name, _)| Path::new(name).extension().is_some_and(|it| it == "rs"));
+    sources
+        .map(|(name, path)| {
+            let text = fs::read_to_string(path).expect("text");
+            let code = text.split("#[cfg(test)]").next().expect("a beginning");
+            (name, code.to_owned())
+        })
+        .collect()
+}
+
+/// Without comments.
+fn code(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The files whose code has one of these words.
+fn naming(crates: &[&str], words: &[&str]) -> BTreeSet<String> {
+    let all = sources(crates).into_iter();
+    let found = all.filter(|(_, text)| words.iter().any(|word| code(text).contains(word)));
+    found.map(|(name, _)| name.trim_start_matches("crates/").to_owned()).collect()
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn tree(arguments: &[&str]) -> String {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["tree", "--offline", "--locked", "--prefix", "none"]).args(arguments);
+    let output = command.current_dir(root()).output().expect("cargo can be run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// The names of all crates that `package` is built from.
+fn dependencies(package: &str) -> BTreeSet<String> {
+    let tree = tree(&["-p", package, "-e", "normal"]);
+    tree.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn only_the_edges_know_the_web_framework() {
+    let naming = naming(&PRODUCT, &["actix_web", "actix_cors"]);
+    let (http, others): (Vec<_>, Vec<_>) =
+        naming.into_iter().partition(|name| name.starts_with("auth-service/src/http/"));
+    assert!(http.len() > 5, "{http:?}");
+    let expected = set(&[
+        "auth-service/src/application.rs",
+        "auth-service/src/error.rs",
+        "auth-service/src/http.rs",
+        "hosting/src/answers.rs",
+        "hosting/src/body.rs",
+        "hosting/src/server.rs",
+        "hosting/src/telemetry.rs",
+        "resource-service/src/application.rs",
+        "resource-service/src/routes.rs",
+        "verifier/src/actix.rs",
+    ]);
+    assert_eq!(others.into_iter().collect::<BTreeSet<_>>(), expected);
+}
+
+#[test]
+fn only_the_store_knows_the_database() {
+    let naming = naming(&PRODUCT, &["sqlx::"]);
+    assert!(naming.len() > 2, "{naming:?}");
+    assert!(naming.iter().all(|name| name.starts_with("auth-service/src/store")), "{naming:?}");
+}
+
+#[test]
+fn only_one_module_knows_redis() {
+    assert!(naming(&PRODUCT, &["redis::"]).len() <= 1);
+}
+
+/// Dropping a half-begun transaction would poison its connection.
+#[test]
+fn a_transaction_is_never_begun_on_postgres() {
+    let mut looked_at = 0;
+    for (name, text) in sources(&["auth-service"]) {
+        if !name.starts_with("crates/auth-service/src/store") || name.contains("sqlite") {
+            continue;
+        }
+        looked_at += 1;
+        let code = code(&text).to_lowercase();
+        let code = code.replace("idle_in_transaction_session_timeout", "");
+        for word in ["begin", "transaction", "savepoint", "commit;", "rollback"] {
+            assert!(!code.contains(word), "{word} in {name}");
+        }
+    }
+    assert!(looked_at >= 4);
+}
+
+/// They stop at the first row, and then a failed commit goes unnoticed.
+#[test]
+fn a_write_on_sqlite_is_never_run_with_fetch_one_or_fetch_optional() {
+    let mut writes = 0;
+    for (name, text) in sources(&["auth-service"]) {
+        if !name.contains("sqlite") {
+            continue;
+        }
+        let code = code(&text).to_lowercase();
+        for statement in code.split("query").skip(1) {
+            let statement = statement.split(".await").next().expect("a beginning");
+            if ["insert into", "update ", "delete from"].iter().any(|it| statement.contains(it)) {
+                writes += 1;
+                for bad in ["fetch_one", "fetch_optional", ".fetch("] {
+                    assert!(!statement.contains(bad), "{bad} in {name}: {statement}");
+                }
+            }
+        }
+    }
+    assert!(writes > 8, "{writes}");
+}
+
+#[test]
+fn only_the_clock_reads_the_time() {
+    let wall = ["SystemTime", "clock_gettime", "OffsetDateTime::now", "Utc::now", "UNIX_EPOCH"];
+    assert_eq!(naming(&PRODUCT, &wall), set(&["verifier/src/clock.rs"]));
+    // Timers, and how long an answer took; nothing is judged by them.
+    let expected = set(&[
+        "auth-service/src/revocation.rs",
+        "hosting/src/answers.rs",
+        "verifier/src/follow.rs",
+    ]);
+    assert_eq!(naming(&PRODUCT, &["Instant::now"]), expected);
+}
+
+#[test]
+fn randomness_for_secrets_is_drawn_in_few_places() {
+    let expected = set(&[
+        "auth-service/src/random.rs",
+        "auth-service/src/secrets.rs",
+        "standalone/src/main.rs",
+    ]);
+    assert_eq!(naming(&PRODUCT, &["rand::fill"]), expected);
+}
+
+#[test]
+fn the_resource_service_is_built_without_database_and_without_auth_service() {
+    let manifest = read("crates/resource-service/Cargo.toml");
+    let built_from = dependencies("resource-service");
+    assert!(built_from.contains("verifier"));
+    for name in ["sqlx", "redis", "auth-service"] {
+        assert!(!manifest.contains(name), "{name}");
+        let found: Vec<_> = built_from.iter().filter(|one| one.starts_with(name)).collect();
+        assert_eq!(found, [""; 0]);
+    }
+}
+
+#[test]
+fn the_auth_service_is_built_without_a_client_for_http() {
+    let built_from = dependencies("auth-service");
+    assert!(built_from.contains("sqlx") && built_from.contains("verifier"));
+    assert!(!built_from.contains("reqwest") && !built_from.contains("hyper"));
+    let features = tree(&["-p", "auth-service", "-e", "features,no-dev"]);
+    assert!(features.contains("verifier feature \"actix\""));
+    assert!(!features.contains("verifier feature \"follow\""));
+    assert!(!features.contains("sqlx feature \"macros\""));
+    assert!(!features.contains("actix-web feature \"http2\""));
+}
+
+#[test]
+fn the_contract_is_built_without_anything_that_waits() {
+    let built_from = dependencies("claims");
+    for name in ["tokio", "actix-web", "reqwest", "sqlx", "jsonwebtoken", "aws-lc-rs"] {
+        assert!(!built_from.contains(name), "{name}");
+    }
+    let verifier = tree(&["-p", "verifier", "-e", "normal", "--no-default-features"]);
+    for name in ["reqwest ", "actix-web ", "sqlx "] {
+        assert!(!verifier.lines().any(|line| line.starts_with(name)), "{name}");
+    }
+    for name in ["ring", "openssl", "rsa", "h2"] {
+        assert!(!dependencies("standalone").contains(name), "{name}");
+    }
+}
+
+#[test]
+fn both_databases_have_migrations_of_the_same_names() {
+    let names = |kind: &str| -> Vec<String> {
+        let directory = format!("migrations/{kind}/");
+        files(&directory).iter().map(|(name, _)| name.replace(&directory, "")).collect()
+    };
+    assert!(!names("postgres").is_empty());
+    assert_eq!(names("postgres"), names("sqlite"));
+    let store = read("crates/auth-service/src/store.rs");
+    for name in names("sqlite") {
+        let count = store.matches(&format!("/{name}\"")).count();
+        assert_eq!(count, 2, "{name} is compiled in for both");
+    }
+}
+
+#[test]
+fn no_file_is_longer_than_four_hundred_lines() {
+    let mut crates = PRODUCT.to_vec();
+    crates.extend(["acceptance", "xtask"]);
+    for (name, text) in sources(&crates) {
+        let lines = text.lines().count();
+        assert!(lines <= 400, "{name} has {lines} lines without its tests");
+    }
+}
+
+#[test]
+fn no_file_knows_the_machine_it_was_written_on() {
+    let places = [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")];
+    for (name, path) in files("") {
+        // Paths in an image are not this machine's.
+        let image = ["Dockerfile", "docker-compose.yml", ".dockerignore"].contains(&name.as_str());
+        let Ok(text) = fs::read_to_string(path) else { continue };
+        for place in places.iter().filter(|_| !image) {
+            assert!(!text.contains(place), "{place} in {name}");
+        }
+    }
+}
+
+/// The settings of a defaults.toml, as `section.key`, each with whether a comment stands above it.
+fn settings(service: &str) -> Vec<(String, bool)> {
+    let text = read(&format!("crates/{service}/src/defaults.toml"));
+    let (mut section, mut explained, mut all) = (String::new(), false, Vec::new());
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            section = format!("{}.", name.trim_end_matches(']'));
+            explained = false;
+        } else if line.starts_with('#') {
+            explained = true;
+        } else if let Some((key, _)) = line.split_once(" = ") {
+            all.push((format!("{section}{key}"), explained));
+        } else {
+            explained = false;
+        }
+    }
+    all
+}
+
+#[test]
+fn every_setting_is_explained_above_its_default() {
+    for service in ["auth-service", "resource-service"] {
+        let settings = settings(service);
+        assert!(settings.len() > 8);
+        for (key, explained) in settings {
+            assert!(explained, "{key} of {service}");
+        }
+    }
+}
+
+/// The variables of .env.example; with those that are commented out.
+fn example() -> Vec<(String, String, bool)> {
+    let text = read(".env.example");
+    let lines = text.lines().map(str::trim);
+    let variables = lines.filter_map(|line| {
+        let (name, value) = line.trim_start_matches('#').split_once('=')?;
+        let ours = name.starts_with("AUTH__") || name.starts_with("RESOURCE__");
+        ours.then(|| (name.to_owned(), value.to_owned(), !line.starts_with('#')))
+    });
+    variables.collect()
+}
+
+#[test]
+fn the_example_settings_are_good_settings() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let secrets = directory.path().join("secrets");
+    let secrets = secrets.to_str().expect("text");
+    assert!(run("auth-service", &["secrets", secrets], &[]).status.success());
+    let set: Vec<_> = example()
+        .into_iter()
+        .filter(|(_, _, set)| *set)
+        .map(|(name, value, _)| (name, value.replace("./secrets", secrets)))
+        .collect();
+    assert!(set.len() > 4, "{set:?}");
+    let auth = auth_service::Config::load(None, set.clone()).expect("good settings");
+    let resource = resource_service::Config::load(None, set).expect("good settings");
+    assert_eq!(auth.issuer, resource.issuer);
+    assert!(auth.tokens.audience.contains(&resource.audience));
+}
+
+#[test]
+fn the_example_names_settings_that_exist() {
+    let keys = |service: &str| settings(service).into_iter().map(|(key, _)| key).collect();
+    let (auth, resource): (Vec<String>, Vec<String>) =
+        (keys("auth-service"), keys("resource-service"));
+    for (name, _, _) in example() {
+        let known = if name.starts_with("AUTH__") { &auth } else { &resource };
+        let (_, key) = name.split_once("__").expect("a prefix");
+        let key = key.trim_end_matches("_FILE").replace("__", ".").to_lowercase();
+        assert!(known.contains(&key), "{name}");
+    }
+}

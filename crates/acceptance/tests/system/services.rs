@@ -1,0 +1,227 @@
+//! The services as processes, on addresses that they keep when they come back.
+
+use std::net::TcpListener;
+use std::process::Output;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use acceptance::process::{self, Process};
+use acceptance::world::{AUDIENCE, ISSUER, auth_settings};
+use acceptance::{Answer, PASSWORD, Tokens};
+use serde_json::{Value, json};
+
+pub(crate) type Settings = Vec<(String, String)>;
+
+/// Makes each scenario two tests, one on each database. Inside, the name of the argument is an
+/// empty database that nothing uses yet.
+macro_rules! on_each_empty_database {
+    ($($(#[$meta:meta])* async fn $name:ident($database:ident) $body:block)*) => {$(
+        $(#[$meta])*
+        mod $name {
+            #[allow(unused_imports, reason = "not every scenario needs everything of its file")]
+            use super::*;
+
+            async fn scenario($database: acceptance::Database) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgres() {
+                scenario(acceptance::Database::create(acceptance::Kind::Postgres).await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_sqlite() {
+                scenario(acceptance::Database::create(acceptance::Kind::Sqlite).await).await;
+            }
+        }
+    )*};
+}
+pub(crate) use on_each_empty_database;
+
+/// A service and how to start it.
+pub(crate) struct Service {
+    /// `http://host:port`
+    pub(crate) public: String,
+    /// `http://host:port` of the internal listener.
+    pub(crate) internal: String,
+    /// Every setting.
+    pub(crate) settings: Settings,
+    pub(crate) http: reqwest::Client,
+    program: &'static str,
+    process: Option<Process>,
+}
+
+impl Service {
+    /// An auth-service on this database. It does not run yet.
+    pub(crate) fn auth(database_url: &str, others: &[(&str, &str)]) -> Self {
+        let (public, internal) = (lasting_address(), lasting_address());
+        let mut all =
+            owned(&[("AUTH__HTTP__LISTEN", &public), ("AUTH__HTTP__INTERNAL_LISTEN", &internal)]);
+        all.extend(owned(others));
+        let settings = auth_settings(database_url, &all).collect();
+        Self::new("auth-service", &public, &internal, settings)
+    }
+
+    /// A resource-service that follows `auth`. It does not run yet.
+    pub(crate) fn resource(auth: &Self, others: &[(&str, &str)]) -> Self {
+        let (public, internal) = (lasting_address(), lasting_address());
+        let mut settings = owned(&[
+            ("RESOURCE__ISSUER", ISSUER),
+            ("RESOURCE__AUDIENCE", AUDIENCE),
+            ("RESOURCE__HTTP__LISTEN", &public),
+            ("RESOURCE__HTTP__INTERNAL_LISTEN", &internal),
+            ("RESOURCE__HTTP__DRAIN_SECONDS", "0"),
+            ("RESOURCE__KEYS__JWKS_URL", &format!("{}/.well-known/jwks.json", auth.public)),
+            ("RESOURCE__FEED__URLS", &format!("{}/internal/revocations", auth.internal)),
+        ]);
+        settings.extend(owned(others));
+        Self::new("resource-service", &public, &internal, settings)
+    }
+
+    fn new(program: &'static str, public: &str, internal: &str, settings: Settings) -> Self {
+        let http = reqwest::Client::builder()
+            // A connection to a process that was killed is of no use to the next.
+            .pool_max_idle_per_host(0)
+            .timeout(Duration::from_secs(30))
+            .user_agent("acceptance")
+            .build()
+            .expect("a client can be made");
+        let (public, internal) = (format!("http://{public}"), format!("http://{internal}"));
+        Self { public, internal, settings, http, program, process: None }
+    }
+
+    /// Starts it, without waiting until it serves.
+    pub(crate) fn spawn(&mut self) {
+        assert!(self.process.is_none(), "it runs already");
+        self.process = Some(Process::start(self.program, &[], &self.settings));
+    }
+
+    /// Starts it and waits until it is ready.
+    pub(crate) async fn start(&mut self) {
+        self.spawn();
+        self.ready().await;
+    }
+
+    /// Waits until it is ready.
+    pub(crate) async fn ready(&self) {
+        process::ready(&self.http, &format!("{}/health/ready", self.public)).await;
+    }
+
+    /// Ends it as a power cut would.
+    pub(crate) fn kill(&mut self) {
+        self.process.take().expect("it runs").kill();
+    }
+
+    /// Asks it to stop.
+    pub(crate) fn terminate(&self) {
+        self.process.as_ref().expect("it runs").terminate();
+    }
+
+    /// Waits for its end and says whether it was a good one.
+    pub(crate) async fn ended(&mut self) -> bool {
+        self.process.take().expect("it runs").ended().await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        Answer::to(self.http.get(format!("{}{path}", self.public))).await
+    }
+
+    pub(crate) async fn get_as(&self, access: &str, path: &str) -> Answer {
+        Answer::to(self.http.get(format!("{}{path}", self.public)).bearer_auth(access)).await
+    }
+
+    pub(crate) async fn whoami(&self, access: &str) -> Answer {
+        self.get_as(access, "/whoami").await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        Answer::to(self.http.post(format!("{}{path}", self.public)).json(body)).await
+    }
+
+    /// Posts where there may be no answer.
+    pub(crate) async fn try_post(&self, path: &str, body: &Value) -> Option<Answer> {
+        let request = self.http.post(format!("{}{path}", self.public)).json(body);
+        Answer::try_to(request).await.ok()
+    }
+
+    pub(crate) async fn register(&self, username: &str) {
+        let body = json!({"username": username, "password": PASSWORD});
+        let answer = self.post("/register", &body).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+    }
+
+    pub(crate) async fn login(&self, username: &str) -> Tokens {
+        let body = json!({"username": username, "password": PASSWORD});
+        Tokens::of(&self.post("/login", &body).await)
+    }
+
+    pub(crate) async fn newcomer(&self, username: &str) -> Tokens {
+        self.register(username).await;
+        self.login(username).await
+    }
+
+    pub(crate) async fn refresh(&self, refresh_token: &str) -> Answer {
+        self.post("/refresh", &json!({ "refresh_token": refresh_token })).await
+    }
+
+    pub(crate) async fn logout(&self, refresh_token: &str) {
+        let answer = self.post("/logout", &json!({ "refresh_token": refresh_token })).await;
+        assert_eq!(answer.status, 204, "{}", answer.text);
+    }
+
+    /// The text of `/metrics`.
+    pub(crate) async fn metrics(&self) -> String {
+        let answer = Answer::to(self.http.get(format!("{}/metrics", self.internal))).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.text
+    }
+}
+
+/// Settings as the tools take them.
+pub(crate) fn owned(settings: &[(&str, &str)]) -> Settings {
+    settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// Runs a program to its end, with a log of errors only.
+pub(crate) fn run(program: &str, arguments: &[&str], settings: &[(String, String)]) -> Output {
+    let mut command = process::command(program, arguments, settings);
+    command.env("RUST_LOG", "off").output().expect("the program runs")
+}
+
+/// Checks that a program failed and said why in one line.
+#[track_caller]
+pub(crate) fn assert_one_clear_line(output: &Output, program: &str, parts: &[&str]) {
+    let (stdout, stderr) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(!output.status.success(), "{program} started all the same: {stdout}");
+    assert!(output.status.code().is_some(), "it ended by itself");
+    let lines: Vec<_> = stderr.lines().collect();
+    assert_eq!(lines.len(), 1, "one line, not: {stderr}");
+    assert!(lines[0].starts_with(&format!("{program}: ")), "{stderr}");
+    for part in parts {
+        assert!(lines[0].contains(part), "{part} is not in: {stderr}");
+    }
+    assert_eq!(stdout, "");
+}
+
+/// Waits until `good` says so.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut good: impl FnMut() -> F) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !good().await {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A free address below the range from which the system takes ports for outgoing connections: a
+/// service that was killed finds it free when it comes back.
+pub(crate) fn lasting_address() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..1000 {
+        let number = std::process::id() * 61 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let address = format!("127.0.0.1:{}", 12_000 + number % 18_000);
+        if TcpListener::bind(&address).is_ok() {
+            return address;
+        }
+    }
+    panic!("no port is free");
+}
