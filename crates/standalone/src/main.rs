@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use auth_service::{Application as AuthService, Config as AuthConfig, accounts, error};
+use auth_service::{Application as AuthService, Config as AuthConfig, accounts, names};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Parser;
@@ -142,13 +142,17 @@ fn master_key(path: &Path) -> Result<String, Box<dyn Error>> {
 
 /// On a second start the user is there already.
 async fn add_demo_user(auth: &AuthService) -> Result<(), Box<dyn Error>> {
+    let key = names::username(DEMO_USER).ok_or("the demo user has no name")?;
+    if auth.app().store.credentials(key).await?.is_some() {
+        return Ok(());
+    }
     let demo = accounts::Registration {
         username: DEMO_USER.to_owned(),
         password: SecretString::from(DEMO_PASSWORD),
         email: None,
     };
     match accounts::register(auth.app(), demo).await {
-        Ok(_) | Err(error::Error::Conflict) => Ok(()),
+        Ok(_) => Ok(()),
         Err(error) => Err(format!("the demo user cannot be added: {error}").into()),
     }
 }

@@ -1,2 +1,77 @@
-//! x
-fn main() {}
+//! Developer commands: `cargo xtask --help`.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod compose;
+mod deny;
+mod footprint;
+mod growth;
+mod guard;
+mod project;
+mod servers;
+mod services;
+mod setup;
+mod test;
+
+use project::Project;
+
+type Result<T = (), E = Box<dyn Error>> = std::result::Result<T, E>;
+
+/// Developer commands of Latchkey.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check everything, or one part.
+    Test {
+        /// The part; all of them without it.
+        part: Option<test::Part>,
+        /// For `rust`: passed on to `cargo test`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<OsString>,
+    },
+    /// Run a private Postgres until Ctrl-C, for `cargo test` by hand.
+    Db,
+    /// Measure size, time to ready and idle memory of what the image ships.
+    Footprint,
+    /// Refresh 200,000 times on a private Postgres and print what that did to the table.
+    Growth {
+        /// Passed on: --refreshes, --clients, --sessions.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<OsString>,
+    },
+    /// What a guard process does; started by the others, not by people.
+    #[command(subcommand, hide = true)]
+    Hold(guard::Held),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    let project = Project::find()?;
+    match command {
+        Command::Test { part, rest } => return Ok(test::run(&project, part, &rest)),
+        Command::Db => servers::keep_postgres(&project)?,
+        Command::Footprint => footprint::run(&project)?,
+        Command::Growth { rest } => growth::run(&project, &rest)?,
+        Command::Hold(held) => guard::hold(held)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

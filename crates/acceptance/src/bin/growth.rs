@@ -49,20 +49,16 @@ async fn main() -> ExitCode {
     let rounds = arguments.refreshes.div_ceil(arguments.sessions);
     join_all(sessions.chunks(share).map(|own| refresh_all(&world, own, rounds))).await;
     let seconds = begun.elapsed().as_secs_f64();
-    let after = measure(&pool).await;
+    let refreshes = i64::try_from(arguments.sessions * rounds).unwrap_or(i64::MAX);
+    let after = measure_after(&pool, refreshes).await;
 
-    let refreshes = arguments.sessions * rounds;
-    let (updates, hot) = (after.updates - before.updates, after.hot - before.hot);
-    let share = ratio(hot, updates);
+    let share = ratio(after.hot, after.updates);
     println!("refreshes            {refreshes}");
-    println!(
-        "refreshes per second {:.0}",
-        ratio(i64::try_from(refreshes).unwrap_or(0), 1) / seconds
-    );
+    println!("refreshes per second {:.0}", ratio(refreshes, 1) / seconds);
     println!("sessions             {}", arguments.sessions);
     let rotations = "select cast(sum(generation) - count(*) as bigint) from sessions";
     println!("rotations            {}", world.database.number(rotations).await);
-    println!("row updates          {updates}");
+    println!("row updates          {}", after.updates);
     println!("HOT share            {share:.4}");
     println!("table before, bytes  {}", before.bytes);
     println!("table after, bytes   {}", after.bytes);

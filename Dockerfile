@@ -1,0 +1,30 @@
+# Both services from one build: `docker build --target auth-service .`, or resource-service.
+
+FROM rust:1.95-slim-trixie AS build
+WORKDIR /src
+COPY . .
+# The cache mounts are gone after the step: what is shipped is moved out of them within it.
+RUN --mount=type=cache,sharing=locked,target=/usr/local/cargo/registry \
+    --mount=type=cache,sharing=locked,target=/src/target \
+    cargo build --locked --profile dist --package auth-service --package resource-service --bins \
+    && install -D --target-directory=/out \
+        target/dist/auth-service target/dist/resource-service \
+    && install -d /out/secrets/auth /out/secrets/feed /out/secrets/postgres
+
+# libc, libm and libgcc_s, a user 65532, no shell.
+FROM gcr.io/distroless/cc-debian13:nonroot AS auth-service
+COPY --from=build /out/auth-service /usr/local/bin/auth-service
+# A new volume takes over the owner of the directory that it is mounted on: so the `init` of
+# docker-compose.yml can write without being root.
+COPY --from=build --chown=65532:65532 /out/secrets /secrets
+USER 65532:65532
+EXPOSE 8080
+ENTRYPOINT ["/usr/local/bin/auth-service"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["/usr/local/bin/auth-service", "healthcheck"]
+
+FROM gcr.io/distroless/cc-debian13:nonroot AS resource-service
+COPY --from=build /out/resource-service /usr/local/bin/resource-service
+USER 65532:65532
+EXPOSE 8081
+ENTRYPOINT ["/usr/local/bin/resource-service"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["/usr/local/bin/resource-service", "healthcheck"]

@@ -1,0 +1,79 @@
+//! Finds what the tests need outside Rust and, where we may, installs it.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use rustix::process::geteuid;
+
+use crate::Result;
+use crate::project::succeeds;
+
+/// Where Postgres keeps its server, installed first if need be and possible.
+pub(crate) fn postgres_programs() -> Result<PathBuf> {
+    if let Some(found) = find_postgres() {
+        return Ok(found);
+    }
+    install("postgresql", "Postgres 13 or later (Debian: apt-get install postgresql)")?;
+    find_postgres().ok_or_else(|| "Postgres was installed but is not found".into())
+}
+
+/// Who a server runs as: Postgres refuses root. None: as ourselves.
+pub(crate) fn server_account() -> Result<Option<(u32, u32)>> {
+    if !geteuid().is_root() {
+        return Ok(None);
+    }
+    let accounts = fs::read_to_string("/etc/passwd")?;
+    let ids = |wanted: &str| {
+        accounts.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let (name, _, user, group) =
+                (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+            (name == wanted).then_some((user.parse().ok()?, group.parse().ok()?))
+        })
+    };
+    let found = ids("postgres").or_else(|| ids("nobody"));
+    found.map(Some).ok_or_else(|| "there is no account postgres or nobody to run Postgres".into())
+}
+
+/// `pg_config` may be that of a client library alone, and Debian keeps the server off the PATH.
+fn find_postgres() -> Option<PathBuf> {
+    let asked = Command::new("pg_config").arg("--bindir").output().ok();
+    let asked = asked.map(|output| String::from_utf8_lossy(&output.stdout).trim().into());
+    let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+        .map(|entries| entries.flatten().map(|entry| entry.path().join("bin")).collect())
+        .unwrap_or_default();
+    versions.sort();
+    let path = env::var_os("PATH").unwrap_or_default();
+    let on_path: Vec<PathBuf> = env::split_paths(&path).collect();
+    let complete = |place: &PathBuf| {
+        ["initdb", "postgres", "pg_isready"].iter().all(|name| place.join(name).is_file())
+    };
+    asked.into_iter().chain(versions.into_iter().rev()).chain(on_path).find(complete)
+}
+
+/// Installs a Debian package, if we are root on Debian; otherwise says what is missing.
+fn install(package: &str, what: &str) -> Result {
+    if !geteuid().is_root() || !succeeds(Command::new("apt-get").arg("--version")) {
+        return Err(format!("missing: {what}; install it and run this again").into());
+    }
+    println!("{package} is missing: installing Debian's");
+    let status = Command::new("sh").args(["-ec", INSTALL, "install", package]).status()?;
+    if status.success() { Ok(()) } else { Err(format!("{package} could not be installed").into()) }
+}
+
+/// Debian starts a server as soon as it is installed, unless `policy-rc.d` says no. One that is
+/// there stays as it is; ours is gone again when the shell ends, by Ctrl-C too.
+const INSTALL: &str = r#"
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    trap 'exit 1' HUP INT TERM
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get -q update
+apt-get -q -y install --no-install-recommends "$1"
+"#;

@@ -1,0 +1,163 @@
+//! `cargo xtask test`: the parts, in an order in which each uses what the one before has built.
+//!
+//! Always the whole workspace with all features: another selection would build dependencies again.
+
+use std::ffi::OsString;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use clap::ValueEnum;
+
+use crate::project::{Project, run as run_command, shown, succeeds};
+use crate::{Result, compose, deny, servers};
+
+const WHOLE: [&str; 2] = ["--workspace", "--all-features"];
+
+/// One part of the tests.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Part {
+    /// Formatting.
+    Fmt,
+    /// Dockerfile, docker-compose.yml.
+    Compose,
+    /// Lints.
+    Clippy,
+    /// Unit and acceptance tests, on a private Postgres.
+    Rust,
+    /// Rustdoc without warnings.
+    Doc,
+    /// Licences, banned crates, advisories.
+    Deny,
+}
+
+/// What came of a part.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    passed: usize,
+    failed: usize,
+    /// What was not checked, and why.
+    pub(crate) unchecked: Vec<String>,
+}
+
+impl Outcome {
+    /// A part that is one check.
+    pub(crate) fn passed() -> Self {
+        Self { passed: 1, ..Self::default() }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.unchecked.extend(other.unchecked);
+    }
+}
+
+/// Runs a part or all of them: one that fails does not hide what the others find.
+pub(crate) fn run(project: &Project, part: Option<Part>, rest: &[OsString]) -> ExitCode {
+    let all = Part::value_variants();
+    let mut sum = Outcome::default();
+    for part in part.as_ref().map_or(all, std::slice::from_ref) {
+        println!("\n== {part:?}");
+        let begun = Instant::now();
+        let outcome = one(project, *part, rest).unwrap_or_else(|error| {
+            eprintln!("{part:?} failed: {error}");
+            Outcome { failed: 1, ..Outcome::default() }
+        });
+        println!("== {part:?}: {} s", begun.elapsed().as_secs());
+        sum.add(outcome);
+    }
+    println!();
+    for what in &sum.unchecked {
+        println!("NOT CHECKED: {what}");
+    }
+    println!("{} passed, {} failed", sum.passed, sum.failed);
+    if sum.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn one(project: &Project, part: Part, rest: &[OsString]) -> Result<Outcome> {
+    match part {
+        Part::Fmt => {
+            component(project, "fmt", "rustfmt")?;
+            run_command(project.cargo().args(["fmt", "--all", "--check"]))?;
+        }
+        Part::Compose => return compose::check(project),
+        Part::Clippy => {
+            component(project, "clippy", "clippy")?;
+            let mut clippy = project.cargo();
+            clippy.arg("clippy").args(WHOLE).args(["--all-targets", "--", "-D", "warnings"]);
+            run_command(&mut clippy)?;
+        }
+        Part::Rust => return rust(project, rest),
+        Part::Doc => {
+            let mut doc = project.cargo();
+            doc.arg("doc").args(WHOLE).arg("--no-deps").env("RUSTDOCFLAGS", "-Dwarnings");
+            run_command(&mut doc)?;
+        }
+        Part::Deny => return deny::check(project),
+    }
+    Ok(Outcome::passed())
+}
+
+fn component(project: &Project, subcommand: &str, name: &str) -> Result {
+    if succeeds(project.cargo().args([subcommand, "--version"])) {
+        return Ok(());
+    }
+    Err(format!("missing: {name}; `rustup component add {name}`").into())
+}
+
+/// The binaries come first: some tests start them as processes.
+fn rust(project: &Project, rest: &[OsString]) -> Result<Outcome> {
+    let postgres = servers::postgres(project)?;
+    run_command(project.cargo().arg("build").args(WHOLE).arg("--bins"))?;
+    let mut test = project.cargo();
+    test.arg("test").args(WHOLE).arg("--no-fail-fast").args(rest);
+    test.env("LATCHKEY_TEST_POSTGRES", postgres.said());
+    test.env("LATCHKEY_TEST_BIN_DIR", project.debug());
+    count(&mut test)
+}
+
+/// Shows the output of `cargo test` and adds up what each binary reports.
+fn count(test: &mut Command) -> Result<Outcome> {
+    println!("$ {}", shown(test));
+    let mut process = test.stdout(Stdio::piped()).spawn()?;
+    let mut outcome = Outcome::default();
+    if let Some(output) = process.stdout.take() {
+        for line in BufReader::new(output).lines() {
+            let line = line?;
+            println!("{line}");
+            if let Some((passed, failed)) = reported(&line) {
+                outcome.passed += passed;
+                outcome.failed += failed;
+            }
+        }
+    }
+    let status = process.wait()?;
+    // It does not build, or a binary died before it could report.
+    if !status.success() && outcome.failed == 0 {
+        outcome.failed = 1;
+    }
+    Ok(outcome)
+}
+
+/// Of `test result: ok. 3 passed; 0 failed; 0 ignored; …`
+fn reported(line: &str) -> Option<(usize, usize)> {
+    let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let mut counts = counts.split("; ");
+    let passed = counts.next()?.strip_suffix(" passed")?.parse().ok()?;
+    let failed = counts.next()?.strip_suffix(" failed")?.parse().ok()?;
+    Some((passed, failed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_of_a_test_binary_is_understood() {
+        let line =
+            "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out";
+        assert_eq!(reported(line), Some((12, 3)));
+        assert_eq!(reported("test rotation ... ok"), None);
+    }
+}
