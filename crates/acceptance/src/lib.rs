@@ -1,6 +1,6 @@
 //! Black-box tests: real services on real databases, spoken to over HTTP.
 //!
-//! A [`World`](world::World) is one auth-service and one resource-service with a database of their
+//! A [`World`] is one auth-service and one resource-service with a database of their
 //! own, a clock that a test can move, and clients that behave well or badly.
 
 pub mod answer;
