@@ -7,23 +7,33 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::http::header::CONTENT_TYPE;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
-/// Starts writing logs: lines for people on a terminal, JSON otherwise. `RUST_LOG` filters them.
+/// Starts writing logs: lines for people on a terminal, JSON otherwise. `RUST_LOG` filters them:
+/// a level, or levels by target, such as `info,sqlx=warn`.
 ///
 /// JSON escapes control characters, so what a client sends cannot forge a line.
 pub fn init_logs() {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,actix_server=warn"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A second start in one process (tests) keeps the first.
-    let _ = if std::io::stderr().is_terminal() {
-        logs.with_target(false).try_init()
+    let wanted = std::env::var("RUST_LOG").ok().and_then(|text| text.parse().ok());
+    let filter = wanted.unwrap_or_else(|| {
+        Targets::new()
+            .with_default(LevelFilter::INFO)
+            .with_target("sqlx", LevelFilter::WARN)
+            .with_target("actix_server", LevelFilter::WARN)
+    });
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let logs = if std::io::stderr().is_terminal() {
+        lines.with_target(false).boxed()
     } else {
-        logs.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+        lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
     };
+    // A second start in one process (tests) keeps the first.
+    let _ = tracing_subscriber::registry().with(logs.with_filter(filter)).try_init();
 }
 
 /// Starts counting. Both services may call it in one process; they share the counters.

@@ -50,7 +50,9 @@ struct Measured {
 
 /// The first start makes the schema and the keys; what is measured is a later one.
 fn measure(project: &Project, service: &Service) -> Result<Measured> {
-    drop(service.start(project)?);
+    let first = service.start(project)?;
+    thread::sleep(SETTLING);
+    drop(first);
     let (guard, second) = service.start(project)?;
     thread::sleep(SETTLING);
     let resident_bytes = resident_bytes(&guard)?;
