@@ -77,9 +77,51 @@ create table keys (
 -- Two replicas that start at once make one key, not two.
 create unique index keys_one_in_use on keys (purpose, algorithm) where state = 'active';
 
--- A password change locks the user first and looks at the sessions afterwards. In one plain
+-- Ends the sessions of the caller's user: the one that is named, or all but the caller's own. Says
+-- whether the caller's session is good, and how many the named one is.
+--
+-- It locks the user first and looks afterwards, each statement with its own snapshot. In one plain
+-- statement two sessions that end each other would both be judged good, and both would be ended.
+create function latchkey_end_sessions(
+    a_session text,
+    a_generation bigint,
+    a_grace_ms bigint,
+    a_target text,
+    a_offset_ms bigint,
+    a_ttl_ms bigint,
+    out callers bigint,
+    out targets bigint
+) language plpgsql volatile as $$
+declare
+    the_user uuid;
+    the_now bigint;
+begin
+    select s.user_id into the_user from sessions s where s.id = a_session;
+    perform 1 from users u where u.id = the_user for no key update;
+    the_now := latchkey_now(a_offset_ms);
+    select count(*) into callers
+    from sessions s join users u on u.id = s.user_id
+    where s.id = a_session and s.revoked_at is null and u.enabled
+      and u.version = s.subject_version and the_now < s.idle_expires_at
+      and (a_generation is null or s.generation = a_generation
+           or (s.generation = a_generation + 1 and abs(the_now - s.rotated_at) < a_grace_ms));
+    targets := 0;
+    if callers = 0 then
+        return;
+    end if;
+    select count(*) into targets from sessions s where s.user_id = the_user and s.id = a_target;
+    with ended as (
+        update sessions s set revoked_at = the_now, revoke_reason = 'logout'
+        where s.user_id = the_user and s.revoked_at is null
+          and case when a_target is null then s.id <> a_session else s.id = a_target end
+        returning s.id)
+    insert into revocations (kind, id, created_at, expires_at)
+    select 'session', ended.id, the_now, the_now + a_ttl_ms from ended;
+end $$;
+
+-- A password change, too, locks the user first and looks at the sessions afterwards. In one plain
 -- statement the snapshot would be older than the lock, and the session of a login that was in
--- flight would not be seen and would survive. In a function each statement has its own snapshot.
+-- flight would not be seen and would survive.
 create function latchkey_change_password(
     a_session text,
     a_user uuid,

@@ -199,6 +199,9 @@ impl Config {
         if !["postgres://", "postgresql://", "sqlite:"].iter().any(|s| url.starts_with(s)) {
             return fail("database.url", "must start with postgres:// or sqlite:");
         }
+        if url.contains(":memory:") {
+            return fail("database.url", "must name a file: sessions are to survive a restart");
+        }
         if self.database.max_connections < 2 {
             return fail("database.max_connections", "must be at least 2");
         }
@@ -260,6 +263,10 @@ impl Config {
         }
         if tokens.idle_seconds == 0 || tokens.idle_seconds > tokens.absolute_seconds {
             return fail("tokens.idle_seconds", "must be at least 1 and at most absolute_seconds");
+        }
+        // Within the window a cookie gets the same token again, which does not count as use.
+        if tokens.idle_seconds <= tokens.grace_seconds.saturating_mul(2) {
+            return fail("tokens.idle_seconds", "must be more than twice grace_seconds");
         }
         // RFC 6265bis caps a cookie's life at 400 days.
         if tokens.absolute_seconds > 400 * 24 * 3600 {
@@ -323,10 +330,12 @@ mod tests {
     fn each_bad_value_is_refused_with_its_key() {
         for (variable, value, key) in [
             ("AUTH__DATABASE__URL", "mysql://x", "database.url"),
+            ("AUTH__DATABASE__URL", "sqlite::memory:", "database.url"),
             ("AUTH__KEYS__MASTER_KEY", "c2hvcnQ=", "keys.master_key"),
             ("AUTH__KEYS__ALGORITHM", "HS256", "keys.algorithm"),
             ("AUTH__TOKENS__ACCESS_SECONDS", "901", "tokens.access_seconds"),
             ("AUTH__TOKENS__IDLE_SECONDS", "0", "tokens.idle_seconds"),
+            ("AUTH__TOKENS__IDLE_SECONDS", "60", "tokens.idle_seconds"),
             ("AUTH__TOKENS__DEFAULT_SCOPES", "other", "tokens.default_scopes"),
             ("AUTH__TOKENS__SCOPES", "a  b", "tokens.scopes"),
             ("AUTH__PASSWORDS__MIN_LENGTH", "7", "passwords.min_length"),

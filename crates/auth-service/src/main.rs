@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use auth_service::store::Store;
 use auth_service::{Application, Config};
 use clap::{Parser, Subcommand};
-use hosting::{probe, stop, telemetry};
+use hosting::{probe, settings, stop, telemetry};
 use verifier::Clock;
 
 mod secrets;
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
-    let config = || Config::load(arguments.config.as_deref(), std::env::vars());
+    let config = || Config::load(arguments.config.as_deref(), settings::environment());
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => on_the_runtime(serve(config()?)),
         Command::Migrate => on_the_runtime(migrate(config()?)),

@@ -17,6 +17,8 @@ use crate::random;
 /// The longest text taken for a password, in bytes; what is longer is no honest request.
 pub const MAX_BYTES: usize = 1024;
 const HASH_BYTES: usize = 32;
+/// What all arenas together may take, in KiB, whatever the number of cores.
+const MAX_ARENAS_KIB: u32 = 128 * 1024;
 /// How many may wait for a permit, and how long; more only makes everybody's wait useless.
 const MAX_WAITING: usize = 64;
 const MAX_WAIT: Duration = Duration::from_secs(3);
@@ -45,11 +47,12 @@ impl std::fmt::Debug for Passwords {
 }
 
 impl Passwords {
-    /// With as many permits as there are cores, less one for everything else.
+    /// With as many permits as there are cores, less one for everything else, and as memory allows.
     pub fn new(cost: &config::Passwords) -> Result<Self, argon2::Error> {
         let params = Params::new(cost.memory_kib, cost.iterations, 1, Some(HASH_BYTES))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let permits = Arc::new(Semaphore::new((cores - 1).max(1)));
+        let affordable = (MAX_ARENAS_KIB / cost.memory_kib.max(1)).max(1) as usize;
+        let permits = Arc::new(Semaphore::new((cores - 1).clamp(1, affordable)));
         let (waiting, arenas) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
         let mut passwords = Self { params, permits, waiting, arenas, dummy: String::new() };
         let nobodys = Zeroizing::new(random::bytes::<32>().to_vec());

@@ -34,9 +34,12 @@ pub use records::{
 pub use revocations::{RevocationRead, RevocationReader};
 pub use rotation::{Reuse, Rotation};
 
-/// Longer than every time-out of the server's, so that it is the server that gives up first and a
-/// statement is not left running behind an answer.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// Longer than every time-out of the server's, so that a server that is there gives up first, and a
+/// statement is not left running behind an answer. One that fell silent is left to itself.
+const WORK_PATIENCE: Duration = Duration::from_secs(9);
+/// A little longer, to hear of that.
+const PATIENCE: Duration = Duration::from_secs(10);
+const CLOSING_PATIENCE: Duration = Duration::from_secs(15);
 /// How long ended sessions are kept, so that a client can be told why: 7 days in milliseconds.
 const KEEP_ENDED_MS: i64 = 7 * 24 * 3600 * 1000;
 const REVOCATION_TTL_MS: i64 = claims::time::REVOCATION_TTL_SECONDS.cast_signed() * 1000;
@@ -92,7 +95,8 @@ enum Backend {
 macro_rules! on_backend {
     ($store:expr, $db:ident => $call:expr) => {
         match $store.backend.clone() {
-            Backend::Postgres($db) => $store.detached(async move { $call }).await,
+            // Only a server across a network can fall silent in the middle.
+            Backend::Postgres($db) => $store.detached(bounded(async move { $call })).await,
             Backend::Sqlite($db) => $store.detached(async move { $call }).await,
         }
     };
@@ -298,10 +302,15 @@ impl Store {
     /// Waits for the work begun, and disconnects.
     pub async fn close(&self) {
         self.tasks.close();
-        self.tasks.wait().await;
-        match &self.backend {
-            Backend::Postgres(db) => db.close().await,
-            Backend::Sqlite(db) => db.close().await,
+        let all = async {
+            self.tasks.wait().await;
+            match &self.backend {
+                Backend::Postgres(db) => db.close().await,
+                Backend::Sqlite(db) => db.close().await,
+            }
+        };
+        if tokio::time::timeout(CLOSING_PATIENCE, all).await.is_err() {
+            tracing::warn!("the database did not let go in time");
         }
     }
 
@@ -322,6 +331,12 @@ impl Store {
             Err(_) => Err(StoreError::Timeout),
         }
     }
+}
+
+/// Gives `work` up when it takes too long. A single statement may be dropped: it happened or it did
+/// not, and its connection is tested before it serves again.
+async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(WORK_PATIENCE, work).await.unwrap_or(Err(StoreError::Timeout))
 }
 
 /// Wakes the reader of revocations when a write is over, in the write's own task: also after a

@@ -53,6 +53,12 @@ pub fn load<T: DeserializeOwned>(
     Ok(builder.add_source(environment).build()?.try_deserialize()?)
 }
 
+/// The variables of the environment, less those that are not text and so cannot be ours.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 /// Replaces each `…_FILE` variable by the content of the file it names, less the final newline.
 fn resolve_files(
     prefix: &str,

@@ -12,6 +12,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+const SUMMING_UP_EVERY: Duration = Duration::from_secs(5);
+
 static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
 /// Starts writing logs: lines for people on a terminal, JSON otherwise. `RUST_LOG` filters them:
@@ -36,9 +38,10 @@ pub fn init_logs() {
     let _ = tracing_subscriber::registry().with(logs.with_filter(filter)).try_init();
 }
 
-/// Starts counting. Both services may call it in one process; they share the counters.
+/// Starts counting, on the current runtime. Both services may call it in one process; they share the
+/// counters.
 pub fn init_metrics() {
-    METRICS.get_or_init(|| {
+    let metrics = METRICS.get_or_init(|| {
         PrometheusBuilder::new()
             .set_buckets_for_metric(
                 Matcher::Suffix("_seconds".to_owned()),
@@ -47,6 +50,14 @@ pub fn init_metrics() {
             .ok()?
             .install_recorder()
             .ok()
+    });
+    let Some(handle) = metrics else { return };
+    // Samples are kept until they are summed up, which otherwise only a scrape does.
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(SUMMING_UP_EVERY).await;
+            handle.run_upkeep();
+        }
     });
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use hosting::{probe, stop, telemetry};
+use hosting::{probe, settings, stop, telemetry};
 use resource_service::{Application, Config};
 use verifier::Clock;
 
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
-    let config = Config::load(arguments.config.as_deref(), std::env::vars())?;
+    let config = Config::load(arguments.config.as_deref(), settings::environment())?;
     if let Some(Command::Healthcheck) = arguments.command {
         return Ok(probe::ready(&config.http.listen)?);
     }

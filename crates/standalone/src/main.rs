@@ -1,25 +1,26 @@
 //! The whole system in one process, on an embedded database: what `cargo run` starts.
 
 use std::error::Error;
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use auth_service::store::Credentials;
 use auth_service::{Application as AuthService, Config as AuthConfig, accounts, names};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Parser;
-use hosting::{stop, telemetry};
+use hosting::{secret_file, settings, stop, telemetry};
 use resource_service::{Application as ResourceService, Config as ResourceConfig};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::watch;
 use verifier::Clock;
 
 const DEMO_USER: &str = "demo";
 const DEMO_PASSWORD: &str = "open sesame, but only here";
+const READY_PATIENCE: Duration = Duration::from_secs(15);
 const WALKTHROUGH: &str = include_str!("../walkthrough.sh");
 
 /// Latchkey in one process: auth-service, resource-service and a demo user on SQLite.
@@ -58,10 +59,10 @@ async fn serve(config: AuthConfig, data: &Path) -> Result<(), Box<dyn Error>> {
     let resource = ResourceService::build(resource_config(&auth)?, clock)?;
     if local {
         add_demo_user(&auth).await?;
+    } else {
+        refuse_demo_user(&auth).await?;
     }
-    while !resource.is_ready() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until_ready(&resource).await?;
     greet(&auth, &resource, data, local);
 
     let (stopping, stopped) = watch::channel(false);
@@ -77,6 +78,17 @@ async fn serve(config: AuthConfig, data: &Path) -> Result<(), Box<dyn Error>> {
         }
     );
     Ok(())
+}
+
+async fn until_ready(resource: &ResourceService) -> Result<(), Box<dyn Error>> {
+    let ready = async {
+        while !resource.is_ready() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(READY_PATIENCE, ready)
+        .await
+        .map_err(|_| "the resource-service cannot follow the auth-service; the log says why".into())
 }
 
 /// The environment's settings over what one machine needs.
@@ -101,6 +113,7 @@ fn resource_config(auth: &AuthService) -> Result<ResourceConfig, Box<dyn Error>>
         ("RESOURCE__ISSUER", config.issuer.clone()),
         ("RESOURCE__KEYS__JWKS_URL", format!("http://{public}/.well-known/jwks.json")),
         ("RESOURCE__FEED__URLS", format!("http://{internal}/internal/revocations")),
+        ("RESOURCE__FEED__SECRET", config.feed.secret.expose_secret().to_owned()),
         (
             "RESOURCE__HTTP__ALLOWED_ORIGINS",
             "http://127.0.0.1:8080,http://localhost:8080".to_owned(),
@@ -118,32 +131,23 @@ fn over<const N: usize>(
     let own = own.into_iter().filter(|(name, _)| {
         std::env::var_os(name).is_none() && std::env::var_os(format!("{name}_FILE")).is_none()
     });
-    let environment = std::env::vars().filter(move |(name, _)| name.starts_with(prefix));
+    let environment = settings::environment().filter(move |(name, _)| name.starts_with(prefix));
     own.map(|(name, value)| (name.to_owned(), value)).chain(environment)
 }
 
 /// The key in the file, made on the first start; nobody else may read it.
 fn master_key(path: &Path) -> Result<String, Box<dyn Error>> {
-    let cannot = |error| format!("cannot use {}: {error}", path.display());
     let mut bytes = [0; 32];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "the operating system gives no randomness")?;
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(mut file) => {
-            let key = STANDARD.encode(bytes);
-            file.write_all(key.as_bytes()).and_then(|()| file.sync_all()).map_err(cannot)?;
-            Ok(key)
-        }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            Ok(fs::read_to_string(path).map_err(cannot)?)
-        }
-        Err(error) => Err(cannot(error).into()),
-    }
+    let key = secret_file::create(path, 0o600, &STANDARD.encode(bytes))
+        .and_then(|()| secret_file::read(path))
+        .map_err(|error| format!("cannot use {}: {error}", path.display()))?;
+    Ok(key)
 }
 
 /// On a second start the user is there already.
 async fn add_demo_user(auth: &AuthService) -> Result<(), Box<dyn Error>> {
-    let key = names::username(DEMO_USER).ok_or("the demo user has no name")?;
-    if auth.app().store.credentials(key).await?.is_some() {
+    if demo_user(auth).await?.is_some() {
         return Ok(());
     }
     let demo = accounts::Registration {
@@ -155,6 +159,23 @@ async fn add_demo_user(auth: &AuthService) -> Result<(), Box<dyn Error>> {
         Ok(_) => Ok(()),
         Err(error) => Err(format!("the demo user cannot be added: {error}").into()),
     }
+}
+
+/// Data that was tried out on this machine may not go public with a password that everybody knows.
+async fn refuse_demo_user(auth: &AuthService) -> Result<(), Box<dyn Error>> {
+    let Some(demo) = demo_user(auth).await? else { return Ok(()) };
+    let password = SecretString::from(DEMO_PASSWORD);
+    if demo.enabled && auth.app().passwords.check(password, Some(demo.password_hash)).await? {
+        return Err("the demo user still has the published password; change it on this machine \
+                    first, or start on other data with --data"
+            .into());
+    }
+    Ok(())
+}
+
+async fn demo_user(auth: &AuthService) -> Result<Option<Credentials>, Box<dyn Error>> {
+    let key = names::username(DEMO_USER).ok_or("the demo user has no name")?;
+    Ok(auth.app().store.credentials(key).await?)
 }
 
 fn greet(auth: &AuthService, resource: &ResourceService, data: &Path, local: bool) {

@@ -99,7 +99,7 @@ impl Bearer {
 
     /// Goes on only where the person logged in at most `max_age` ago (RFC 9470).
     pub fn require_recent_login(&self, max_age: Duration) -> Result<(), Denied> {
-        let now = self.protection.verifier.clock().now().unix_seconds();
+        let now = self.protection.verifier.now().unix_seconds();
         let recent = |auth_time: u64| now.saturating_sub(auth_time) <= max_age.as_secs();
         if self.verified.claims().auth_time.is_some_and(recent) {
             Ok(())
@@ -111,7 +111,7 @@ impl Bearer {
     /// Seconds until the token ends.
     #[must_use]
     pub fn expires_in(&self) -> u64 {
-        let now = self.protection.verifier.clock().now().unix_seconds();
+        let now = self.protection.verifier.now().unix_seconds();
         self.verified.claims().exp.saturating_sub(now)
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use claims::time::{LEEWAY_SECONDS, LIFETIME_CAP_SECONDS};
-use claims::{AccessTokenClaims, Algorithm, KeyId, access_token, strict_json};
+use claims::{AccessTokenClaims, Algorithm, KeyId, Timestamp, access_token, strict_json};
 use serde::Deserialize;
 
 use crate::cache::TokenCache;
@@ -104,6 +104,13 @@ impl Verifier {
         &self.clock
     }
 
+    /// The time it judges by: the later of its own clock and the issuer's, as far as that is known,
+    /// so that a clock that is behind does not keep dead tokens and old logins alive.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.revocations.judging_time(self.clock.now(), self.clock.elapsed())
+    }
+
     /// How old its knowledge of revocations is.
     #[must_use]
     pub fn revocation_age(&self) -> Option<Duration> {
@@ -174,16 +181,14 @@ impl Verifier {
     }
 
     fn check_time(&self, claims: &AccessTokenClaims) -> Result<(), Rejection> {
-        let own = self.clock.now();
-        let now = own.unix_seconds();
-        let judging = self.revocations.judging_time(own, self.clock.elapsed()).unix_seconds();
-        if judging >= claims.exp.saturating_add(LEEWAY_SECONDS) {
+        let now = self.now().unix_seconds();
+        if now >= claims.exp.saturating_add(LEEWAY_SECONDS) {
             return Err(Rejection::Expired);
         }
-        if claims.iat > judging.max(now).saturating_add(LEEWAY_SECONDS) {
+        if claims.iat > now.saturating_add(LEEWAY_SECONDS) {
             return Err(Rejection::IssuedInFuture);
         }
-        if claims.nbf.is_some_and(|nbf| nbf > judging.max(now).saturating_add(LEEWAY_SECONDS)) {
+        if claims.nbf.is_some_and(|nbf| nbf > now.saturating_add(LEEWAY_SECONDS)) {
             return Err(Rejection::NotYetValid);
         }
         Ok(())

@@ -4,5 +4,6 @@
 mod logout;
 mod races;
 mod refresh;
+mod silence;
 mod store;
 mod tabs;

@@ -56,6 +56,17 @@ on_both_databases! {
         assert_eq!(world.database.number("select count(*) from revocations").await, 1);
     }
 
+    /// N-R14
+    async fn a_clock_that_steps_back_does_not_make_the_window_longer(world) {
+        let first = world.newcomer("ada").await;
+        let second = Tokens::of(&world.refresh(&first.refresh).await);
+        world.clock.advance(-7200);
+        let third = Tokens::of(&world.refresh(&second.refresh).await);
+        world.clock.advance(-7200);
+        world.refresh(&second.refresh).await.assert_problem(401, "token-reused");
+        world.refresh(&third.refresh).await.assert_problem(401, "session-revoked");
+    }
+
     /// N-R04: the window is for the predecessor only.
     async fn an_older_token_ends_the_session_even_inside_the_window(world) {
         let first = world.newcomer("ada").await;

@@ -227,6 +227,37 @@ on_both_databases! {
         assert_eq!(revoked(store).await.len(), 2);
     }
 
+    /// One plain statement would judge both by what was before either.
+    async fn of_two_sessions_that_end_the_others_one_stays(world) {
+        let store = &world.store;
+        user(store, "ada").await;
+        for round in 0..50 {
+            let (a, b) = (open(store, "ada").await, open(store, "ada").await);
+            let (by_a, by_b) = tokio::join!(
+                store.end_other_sessions(caller(&a)),
+                store.end_other_sessions(caller(&b))
+            );
+            assert!(by_a.unwrap() != by_b.unwrap(), "round {round}: the second one was ended");
+            assert!(is_live(store, &a).await != is_live(store, &b).await, "round {round}");
+            let (a, b) = (open(store, "ada").await, open(store, "ada").await);
+            let (by_a, by_b) = tokio::join!(
+                store.remove_session(caller(&a), b.session_id),
+                store.remove_session(caller(&b), a.session_id)
+            );
+            let ended = [by_a.unwrap(), by_b.unwrap()];
+            assert!(ended.contains(&Removal::Ended) && ended.contains(&Removal::CallerEnded));
+            assert!(is_live(store, &a).await != is_live(store, &b).await, "round {round}");
+        }
+    }
+
+    async fn a_session_that_was_ended_is_ended_whatever_the_reason_is_called(world) {
+        user(&world.store, "ada").await;
+        let grant = open(&world.store, "ada").await;
+        let sql = "update sessions set revoked_at = 1, revoke_reason = 'of a later release'";
+        world.database.execute(sql).await;
+        assert_eq!(rotate(&world.store, &grant, 1).await, Rotation::Ended(EndReason::Admin));
+    }
+
     /// The snapshot of one plain statement would be older than its lock, and miss the login.
     async fn a_session_opened_while_the_password_changes_is_ended_or_never_was(world) {
         let store = &world.store;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -46,7 +47,12 @@ fn addresses() -> Settings {
 
 impl Standalone {
     fn start(data: &Path) -> Self {
-        let settings = addresses();
+        Self::start_with(data, &[])
+    }
+
+    fn start_with(data: &Path, others: &[(&str, &str)]) -> Self {
+        let mut settings = addresses();
+        settings.extend(owned(others));
         let data = data.to_str().expect("text");
         let mut command = process::command("latchkey", &["--data", data], &settings);
         let command = command.env("RUST_LOG", "off").stdout(Stdio::piped());
@@ -118,7 +124,7 @@ async fn the_walkthrough_that_is_printed_does_what_it_says() {
         .replace(ISSUER, &standalone.auth)
         .replace("http://127.0.0.1:8081", &standalone.resource);
     assert_eq!(standalone.walkthrough(), expected, "as in the file, with the real addresses");
-    for (path, mode) in [("master.key", 0o600), (".", 0o700)] {
+    for (path, mode) in [("master.key", 0o600), ("latchkey.db", 0o600), (".", 0o700)] {
         let metadata = fs::metadata(data.join(path)).expect("it is there");
         assert_eq!(metadata.permissions().mode() & 0o777, mode, "{path}");
     }
@@ -167,6 +173,38 @@ async fn a_second_start_goes_on_with_the_same_data() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_tried_out_does_not_go_public_with_a_password_that_everybody_knows() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    Standalone::start(directory.path()).stop().await;
+    let mut settings = addresses();
+    settings.retain(|(name, _)| !name.contains("PASSWORDS"));
+    settings.extend(owned(&[
+        ("AUTH__ISSUER", "https://auth.example.com"),
+        ("AUTH__FEED__SECRET", "0123456789abcdef0123456789abcdef"),
+    ]));
+    let data = directory.path().to_str().expect("text");
+    let output = run("latchkey", &["--data", data], &settings);
+    assert_one_clear_line(&output, "latchkey", &["demo user", "--data"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feed_secret_is_known_to_both_services() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let secret = [("AUTH__FEED__SECRET", "0123456789abcdef0123456789abcdef")];
+    Standalone::start_with(directory.path(), &secret).stop().await;
+}
+
+/// Some programs put such variables into the environment of everything that they start.
+#[test]
+fn a_variable_that_is_not_text_is_none_of_ours() {
+    let mut command = process::command("auth-service", &["healthcheck"], &[]);
+    let odd = std::ffi::OsStr::from_bytes(b"\xff\xfe");
+    let output = command.env("LATCHKEY_ODD", odd).output().expect("the program runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!stderr.contains("panicked") && stderr.contains("keys.master_key"), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_of_its_own_two_origins_may_call_the_resource_service() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let standalone = Standalone::start(directory.path());
@@ -207,8 +245,13 @@ fn what_stands_in_the_way_is_said_in_one_line() {
     let output = run("latchkey", &["--data", below], &addresses());
     assert_one_clear_line(&output, "latchkey", &["cannot write to", below, "--data"]);
 
-    fs::write(directory.path().join("master.key"), "c2hvcnQ=").expect("it can be written");
+    let key = directory.path().join("master.key");
+    fs::write(&key, "c2hvcnQ=").expect("it can be written");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("it can be changed");
     let damaged = directory.path().to_str().expect("text");
+    let output = run("latchkey", &["--data", damaged], &addresses());
+    assert_one_clear_line(&output, "latchkey", &["master.key", "chmod 600"]);
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("it can be changed");
     let output = run("latchkey", &["--data", damaged], &addresses());
     assert_one_clear_line(&output, "latchkey", &["keys.master_key"]);
 }

@@ -19,11 +19,19 @@ use super::rows::{self, credentials_columns};
 use super::{KEEP_ENDED_MS, OpenError, REVOCATION_TTL_MS, StoreError};
 use crate::names::NameKey;
 
-#[derive(Debug)]
+const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
+
 pub(super) struct Postgres {
     pool: PgPool,
     options: PgConnectOptions,
     clock: Clock,
+}
+
+impl std::fmt::Debug for Postgres {
+    /// Not the options: they hold the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Postgres")
+    }
 }
 
 /// The database's own time, with the offset that a test binds last. Replicas' clocks decide
@@ -62,6 +70,16 @@ impl Postgres {
                         connection.ping().await?;
                     }
                     Ok(true)
+                })
+            })
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    // sqlx tests a connection that comes back, and without this would wait for ever
+                    // on one whose server fell silent, and keep its place in the pool.
+                    match tokio::time::timeout(RELEASE_PATIENCE, connection.ping()).await {
+                        Ok(answered) => answered.map(|()| true),
+                        Err(_) => Err(sqlx::Error::PoolTimedOut),
+                    }
                 })
             })
             .connect_with(bounded)

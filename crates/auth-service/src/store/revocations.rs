@@ -25,13 +25,11 @@ pub struct RevocationRead {
 }
 
 /// Reads revocations over a connection of its own.
-#[derive(Debug)]
 pub struct RevocationReader {
     source: Source,
     clock: Clock,
 }
 
-#[derive(Debug)]
 enum Source {
     Postgres {
         options: Box<PgConnectOptions>,

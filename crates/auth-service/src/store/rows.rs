@@ -126,7 +126,7 @@ macro_rules! is_caller {
             "s.id = $1 and u.id = s.user_id and ",
             $crate::store::rows::live!(),
             " and ($2 is null or s.generation = $2 or \
-               (s.generation = $2 + 1 and clock.now - s.rotated_at < $3))"
+               (s.generation = $2 + 1 and abs(clock.now - s.rotated_at) < $3))"
         )
     };
 }
@@ -172,7 +172,7 @@ pub(super) fn grant(row: &impl Columns, now: Timestamp) -> Result<Grant, Error> 
     })
 }
 
-/// Besides a grant's: `revoke_reason`, `enabled`, `user_version`, `version_reason`, `in_window`,
+/// Besides a grant's: `revoked_at`, `revoke_reason`, `enabled`, `user_version`, `version_reason`, `in_window`,
 /// `reused`, `rotated_ip`, `rotated_user_agent`.
 pub(super) fn found(row: &impl Columns, now: Timestamp) -> Result<Found, Error> {
     let grant = grant(row, now)?;
@@ -186,9 +186,14 @@ pub(super) fn found(row: &impl Columns, now: Timestamp) -> Result<Found, Error> 
     } else {
         None
     };
+    // A reason that this program does not know is a reason all the same.
+    let ended = match row.int_or_null("revoked_at")? {
+        Some(_) => Some(reason("revoke_reason")?.unwrap_or(EndReason::Admin)),
+        None => None,
+    };
     Ok(Found {
         grant,
-        ended: reason("revoke_reason")?,
+        ended,
         superseded,
         in_window: row.flag("in_window")?,
         reuse_ended_it: row.flag("reused")?,

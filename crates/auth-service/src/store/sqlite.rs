@@ -4,6 +4,10 @@
 //! Writes run with `execute` or `fetch_all`. `fetch_one` and `fetch_optional` stop at the first
 //! row; the commit then happens when the statement is reset, and sqlx 0.9 drops its error.
 
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -43,6 +47,7 @@ mod sessions;
 impl Sqlite {
     pub(super) async fn open(url: &str, clock: Clock) -> Result<Self, OpenError> {
         let options = SqliteConnectOptions::from_str(url).map_err(OpenError::Connect)?;
+        make_private(options.get_filename()).map_err(|error| OpenError::Connect(error.into()))?;
         let options = options
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
@@ -209,6 +214,14 @@ impl Sqlite {
     async fn begin(&self) -> Result<(Transaction<'static, Db>, Timestamp), StoreError> {
         let write = self.writer.begin_with("begin immediate").await?;
         Ok((write, self.clock.now()))
+    }
+}
+
+/// Password hashes are for nobody else's eyes. The files that SQLite puts beside it take its mode.
+fn make_private(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
     }
 }
 

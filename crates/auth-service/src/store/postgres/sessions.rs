@@ -76,7 +76,7 @@ impl Postgres {
              from users u, clock \
              where s.id = $2 and s.client_id = $3 and s.generation = $9 and u.id = s.user_id and ",
             live!(),
-            " and (s.rotated_at is null or $8 = 0 or clock.now - s.rotated_at >= $8) \
+            " and (s.rotated_at is null or $8 = 0 or abs(clock.now - s.rotated_at) >= $8) \
              returning clock.now, ",
             grant_columns!()
         ))
@@ -107,15 +107,15 @@ impl Postgres {
                 where s.id = $2 and s.client_id = $3 and u.id = s.user_id and ",
             live!(),
             " and s.generation > $4 \
-                and not (s.generation = $4 + 1 and clock.now - s.rotated_at < $5) \
+                and not (s.generation = $4 + 1 and abs(clock.now - s.rotated_at) < $5) \
                 returning s.id), \
              announced as ( \
                 insert into revocations (kind, id, created_at, expires_at) \
                 select 'session', reused.id, clock.now, clock.now + $6 from reused, clock) \
-             select clock.now, s.revoke_reason, s.rotated_ip, s.rotated_user_agent, \
+             select clock.now, s.revoked_at, s.revoke_reason, s.rotated_ip, s.rotated_user_agent, \
                 cast(u.version as bigint) as user_version, u.version_reason, \
                 cast(case when u.enabled then 1 else 0 end as bigint) as enabled, \
-                cast(case when clock.now - s.rotated_at < $5 then 1 else 0 end as bigint) \
+                cast(case when abs(clock.now - s.rotated_at) < $5 then 1 else 0 end as bigint) \
                     as in_window, \
                 (select count(*) from reused) as reused, ",
             grant_columns!(),
@@ -161,30 +161,7 @@ impl Postgres {
         &self,
         caller: &Caller,
     ) -> Result<bool, StoreError> {
-        let callers: i64 = query_scalar(concat!(
-            "with ",
-            clock!("$4"),
-            ", caller as materialized (select s.user_id, s.subject_version \
-                from sessions s, users u, clock where ",
-            is_caller!(),
-            "), ended as ( \
-                update sessions s set revoked_at = clock.now, revoke_reason = 'logout' \
-                from caller, clock \
-                where s.user_id = caller.user_id and s.id <> $1 and s.revoked_at is null \
-                returning s.id), \
-             announced as ( \
-                insert into revocations (kind, id, created_at, expires_at) \
-                select 'session', ended.id, clock.now, clock.now + $5 from ended, clock) \
-             select count(*) from caller"
-        ))
-        .bind(caller.session.to_string())
-        .bind(caller.generation.map(i64::from))
-        .bind(caller.grace_ms)
-        .bind(self.offset())
-        .bind(REVOCATION_TTL_MS)
-        .fetch_one(&self.pool)
-        .await?;
-        Ok(callers > 0)
+        Ok(self.end_sessions(caller, None).await?.0 > 0)
     }
 
     pub(in crate::store) async fn end_all_sessions(
@@ -220,32 +197,27 @@ impl Postgres {
         caller: &Caller,
         target: SessionId,
     ) -> Result<Removal, StoreError> {
-        let row = query(concat!(
-            "with ",
-            clock!("$4"),
-            ", caller as materialized (select s.user_id from sessions s, users u, clock where ",
-            is_caller!(),
-            "), ended as ( \
-                update sessions s set revoked_at = clock.now, revoke_reason = 'logout' \
-                from caller, clock \
-                where s.id = $6 and s.user_id = caller.user_id and s.revoked_at is null \
-                returning s.id), \
-             announced as ( \
-                insert into revocations (kind, id, created_at, expires_at) \
-                select 'session', ended.id, clock.now, clock.now + $5 from ended, clock) \
-             select (select count(*) from caller) as callers, \
-                (select count(*) from sessions s, caller \
-                 where s.id = $6 and s.user_id = caller.user_id) as targets"
-        ))
-        .bind(caller.session.to_string())
-        .bind(caller.generation.map(i64::from))
-        .bind(caller.grace_ms)
-        .bind(self.offset())
-        .bind(REVOCATION_TTL_MS)
-        .bind(target.to_string())
-        .fetch_one(&self.pool)
-        .await?;
-        Ok(Removal::from_counts(row.int("callers")?, row.int("targets")?))
+        let (callers, targets) = self.end_sessions(caller, Some(target)).await?;
+        Ok(Removal::from_counts(callers, targets))
+    }
+
+    /// Ends the target, or all but the caller's; how many callers and targets there are.
+    async fn end_sessions(
+        &self,
+        caller: &Caller,
+        target: Option<SessionId>,
+    ) -> Result<(i64, i64), StoreError> {
+        let sql = "select callers, targets from latchkey_end_sessions($1, $2, $3, $4, $5, $6)";
+        let row = query(sql)
+            .bind(caller.session.to_string())
+            .bind(caller.generation.map(i64::from))
+            .bind(caller.grace_ms)
+            .bind(target.map(|id| id.to_string()))
+            .bind(self.offset())
+            .bind(REVOCATION_TTL_MS)
+            .fetch_one(&self.pool)
+            .await?;
+        Ok((row.int("callers")?, row.int("targets")?))
     }
 
     pub(in crate::store) async fn list_sessions(

@@ -68,7 +68,7 @@ impl Sqlite {
              from users u, clock \
              where s.id = $2 and s.client_id = $3 and s.generation = $9 and u.id = s.user_id and ",
             live!(),
-            " and (s.rotated_at is null or $8 = 0 or clock.now - s.rotated_at >= $8)"
+            " and (s.rotated_at is null or $8 = 0 or abs(clock.now - s.rotated_at) >= $8)"
         ))
         .bind(now.0)
         .bind(presented.session.to_string())
@@ -97,13 +97,13 @@ impl Sqlite {
         let found = query(concat!(
             "with ",
             clock!("$1"),
-            " select s.revoke_reason, s.rotated_ip, s.rotated_user_agent, \
+            " select s.revoked_at, s.revoke_reason, s.rotated_ip, s.rotated_user_agent, \
                 u.version as user_version, u.version_reason, u.enabled, \
-                case when clock.now - s.rotated_at < $5 then 1 else 0 end as in_window, \
+                case when abs(clock.now - s.rotated_at) < $5 then 1 else 0 end as in_window, \
                 case when ",
             live!(),
             " and s.generation > $4 \
-                and not (s.generation = $4 + 1 and clock.now - s.rotated_at < $5) \
+                and not (s.generation = $4 + 1 and abs(clock.now - s.rotated_at) < $5) \
                 then 1 else 0 end as reused, ",
             grant_columns!(),
             " from sessions s join users u on u.id = s.user_id, clock \
