@@ -327,7 +327,11 @@ impl Store {
         let task = self.tasks.spawn_on(work, &self.runtime);
         match tokio::time::timeout(PATIENCE, task).await {
             Ok(Ok(result)) => result,
-            Ok(Err(panicked)) => std::panic::resume_unwind(panicked.into_panic()),
+            Ok(Err(failed)) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The process ends and takes its runtime with it.
+                Err(_) => Err(StoreError::Timeout),
+            },
             Err(_) => Err(StoreError::Timeout),
         }
     }
