@@ -48,6 +48,8 @@ pub enum Error {
     Overloaded,
     /// The database does not answer.
     Store(StoreError),
+    /// The revocations were not read yet.
+    NotReady,
 }
 
 impl Error {
@@ -68,7 +70,7 @@ impl Error {
             Self::NotFound => ProblemCode::NotFound,
             Self::Conflict => ProblemCode::Conflict,
             Self::PasswordPolicy(_) => ProblemCode::PasswordPolicy,
-            Self::Overloaded | Self::Store(_) => ProblemCode::Unavailable,
+            Self::Overloaded | Self::Store(_) | Self::NotReady => ProblemCode::Unavailable,
         }
     }
 
@@ -93,6 +95,7 @@ impl Error {
             Self::PasswordPolicy(_) => "Choose another password; see violations.",
             Self::Overloaded => "Too many logins at once; try again shortly.",
             Self::Store(_) => "The database does not answer; try again shortly.",
+            Self::NotReady => "The service has just started; try again shortly.",
         }
         .to_owned()
     }

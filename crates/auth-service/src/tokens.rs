@@ -52,7 +52,7 @@ impl RefreshToken {
     }
 }
 
-/// Makes and checks refresh tokens. Never a signing key (DESIGN.md 1: a separate secret).
+/// Makes and checks refresh tokens. Never with a signing key: whoever learns one of the two has not learned the other.
 pub struct RefreshKeys {
     /// Makes tokens, and checks them first.
     current: hmac::Key,

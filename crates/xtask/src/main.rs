@@ -9,8 +9,8 @@ use clap::{Parser, Subcommand};
 mod compose;
 mod deny;
 mod footprint;
-mod growth;
 mod guard;
+mod measure;
 mod project;
 mod servers;
 mod services;
@@ -23,7 +23,7 @@ type Result<T = (), E = Box<dyn Error>> = std::result::Result<T, E>;
 
 /// Developer commands of Latchkey.
 #[derive(Parser)]
-#[command(name = "cargo xtask")]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -49,6 +49,12 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<OsString>,
     },
+    /// Measure how long a logout takes to be seen, on a running installation; `-- --help` says more.
+    Drill {
+        /// Passed on: --auth, --resource, --username, --rounds.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<OsString>,
+    },
     /// What a guard process does; started by the others, not by people.
     #[command(subcommand, hide = true)]
     Hold(guard::Held),
@@ -70,7 +76,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test { part, rest } => return Ok(test::run(&project, part, &rest)),
         Command::Db => servers::keep_postgres(&project)?,
         Command::Footprint => footprint::run(&project)?,
-        Command::Growth { rest } => growth::run(&project, &rest)?,
+        Command::Growth { rest } => measure::growth(&project, &rest)?,
+        Command::Drill { rest } => measure::drill(&project, &rest)?,
         Command::Hold(held) => guard::hold(held)?,
     }
     Ok(ExitCode::SUCCESS)

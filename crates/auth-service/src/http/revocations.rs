@@ -10,7 +10,6 @@ use serde::Deserialize;
 
 use crate::app::App;
 use crate::error::Error;
-use crate::store::StoreError;
 
 const MAX_WAIT_MS: u64 = 20_000;
 
@@ -36,7 +35,7 @@ pub(super) async fn feed(app: web::Data<App>, request: HttpRequest) -> Result<Ht
         // About to stop: answer, so that the follower goes on elsewhere.
         () = app.stopping() => app.feed.after(&query.cursor, Duration::ZERO).await,
     };
-    let batch = batch.ok_or(Error::Store(StoreError::Timeout))?;
+    let batch = batch.ok_or(Error::NotReady)?;
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(batch))
 }
 
