@@ -8,8 +8,8 @@ use std::cmp::Ordering;
 
 use claims::Transport;
 
+use super::StoreError;
 use super::records::{Client, EndReason, Grant, Presented};
-use super::{StoreError, postgres, sqlite};
 
 /// What became of a presented refresh token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,24 +134,4 @@ pub(super) async fn rotate(
         }
     }
     Err(StoreError::Contended)
-}
-
-impl Rotate for postgres::Postgres {
-    async fn advance(&self, presented: &Presented, from: u32) -> Result<Option<Grant>, StoreError> {
-        self.advance_session(presented, from).await
-    }
-
-    async fn look(&self, presented: &Presented) -> Result<Option<Found>, StoreError> {
-        self.look_at_session(presented).await
-    }
-}
-
-impl Rotate for sqlite::Sqlite {
-    async fn advance(&self, presented: &Presented, from: u32) -> Result<Option<Grant>, StoreError> {
-        self.advance_session(presented, from).await
-    }
-
-    async fn look(&self, presented: &Presented) -> Result<Option<Found>, StoreError> {
-        self.look_at_session(presented).await
-    }
 }

@@ -7,7 +7,7 @@ use sqlx::{query, query_scalar};
 use super::super::records::{
     Caller, EndReason, Grant, NewPassword, NewSession, Presented, Removal, UserRecord,
 };
-use super::super::rotation::Found;
+use super::super::rotation::{Found, Rotate};
 use super::super::rows::{self, Columns as _, grant_columns, is_caller, live};
 use super::super::{REVOCATION_TTL_MS, StoreError};
 use super::Postgres;
@@ -61,77 +61,6 @@ impl Postgres {
         .fetch_optional(&self.pool)
         .await?;
         Ok(row.as_ref().map(granted).transpose()?)
-    }
-
-    pub(in crate::store) async fn advance_session(
-        &self,
-        presented: &Presented,
-        from: u32,
-    ) -> Result<Option<Grant>, StoreError> {
-        let row = query(concat!(
-            "with ",
-            clock!("$1"),
-            " update sessions s set generation = $4 + 1, rotated_at = clock.now, rotated_ip = $5, \
-                rotated_user_agent = $6, idle_expires_at = least(clock.now + $7, s.expires_at) \
-             from users u, clock \
-             where s.id = $2 and s.client_id = $3 and s.generation = $9 and u.id = s.user_id and ",
-            live!(),
-            " and (s.rotated_at is null or $8 = 0 or abs(clock.now - s.rotated_at) >= $8) \
-             returning clock.now, ",
-            grant_columns!()
-        ))
-        .bind(self.offset())
-        .bind(presented.session.to_string())
-        .bind(presented.client_id.as_str())
-        .bind(i64::from(presented.generation))
-        .bind(presented.client.ip.as_deref())
-        .bind(presented.client.user_agent.as_deref())
-        .bind(presented.idle_ms)
-        .bind(presented.repeat_window_ms())
-        .bind(i64::from(from))
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(row.as_ref().map(granted).transpose()?)
-    }
-
-    pub(in crate::store) async fn look_at_session(
-        &self,
-        presented: &Presented,
-    ) -> Result<Option<Found>, StoreError> {
-        let row = query(concat!(
-            "with ",
-            clock!("$1"),
-            ", reused as ( \
-                update sessions s set revoked_at = clock.now, revoke_reason = 'reuse' \
-                from users u, clock \
-                where s.id = $2 and s.client_id = $3 and u.id = s.user_id and ",
-            live!(),
-            " and s.generation > $4 \
-                and not (s.generation = $4 + 1 and abs(clock.now - s.rotated_at) < $5) \
-                returning s.id), \
-             announced as ( \
-                insert into revocations (kind, id, created_at, expires_at) \
-                select 'session', reused.id, clock.now, clock.now + $6 from reused, clock) \
-             select clock.now, s.revoked_at, s.revoke_reason, s.rotated_ip, s.rotated_user_agent, \
-                cast(u.version as bigint) as user_version, u.version_reason, \
-                cast(case when u.enabled then 1 else 0 end as bigint) as enabled, \
-                cast(case when abs(clock.now - s.rotated_at) < $5 then 1 else 0 end as bigint) \
-                    as in_window, \
-                (select count(*) from reused) as reused, ",
-            grant_columns!(),
-            " from sessions s join users u on u.id = s.user_id, clock \
-             where s.id = $2 and s.client_id = $3"
-        ))
-        .bind(self.offset())
-        .bind(presented.session.to_string())
-        .bind(presented.client_id.as_str())
-        .bind(i64::from(presented.generation))
-        .bind(presented.grace_ms)
-        .bind(REVOCATION_TTL_MS)
-        .fetch_optional(&self.pool)
-        .await?;
-        let found = |row: &PgRow| rows::found(row, row.time("now")?);
-        Ok(row.as_ref().map(found).transpose()?)
     }
 
     pub(in crate::store) async fn end_session(
@@ -286,6 +215,72 @@ impl Postgres {
             .fetch_one(&self.pool)
             .await?;
         Ok(changed)
+    }
+}
+
+impl Rotate for Postgres {
+    async fn advance(&self, presented: &Presented, from: u32) -> Result<Option<Grant>, StoreError> {
+        let row = query(concat!(
+            "with ",
+            clock!("$1"),
+            " update sessions s set generation = $4 + 1, rotated_at = clock.now, rotated_ip = $5, \
+                rotated_user_agent = $6, idle_expires_at = least(clock.now + $7, s.expires_at) \
+             from users u, clock \
+             where s.id = $2 and s.client_id = $3 and s.generation = $9 and u.id = s.user_id and ",
+            live!(),
+            " and (s.rotated_at is null or $8 = 0 or abs(clock.now - s.rotated_at) >= $8) \
+             returning clock.now, ",
+            grant_columns!()
+        ))
+        .bind(self.offset())
+        .bind(presented.session.to_string())
+        .bind(presented.client_id.as_str())
+        .bind(i64::from(presented.generation))
+        .bind(presented.client.ip.as_deref())
+        .bind(presented.client.user_agent.as_deref())
+        .bind(presented.idle_ms)
+        .bind(presented.repeat_window_ms())
+        .bind(i64::from(from))
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.as_ref().map(granted).transpose()?)
+    }
+
+    async fn look(&self, presented: &Presented) -> Result<Option<Found>, StoreError> {
+        let row = query(concat!(
+            "with ",
+            clock!("$1"),
+            ", reused as ( \
+                update sessions s set revoked_at = clock.now, revoke_reason = 'reuse' \
+                from users u, clock \
+                where s.id = $2 and s.client_id = $3 and u.id = s.user_id and ",
+            live!(),
+            " and s.generation > $4 \
+                and not (s.generation = $4 + 1 and abs(clock.now - s.rotated_at) < $5) \
+                returning s.id), \
+             announced as ( \
+                insert into revocations (kind, id, created_at, expires_at) \
+                select 'session', reused.id, clock.now, clock.now + $6 from reused, clock) \
+             select clock.now, s.revoked_at, s.revoke_reason, s.rotated_ip, s.rotated_user_agent, \
+                cast(u.version as bigint) as user_version, u.version_reason, \
+                cast(case when u.enabled then 1 else 0 end as bigint) as enabled, \
+                cast(case when abs(clock.now - s.rotated_at) < $5 then 1 else 0 end as bigint) \
+                    as in_window, \
+                (select count(*) from reused) as reused, ",
+            grant_columns!(),
+            " from sessions s join users u on u.id = s.user_id, clock \
+             where s.id = $2 and s.client_id = $3"
+        ))
+        .bind(self.offset())
+        .bind(presented.session.to_string())
+        .bind(presented.client_id.as_str())
+        .bind(i64::from(presented.generation))
+        .bind(presented.grace_ms)
+        .bind(REVOCATION_TTL_MS)
+        .fetch_optional(&self.pool)
+        .await?;
+        let found = |row: &PgRow| rows::found(row, row.time("now")?);
+        Ok(row.as_ref().map(found).transpose()?)
     }
 }
 

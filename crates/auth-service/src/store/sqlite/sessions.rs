@@ -9,7 +9,7 @@ use super::super::records::{
     Caller, EndReason, Grant, NewPassword, NewSession, OtherSessions, Presented, Removal,
     UserRecord,
 };
-use super::super::rotation::Found;
+use super::super::rotation::{Found, Rotate};
 use super::super::rows::{self, grant_columns, is_caller, live};
 use super::{Sqlite, Write, announce, raise_version};
 
@@ -51,78 +51,6 @@ impl Sqlite {
         let grant = grant_of(&mut write, new.id, now).await?;
         write.commit().await?;
         Ok(Some(grant))
-    }
-
-    pub(in crate::store) async fn advance_session(
-        &self,
-        presented: &Presented,
-        from: u32,
-    ) -> Result<Option<Grant>, StoreError> {
-        let (mut write, now) = self.begin().await?;
-        let advanced = query(concat!(
-            "with ",
-            clock!("$1"),
-            " update sessions as s set generation = $4 + 1, rotated_at = clock.now, \
-                rotated_ip = $5, rotated_user_agent = $6, \
-                idle_expires_at = min(clock.now + $7, s.expires_at) \
-             from users u, clock \
-             where s.id = $2 and s.client_id = $3 and s.generation = $9 and u.id = s.user_id and ",
-            live!(),
-            " and (s.rotated_at is null or $8 = 0 or abs(clock.now - s.rotated_at) >= $8)"
-        ))
-        .bind(now.0)
-        .bind(presented.session.to_string())
-        .bind(presented.client_id.as_str())
-        .bind(i64::from(presented.generation))
-        .bind(presented.client.ip.as_deref())
-        .bind(presented.client.user_agent.as_deref())
-        .bind(presented.idle_ms)
-        .bind(presented.repeat_window_ms())
-        .bind(i64::from(from))
-        .execute(&mut *write)
-        .await?;
-        if advanced.rows_affected() == 0 {
-            return Ok(None);
-        }
-        let grant = grant_of(&mut write, presented.session, now).await?;
-        write.commit().await?;
-        Ok(Some(grant))
-    }
-
-    pub(in crate::store) async fn look_at_session(
-        &self,
-        presented: &Presented,
-    ) -> Result<Option<Found>, StoreError> {
-        let (mut write, now) = self.begin().await?;
-        let found = query(concat!(
-            "with ",
-            clock!("$1"),
-            " select s.revoked_at, s.revoke_reason, s.rotated_ip, s.rotated_user_agent, \
-                u.version as user_version, u.version_reason, u.enabled, \
-                case when abs(clock.now - s.rotated_at) < $5 then 1 else 0 end as in_window, \
-                case when ",
-            live!(),
-            " and s.generation > $4 \
-                and not (s.generation = $4 + 1 and abs(clock.now - s.rotated_at) < $5) \
-                then 1 else 0 end as reused, ",
-            grant_columns!(),
-            " from sessions s join users u on u.id = s.user_id, clock \
-             where s.id = $2 and s.client_id = $3"
-        ))
-        .bind(now.0)
-        .bind(presented.session.to_string())
-        .bind(presented.client_id.as_str())
-        .bind(i64::from(presented.generation))
-        .bind(presented.grace_ms)
-        .fetch_all(&mut *write)
-        .await?;
-        let Some(row) = found.first() else { return Ok(None) };
-        let found = rows::found(row, now)?;
-        if found.reuse_ended_it {
-            end(&mut write, presented.session, EndReason::Reuse, now).await?;
-            write.commit().await?;
-        }
-        Ok(Some(found))
     }
 
     pub(in crate::store) async fn end_session(
@@ -259,6 +187,73 @@ impl Sqlite {
         }
         write.commit().await?;
         Ok(true)
+    }
+}
+
+impl Rotate for Sqlite {
+    async fn advance(&self, presented: &Presented, from: u32) -> Result<Option<Grant>, StoreError> {
+        let (mut write, now) = self.begin().await?;
+        let advanced = query(concat!(
+            "with ",
+            clock!("$1"),
+            " update sessions as s set generation = $4 + 1, rotated_at = clock.now, \
+                rotated_ip = $5, rotated_user_agent = $6, \
+                idle_expires_at = min(clock.now + $7, s.expires_at) \
+             from users u, clock \
+             where s.id = $2 and s.client_id = $3 and s.generation = $9 and u.id = s.user_id and ",
+            live!(),
+            " and (s.rotated_at is null or $8 = 0 or abs(clock.now - s.rotated_at) >= $8)"
+        ))
+        .bind(now.0)
+        .bind(presented.session.to_string())
+        .bind(presented.client_id.as_str())
+        .bind(i64::from(presented.generation))
+        .bind(presented.client.ip.as_deref())
+        .bind(presented.client.user_agent.as_deref())
+        .bind(presented.idle_ms)
+        .bind(presented.repeat_window_ms())
+        .bind(i64::from(from))
+        .execute(&mut *write)
+        .await?;
+        if advanced.rows_affected() == 0 {
+            return Ok(None);
+        }
+        let grant = grant_of(&mut write, presented.session, now).await?;
+        write.commit().await?;
+        Ok(Some(grant))
+    }
+
+    async fn look(&self, presented: &Presented) -> Result<Option<Found>, StoreError> {
+        let (mut write, now) = self.begin().await?;
+        let found = query(concat!(
+            "with ",
+            clock!("$1"),
+            " select s.revoked_at, s.revoke_reason, s.rotated_ip, s.rotated_user_agent, \
+                u.version as user_version, u.version_reason, u.enabled, \
+                case when abs(clock.now - s.rotated_at) < $5 then 1 else 0 end as in_window, \
+                case when ",
+            live!(),
+            " and s.generation > $4 \
+                and not (s.generation = $4 + 1 and abs(clock.now - s.rotated_at) < $5) \
+                then 1 else 0 end as reused, ",
+            grant_columns!(),
+            " from sessions s join users u on u.id = s.user_id, clock \
+             where s.id = $2 and s.client_id = $3"
+        ))
+        .bind(now.0)
+        .bind(presented.session.to_string())
+        .bind(presented.client_id.as_str())
+        .bind(i64::from(presented.generation))
+        .bind(presented.grace_ms)
+        .fetch_all(&mut *write)
+        .await?;
+        let Some(row) = found.first() else { return Ok(None) };
+        let found = rows::found(row, now)?;
+        if found.reuse_ended_it {
+            end(&mut write, presented.session, EndReason::Reuse, now).await?;
+            write.commit().await?;
+        }
+        Ok(Some(found))
     }
 }
 
