@@ -4,6 +4,7 @@
 mod logout;
 mod races;
 mod refresh;
+mod resets;
 mod silence;
 mod store;
 mod tabs;
