@@ -7,6 +7,7 @@ pub mod answer;
 pub mod browser;
 pub mod database;
 pub mod process;
+pub mod rule;
 pub mod world;
 
 pub use answer::Answer;

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// The variable that names the directory of the built programs.
 pub const PROGRAMS: &str = "LATCHKEY_TEST_BIN_DIR";
 
@@ -41,8 +43,7 @@ impl Process {
     /// # Panics
     /// When it cannot be asked.
     pub fn terminate(&self) {
-        let asked = Command::new("kill").arg("-TERM").arg(self.0.id().to_string()).status();
-        assert!(asked.expect("kill can be run").success());
+        terminate(&self.0);
     }
 
     /// Waits for its end and says whether it was a good one.
@@ -66,6 +67,15 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Asks a process to stop (SIGTERM).
+///
+/// # Panics
+/// When it cannot be asked.
+pub fn terminate(process: &Child) {
+    let asked = kill_process(Pid::from_child(process), Signal::TERM);
+    asked.expect("the process can be asked");
 }
 
 /// A command for one of the programs, with none of this process's settings.

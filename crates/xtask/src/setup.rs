@@ -19,6 +19,14 @@ pub(crate) fn postgres_programs() -> Result<PathBuf> {
     find_postgres().ok_or_else(|| "Postgres was installed but is not found".into())
 }
 
+/// The walk-through of the README is run as a reader would run it.
+pub(crate) fn curl() -> Result {
+    if succeeds(Command::new("curl").arg("--version")) {
+        return Ok(());
+    }
+    install("curl", "curl (Debian: apt-get install curl)")
+}
+
 /// Who a server runs as: Postgres refuses root. None: as ourselves.
 pub(crate) fn server_account() -> Result<Option<(u32, u32)>> {
     if !geteuid().is_root() {

@@ -10,7 +10,7 @@ use std::time::Instant;
 use clap::ValueEnum;
 
 use crate::project::{Project, run as run_command, shown, succeeds};
-use crate::{Result, compose, deny, servers};
+use crate::{Result, compose, deny, servers, setup};
 
 const WHOLE: [&str; 2] = ["--workspace", "--all-features"];
 
@@ -108,6 +108,7 @@ fn component(project: &Project, subcommand: &str, name: &str) -> Result {
 
 /// The binaries come first: some tests start them as processes.
 fn rust(project: &Project, rest: &[OsString]) -> Result<Outcome> {
+    setup::curl()?;
     let postgres = servers::postgres(project)?;
     run_command(project.cargo().arg("build").args(WHOLE).arg("--bins"))?;
     let mut test = project.cargo();

@@ -86,8 +86,7 @@ impl Standalone {
     }
 
     async fn stop(mut self) {
-        let asked = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status();
-        assert!(asked.expect("kill can be run").success());
+        process::terminate(&self.child);
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             if let Some(status) = self.child.try_wait().expect("the process can be asked") {

@@ -116,8 +116,11 @@ pub struct Presented {
 impl Presented {
     /// How long after a rotation the same token is given again to whoever brings it back: a cookie
     /// jar is shared by tabs, so its newest token may come twice; a body client has no such excuse.
-    pub(super) fn repeat_window_ms(&self) -> i64 {
-        if self.transport == Transport::Cookie { self.grace_ms } else { 0 }
+    /// Only the current token, `from` which it then rotates, is given again: one that the database
+    /// forgot is ahead of it.
+    pub(super) fn repeat_window_ms(&self, from: u32) -> i64 {
+        let again = self.transport == Transport::Cookie && from == self.generation;
+        if again { self.grace_ms } else { 0 }
     }
 }
 

@@ -239,7 +239,7 @@ impl Rotate for Postgres {
         .bind(presented.client.ip.as_deref())
         .bind(presented.client.user_agent.as_deref())
         .bind(presented.idle_ms)
-        .bind(presented.repeat_window_ms())
+        .bind(presented.repeat_window_ms(from))
         .bind(i64::from(from))
         .fetch_optional(&self.pool)
         .await?;

@@ -211,7 +211,7 @@ impl Rotate for Sqlite {
         .bind(presented.client.ip.as_deref())
         .bind(presented.client.user_agent.as_deref())
         .bind(presented.idle_ms)
-        .bind(presented.repeat_window_ms())
+        .bind(presented.repeat_window_ms(from))
         .bind(i64::from(from))
         .execute(&mut *write)
         .await?;

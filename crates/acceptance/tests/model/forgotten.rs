@@ -1,0 +1,49 @@
+//! A discrepancy that the sequences found, told plainly.
+
+use acceptance::on_both_databases;
+use auth_service::names;
+use auth_service::store::{Client, NewSession, NewUser, Presented, Rotation};
+use claims::{SessionId, Transport};
+
+on_both_databases! {
+    /// A failover can come so soon after another rotation, or to a server whose clock is so far
+    /// behind, that the generation it remembers is younger than the window. A browser's token must
+    /// be caught up with all the same.
+    async fn a_forgotten_rotation_is_caught_up_with_also_inside_the_window(world) {
+        let store = &world.store;
+        let key = names::username("ada").unwrap();
+        let new = NewUser {
+            username: "ada".to_owned(),
+            username_key: key.clone(),
+            email: None,
+            password_hash: "hash".to_owned(),
+        };
+        store.create_user(new).await.unwrap().unwrap();
+        let session = SessionId::from_bytes([7; 16]);
+        let new = NewSession {
+            id: session,
+            credentials: store.credentials(key).await.unwrap().unwrap(),
+            client_id: "web".parse().unwrap(),
+            scope: "profile".parse().unwrap(),
+            idle_ms: 600_000,
+            absolute_ms: 600_000,
+            amr: "pwd",
+            device: None,
+            client: Client::default(),
+            replaces: None,
+        };
+        store.open_session(new).await.unwrap().unwrap();
+        let presented = |generation| Presented {
+            session,
+            client_id: "web".parse().unwrap(),
+            generation,
+            transport: Transport::Cookie,
+            client: Client::default(),
+            idle_ms: 600_000,
+            grace_ms: 30_000,
+        };
+        assert!(matches!(store.rotate(presented(1)).await.unwrap(), Rotation::Rotated(_)));
+        let ahead = store.rotate(presented(3)).await.unwrap();
+        assert!(matches!(ahead, Rotation::FastForwarded(grant) if grant.generation == 4));
+    }
+}

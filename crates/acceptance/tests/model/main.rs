@@ -1,0 +1,8 @@
+//! The rule of sessions: the stores behave by it, and it keeps what it promises.
+
+mod forgotten;
+mod promises;
+mod search;
+mod stores;
+mod tabs;
+mod wrong;
