@@ -6,27 +6,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use claims::time::LIFETIME_CAP_SECONDS;
 use claims::{Algorithm, ClientId, Scope};
-use hosting::settings::{self, SettingsError, is_loopback, list};
+pub use hosting::settings::ConfigError;
+use hosting::settings::{self, ClockOffset, Revocation, fail, is_loopback, list};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 const DEFAULTS: &str = include_str!("defaults.toml");
-
-/// Why the service does not start with these settings.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// They cannot be read.
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// One of them has a value it must not have.
-    #[error("{key}: {problem}")]
-    Value {
-        /// The setting.
-        key: &'static str,
-        /// What is wrong with it and what to do.
-        problem: String,
-    },
-}
 
 /// All settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -148,22 +133,6 @@ pub struct Feed {
     pub secret: SecretString,
 }
 
-/// `[revocation]`
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Revocation {
-    /// Bound on staleness, seconds.
-    pub max_staleness_seconds: u64,
-}
-
-/// `[clock]`
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClockOffset {
-    /// Seconds ahead of the real time.
-    pub offset_seconds: i64,
-}
-
 impl Config {
     /// Reads the settings from the defaults, `file` and the `AUTH__…` ones of `variables`, and
     /// checks them.
@@ -187,7 +156,8 @@ impl Config {
         let text = self.keys.master_key.expose_secret().trim();
         let bytes = STANDARD.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text));
         bytes.ok().and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| {
-            refused("keys.master_key", "must be 32 bytes in base64: `openssl rand -base64 32`")
+            let problem = "must be 32 bytes in base64: `openssl rand -base64 32`".to_owned();
+            ConfigError::Value { key: "keys.master_key", problem }
         })
     }
 
@@ -230,14 +200,10 @@ impl Config {
                 "is below what OWASP recommends (19456, 2 passes)",
             );
         }
-        if self.revocation.max_staleness_seconds < 2 {
-            return fail("revocation.max_staleness_seconds", "must be at least 2");
-        }
+        self.revocation.check()?;
+        self.clock.check(&self.issuer)?;
         if !self.is_local() && self.feed.secret.expose_secret().len() < 32 {
             return fail("feed.secret", "must have at least 32 characters");
-        }
-        if !self.is_local() && self.clock.offset_seconds != 0 {
-            return fail("clock.offset_seconds", "is for tests; the issuer is not this machine");
         }
         Ok(())
     }
@@ -284,14 +250,6 @@ impl Config {
         }
         Ok(())
     }
-}
-
-fn refused(key: &'static str, problem: &str) -> ConfigError {
-    ConfigError::Value { key, problem: problem.to_owned() }
-}
-
-fn fail(key: &'static str, problem: &str) -> Result<(), ConfigError> {
-    Err(refused(key, problem))
 }
 
 #[cfg(test)]

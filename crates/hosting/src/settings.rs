@@ -32,6 +32,63 @@ pub enum SettingsError {
     Twice(String),
 }
 
+/// Why a service does not start with its settings.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// They cannot be read.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// One of them has a value it must not have.
+    #[error("{key}: {problem}")]
+    Value {
+        /// The setting.
+        key: &'static str,
+        /// What is wrong with it and what to do.
+        problem: String,
+    },
+}
+
+/// The setting `key` has a value it must not have.
+pub fn fail(key: &'static str, problem: &str) -> Result<(), ConfigError> {
+    Err(ConfigError::Value { key, problem: problem.to_owned() })
+}
+
+/// `[revocation]`
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revocation {
+    /// How old the knowledge of revocations may be for a token to be accepted by it, seconds.
+    pub max_staleness_seconds: u64,
+}
+
+impl Revocation {
+    /// A feed is asked every thirtieth of the bound, and not more often than ten times a second.
+    pub fn check(self) -> Result<(), ConfigError> {
+        if self.max_staleness_seconds < 2 {
+            return fail("revocation.max_staleness_seconds", "must be at least 2");
+        }
+        Ok(())
+    }
+}
+
+/// `[clock]`
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockOffset {
+    /// Seconds ahead of the real time.
+    pub offset_seconds: i64,
+}
+
+impl ClockOffset {
+    /// Only tests on this machine have a time of their own.
+    pub fn check(self, issuer: &str) -> Result<(), ConfigError> {
+        if self.offset_seconds != 0 && !is_loopback(issuer) {
+            return fail("clock.offset_seconds", "is for tests; the issuer is not this machine");
+        }
+        Ok(())
+    }
+}
+
 /// Reads settings. `defaults` is TOML and names every key; `file` is optional TOML; `variables` are
 /// those of the environment, of which only those with `prefix` count.
 pub fn load<T: DeserializeOwned>(

@@ -2,26 +2,11 @@
 
 use std::path::Path;
 
-use hosting::settings::{self, SettingsError, is_loopback, list};
+pub use hosting::settings::ConfigError;
+use hosting::settings::{self, ClockOffset, Revocation, fail, list};
 use serde::Deserialize;
 
 const DEFAULTS: &str = include_str!("defaults.toml");
-
-/// Why the service does not start with these settings.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// They cannot be read.
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// One of them has a value it must not have.
-    #[error("{key}: {problem}")]
-    Value {
-        /// The setting.
-        key: &'static str,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-}
 
 /// All settings.
 #[derive(Clone, Deserialize)]
@@ -79,22 +64,6 @@ pub struct Feed {
     pub secret: String,
 }
 
-/// `[revocation]`
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Revocation {
-    /// Bound on staleness, seconds.
-    pub max_staleness_seconds: u64,
-}
-
-/// `[clock]`
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClockOffset {
-    /// Seconds ahead of the real time.
-    pub offset_seconds: i64,
-}
-
 impl Config {
     /// Reads the settings from the defaults, `file` and the `RESOURCE__…` ones of `variables`.
     pub fn load(
@@ -107,10 +76,8 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let fail = |key, problem| Err(ConfigError::Value { key, problem });
-        if self.revocation.max_staleness_seconds < 2 {
-            return fail("revocation.max_staleness_seconds", "must be at least 2");
-        }
+        self.revocation.check()?;
+        self.clock.check(&self.issuer)?;
         if self.feed.urls.is_empty() {
             return fail("feed.urls", "must name at least one feed");
         }
@@ -119,9 +86,6 @@ impl Config {
         }
         if self.audience.contains(['"', '\\']) {
             return fail("audience", "must not contain quotes or backslashes");
-        }
-        if self.clock.offset_seconds != 0 && !is_loopback(&self.issuer) {
-            return fail("clock.offset_seconds", "is for tests; the issuer is not this machine");
         }
         Ok(())
     }
