@@ -77,11 +77,74 @@ create table keys (
 -- Two replicas that start at once make one key, not two.
 create unique index keys_one_in_use on keys (purpose, algorithm) where state = 'active';
 
--- Ends the sessions of the caller's user: the one that is named, or all but the caller's own. Says
--- whether the caller's session is good, and how many the named one is.
+-- Who acts: the user of the caller's session, if that is good; null if not.
 --
--- It locks the user first and looks afterwards, each statement with its own snapshot. In one plain
--- statement two sessions that end each other would both be judged good, and both would be ended.
+-- It locks the user first and looks afterwards, and so do the functions below that begin with it:
+-- in a function each statement has its own snapshot. In one plain statement the snapshot would be
+-- older than the lock. Two sessions that end each other would both be judged good and both be ended,
+-- and the session of a login that was in flight during a password change would survive it.
+create function latchkey_caller(
+    a_session text,
+    a_generation bigint,
+    a_grace_ms bigint,
+    a_offset_ms bigint
+) returns uuid language plpgsql volatile as $$
+declare
+    the_user uuid;
+    the_now bigint;
+begin
+    select s.user_id into the_user from sessions s where s.id = a_session;
+    perform 1 from users u where u.id = the_user for no key update;
+    the_now := latchkey_now(a_offset_ms);
+    select s.user_id into the_user
+    from sessions s join users u on u.id = s.user_id
+    where s.id = a_session and s.revoked_at is null and u.enabled
+      and u.version = s.subject_version and the_now < s.idle_expires_at
+      and (a_generation is null or s.generation = a_generation
+           or (s.generation = a_generation + 1 and abs(the_now - s.rotated_at) < a_grace_ms));
+    return the_user;
+end $$;
+
+-- Ends live sessions of the user and announces each: the one that is named, or all but `a_keep`.
+create function latchkey_end(
+    a_user uuid,
+    a_target text,
+    a_keep text,
+    a_reason text,
+    a_offset_ms bigint,
+    a_ttl_ms bigint
+) returns void language plpgsql volatile as $$
+declare
+    the_now bigint := latchkey_now(a_offset_ms);
+begin
+    with ended as (
+        update sessions s set revoked_at = the_now, revoke_reason = a_reason
+        where s.user_id = a_user and s.revoked_at is null and the_now < s.idle_expires_at
+          and case when a_target is null then s.id <> a_keep else s.id = a_target end
+        returning s.id)
+    insert into revocations (kind, id, created_at, expires_at)
+    select 'session', ended.id, the_now, the_now + a_ttl_ms from ended;
+end $$;
+
+-- Raises the user's version, which ends every session, and announces it.
+create function latchkey_end_all(
+    a_user uuid,
+    a_reason text,
+    a_offset_ms bigint,
+    a_ttl_ms bigint
+) returns void language plpgsql volatile as $$
+declare
+    the_now bigint := latchkey_now(a_offset_ms);
+begin
+    with raised as (
+        update users u set version = u.version + 1, version_reason = a_reason
+        where u.id = a_user returning u.version)
+    insert into revocations (kind, id, min_version, created_at, expires_at)
+    select 'subject', a_user::text, raised.version, the_now, the_now + a_ttl_ms from raised;
+end $$;
+
+-- Ends the target, or all but the caller's own. Says whether the caller's session was good, and how
+-- many sessions of theirs the target is.
 create function latchkey_end_sessions(
     a_session text,
     a_generation bigint,
@@ -93,35 +156,35 @@ create function latchkey_end_sessions(
     out targets bigint
 ) language plpgsql volatile as $$
 declare
-    the_user uuid;
-    the_now bigint;
+    the_user uuid := latchkey_caller(a_session, a_generation, a_grace_ms, a_offset_ms);
 begin
-    select s.user_id into the_user from sessions s where s.id = a_session;
-    perform 1 from users u where u.id = the_user for no key update;
-    the_now := latchkey_now(a_offset_ms);
-    select count(*) into callers
-    from sessions s join users u on u.id = s.user_id
-    where s.id = a_session and s.revoked_at is null and u.enabled
-      and u.version = s.subject_version and the_now < s.idle_expires_at
-      and (a_generation is null or s.generation = a_generation
-           or (s.generation = a_generation + 1 and abs(the_now - s.rotated_at) < a_grace_ms));
-    targets := 0;
-    if callers = 0 then
-        return;
-    end if;
+    callers := case when the_user is null then 0 else 1 end;
     select count(*) into targets from sessions s where s.user_id = the_user and s.id = a_target;
-    with ended as (
-        update sessions s set revoked_at = the_now, revoke_reason = 'logout'
-        where s.user_id = the_user and s.revoked_at is null
-          and case when a_target is null then s.id <> a_session else s.id = a_target end
-        returning s.id)
-    insert into revocations (kind, id, created_at, expires_at)
-    select 'session', ended.id, the_now, the_now + a_ttl_ms from ended;
+    if the_user is not null then
+        perform latchkey_end(the_user, a_target, a_session, 'logout', a_offset_ms, a_ttl_ms);
+    end if;
 end $$;
 
--- A password change, too, locks the user first and looks at the sessions afterwards. In one plain
--- statement the snapshot would be older than the lock, and the session of a login that was in
--- flight would not be seen and would survive.
+-- Ends every session of the caller's user; false if the caller's own was not good.
+create function latchkey_end_all_sessions(
+    a_session text,
+    a_generation bigint,
+    a_grace_ms bigint,
+    a_offset_ms bigint,
+    a_ttl_ms bigint
+) returns boolean language plpgsql volatile as $$
+declare
+    the_user uuid := latchkey_caller(a_session, a_generation, a_grace_ms, a_offset_ms);
+begin
+    if the_user is null then
+        return false;
+    end if;
+    perform latchkey_end_all(the_user, 'logout', a_offset_ms, a_ttl_ms);
+    return true;
+end $$;
+
+-- Changes the password and ends sessions as asked; false if the caller's session was not good or
+-- the password was changed meanwhile.
 create function latchkey_change_password(
     a_session text,
     a_user uuid,
@@ -131,36 +194,19 @@ create function latchkey_change_password(
     a_offset_ms bigint,
     a_ttl_ms bigint
 ) returns boolean language plpgsql volatile as $$
-declare
-    the_version integer;
-    the_now bigint;
 begin
-    update users u
-    set password_hash = a_hash,
-        password_version = u.password_version + 1,
-        version = u.version + case when a_sessions = 'all' then 1 else 0 end,
-        version_reason = case when a_sessions = 'all' then 'password' else u.version_reason end
-    where u.id = a_user and u.enabled and u.password_version = a_password_version
-      and exists (
-          select 1 from sessions s
-          where s.id = a_session and s.user_id = u.id and s.revoked_at is null
-            and s.subject_version = u.version
-            and latchkey_now(a_offset_ms) < least(s.idle_expires_at, s.expires_at))
-    returning u.version into the_version;
+    if latchkey_caller(a_session, null, 0, a_offset_ms) is distinct from a_user then
+        return false;
+    end if;
+    update users u set password_hash = a_hash, password_version = u.password_version + 1
+    where u.id = a_user and u.password_version = a_password_version;
     if not found then
         return false;
     end if;
-    the_now := latchkey_now(a_offset_ms);
     if a_sessions = 'all' then
-        insert into revocations (kind, id, min_version, created_at, expires_at)
-        values ('subject', a_user::text, the_version, the_now, the_now + a_ttl_ms);
+        perform latchkey_end_all(a_user, 'password', a_offset_ms, a_ttl_ms);
     elsif a_sessions = 'others' then
-        with ended as (
-            update sessions s set revoked_at = the_now, revoke_reason = 'password'
-            where s.user_id = a_user and s.id <> a_session and s.revoked_at is null
-            returning s.id)
-        insert into revocations (kind, id, created_at, expires_at)
-        select 'session', ended.id, the_now, the_now + a_ttl_ms from ended;
+        perform latchkey_end(a_user, null, a_session, 'password', a_offset_ms, a_ttl_ms);
     end if;
     return true;
 end $$;

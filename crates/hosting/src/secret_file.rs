@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
+use uuid::Uuid;
+
 /// Makes the file with this content and mode, unless there is one already: that one is kept, also
 /// when two make it at once. A power cut leaves the whole file or none.
 pub fn create(path: &Path, mode: u32, content: &str) -> io::Result<()> {
@@ -13,11 +15,7 @@ pub fn create(path: &Path, mode: u32, content: &str) -> io::Result<()> {
     }
     let directory = path.parent().unwrap_or(Path::new("."));
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    let beside = path.with_extension(format!("new-{}", std::process::id()));
-    match fs::remove_file(&beside) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    let beside = path.with_extension(format!("new-{}", Uuid::new_v4().simple()));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
     file.write_all(content.as_bytes())?;
     file.sync_all()?;

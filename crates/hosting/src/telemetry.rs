@@ -21,7 +21,8 @@ static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 ///
 /// JSON escapes control characters, so what a client sends cannot forge a line.
 pub fn init_logs() {
-    let wanted = std::env::var("RUST_LOG").ok().and_then(|text| text.parse().ok());
+    let wanted = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
+    let wanted = wanted.and_then(|text| text.parse().ok());
     let filter = wanted.unwrap_or_else(|| {
         Targets::new()
             .with_default(LevelFilter::INFO)

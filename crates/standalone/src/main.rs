@@ -5,10 +5,12 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
-use auth_service::store::Credentials;
-use auth_service::{Application as AuthService, Config as AuthConfig, accounts, names};
+use auth_service::passwords::Passwords;
+use auth_service::store::{Credentials, Store};
+use auth_service::{Application as AuthService, Config as AuthConfig, StartError, accounts, names};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Parser;
@@ -55,12 +57,13 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 async fn serve(config: AuthConfig, data: &Path) -> Result<(), Box<dyn Error>> {
     let clock = Clock::with_offset(config.clock.offset_seconds);
     let local = config.is_local();
+    if !local {
+        refuse_demo_user(&config, clock.clone()).await?;
+    }
     let auth = AuthService::build(config, clock.clone()).await?;
     let resource = ResourceService::build(resource_config(&auth)?, clock)?;
     if local {
         add_demo_user(&auth).await?;
-    } else {
-        refuse_demo_user(&auth).await?;
     }
     until_ready(&resource).await?;
     greet(&auth, &resource, data, local);
@@ -147,7 +150,7 @@ fn master_key(path: &Path) -> Result<String, Box<dyn Error>> {
 
 /// On a second start the user is there already.
 async fn add_demo_user(auth: &AuthService) -> Result<(), Box<dyn Error>> {
-    if demo_user(auth).await?.is_some() {
+    if demo_user(&auth.app().store).await?.is_some() {
         return Ok(());
     }
     let demo = accounts::Registration {
@@ -162,10 +165,15 @@ async fn add_demo_user(auth: &AuthService) -> Result<(), Box<dyn Error>> {
 }
 
 /// Data that was tried out on this machine may not go public with a password that everybody knows.
-async fn refuse_demo_user(auth: &AuthService) -> Result<(), Box<dyn Error>> {
-    let Some(demo) = demo_user(auth).await? else { return Ok(()) };
+/// Asked before anything is served.
+async fn refuse_demo_user(config: &AuthConfig, clock: Clock) -> Result<(), Box<dyn Error>> {
+    let store = Store::open(&config.database, clock).await?;
+    let demo = demo_user(&store).await?;
+    store.close().await;
+    let Some(demo) = demo.filter(|demo| demo.enabled) else { return Ok(()) };
+    let passwords = Arc::new(Passwords::new(&config.passwords).map_err(StartError::Passwords)?);
     let password = SecretString::from(DEMO_PASSWORD);
-    if demo.enabled && auth.app().passwords.check(password, Some(demo.password_hash)).await? {
+    if passwords.check(password, Some(demo.password_hash)).await? {
         return Err("the demo user still has the published password; change it on this machine \
                     first, or start on other data with --data"
             .into());
@@ -173,9 +181,9 @@ async fn refuse_demo_user(auth: &AuthService) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn demo_user(auth: &AuthService) -> Result<Option<Credentials>, Box<dyn Error>> {
+async fn demo_user(store: &Store) -> Result<Option<Credentials>, Box<dyn Error>> {
     let key = names::username(DEMO_USER).ok_or("the demo user has no name")?;
-    Ok(auth.app().store.credentials(key).await?)
+    Ok(store.credentials(key).await?)
 }
 
 fn greet(auth: &AuthService, resource: &ResourceService, data: &Path, local: bool) {

@@ -250,6 +250,34 @@ on_both_databases! {
         }
     }
 
+    /// A session that another one ended meanwhile changes no password and ends nothing.
+    async fn of_two_sessions_that_end_each_other_in_different_ways_one_succeeds(world) {
+        let store = &world.store;
+        let ada = user(store, "ada").await;
+        for round in 0..50 {
+            let (a, b) = (open(store, "ada").await, open(store, "ada").await);
+            let change = NewPassword {
+                session: b.session_id,
+                user: ada,
+                password_version: credentials(store, "ada").await.password_version,
+                password_hash: format!("hash {round}"),
+                sessions: OtherSessions::Others,
+            };
+            let (by_a, by_b) = tokio::join!(
+                store.end_other_sessions(caller(&a)),
+                store.change_password(change)
+            );
+            assert!(by_a.unwrap() != by_b.unwrap(), "round {round}: the password");
+
+            let (a, b) = (open(store, "ada").await, open(store, "ada").await);
+            let (by_a, by_b) = tokio::join!(
+                store.end_other_sessions(caller(&a)),
+                store.end_all_sessions(caller(&b))
+            );
+            assert!(by_a.unwrap() != by_b.unwrap(), "round {round}: everywhere");
+        }
+    }
+
     async fn a_session_that_was_ended_is_ended_whatever_the_reason_is_called(world) {
         user(&world.store, "ada").await;
         let grant = open(&world.store, "ada").await;

@@ -20,6 +20,8 @@ use super::{KEEP_ENDED_MS, OpenError, REVOCATION_TTL_MS, StoreError};
 use crate::names::NameKey;
 
 const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
+/// Short: several that fell silent may be met in one wait for a connection.
+const IDLE_PATIENCE: Duration = Duration::from_millis(300);
 
 pub(super) struct Postgres {
     pool: PgPool,
@@ -67,7 +69,7 @@ impl Postgres {
                 Box::pin(async move {
                     // A connection that lay idle may have died; one in use would have said so.
                     if meta.idle_for > Duration::from_millis(500) {
-                        connection.ping().await?;
+                        answers(connection, IDLE_PATIENCE).await?;
                     }
                     Ok(true)
                 })
@@ -76,10 +78,8 @@ impl Postgres {
                 Box::pin(async move {
                     // sqlx tests a connection that comes back, and without this would wait for ever
                     // on one whose server fell silent, and keep its place in the pool.
-                    match tokio::time::timeout(RELEASE_PATIENCE, connection.ping()).await {
-                        Ok(answered) => answered.map(|()| true),
-                        Err(_) => Err(sqlx::Error::PoolTimedOut),
-                    }
+                    answers(connection, RELEASE_PATIENCE).await?;
+                    Ok(true)
                 })
             })
             .connect_with(bounded)
@@ -255,6 +255,12 @@ impl Postgres {
     fn offset(&self) -> i64 {
         self.clock.offset_millis()
     }
+}
+
+/// Whether the server still answers on this connection; an error closes it.
+async fn answers(connection: &mut PgConnection, patience: Duration) -> Result<(), sqlx::Error> {
+    let answer = tokio::time::timeout(patience, connection.ping()).await;
+    answer.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 /// A pool that cannot connect tries until its time is up, and then says only that. One more attempt

@@ -97,28 +97,15 @@ impl Postgres {
         &self,
         caller: &Caller,
     ) -> Result<bool, StoreError> {
-        let raised: i64 = query_scalar(concat!(
-            "with ",
-            clock!("$4"),
-            ", raised as ( \
-                update users u set version = u.version + 1, version_reason = 'logout' \
-                from sessions s, clock where ",
-            is_caller!(),
-            " returning u.id, u.version), \
-             announced as ( \
-                insert into revocations (kind, id, min_version, created_at, expires_at) \
-                select 'subject', raised.id::text, raised.version, clock.now, clock.now + $5 \
-                from raised, clock) \
-             select count(*) from raised"
-        ))
-        .bind(caller.session.to_string())
-        .bind(caller.generation.map(i64::from))
-        .bind(caller.grace_ms)
-        .bind(self.offset())
-        .bind(REVOCATION_TTL_MS)
-        .fetch_one(&self.pool)
-        .await?;
-        Ok(raised > 0)
+        let ended = query_scalar("select latchkey_end_all_sessions($1, $2, $3, $4, $5)")
+            .bind(caller.session.to_string())
+            .bind(caller.generation.map(i64::from))
+            .bind(caller.grace_ms)
+            .bind(self.offset())
+            .bind(REVOCATION_TTL_MS)
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(ended)
     }
 
     pub(in crate::store) async fn remove_session(
