@@ -105,7 +105,7 @@ begin
     return the_user;
 end $$;
 
--- Ends live sessions of the user and announces each: the one that is named, or all but `a_keep`.
+-- Ends sessions of the user that were not ended yet, and announces each: the one that is named, or all but `a_keep`.
 create function latchkey_end(
     a_user uuid,
     a_target text,
@@ -119,7 +119,7 @@ declare
 begin
     with ended as (
         update sessions s set revoked_at = the_now, revoke_reason = a_reason
-        where s.user_id = a_user and s.revoked_at is null and the_now < s.idle_expires_at
+        where s.user_id = a_user and s.revoked_at is null
           and case when a_target is null then s.id <> a_keep else s.id = a_target end
         returning s.id)
     insert into revocations (kind, id, created_at, expires_at)

@@ -319,8 +319,7 @@ async fn end_others(
 ) -> Result<(), sqlx::Error> {
     let ended: Vec<String> = query_scalar(
         "update sessions set revoked_at = $3, revoke_reason = $4 \
-         where user_id = $1 and id <> $2 and revoked_at is null and idle_expires_at > $3 \
-         returning id",
+         where user_id = $1 and id <> $2 and revoked_at is null returning id",
     )
     .bind(user)
     .bind(keep.to_string())
