@@ -42,23 +42,24 @@ pub fn init_logs() {
 /// Starts counting, on the current runtime. Both services may call it in one process; they share the
 /// counters.
 pub fn init_metrics() {
-    let metrics = METRICS.get_or_init(|| {
-        PrometheusBuilder::new()
+    METRICS.get_or_init(|| {
+        let handle = PrometheusBuilder::new()
             .set_buckets_for_metric(
                 Matcher::Suffix("_seconds".to_owned()),
                 &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0],
             )
             .ok()?
             .install_recorder()
-            .ok()
-    });
-    let Some(handle) = metrics else { return };
-    // Samples are kept until they are summed up, which otherwise only a scrape does.
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(SUMMING_UP_EVERY).await;
-            handle.run_upkeep();
-        }
+            .ok()?;
+        // Samples are kept until they are summed up, which otherwise only a scrape does.
+        let upkeep = handle.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SUMMING_UP_EVERY).await;
+                upkeep.run_upkeep();
+            }
+        });
+        Some(handle)
     });
 }
 

@@ -36,8 +36,7 @@ impl std::fmt::Debug for Postgres {
     }
 }
 
-/// The database's own time, with the offset that a test binds last. Replicas' clocks decide
-/// nothing.
+/// The database's own time, with the offset of a test. Replicas' clocks decide nothing.
 macro_rules! clock {
     ($offset:literal) => {
         concat!("clock as materialized (select latchkey_now(", $offset, ") as now)")
