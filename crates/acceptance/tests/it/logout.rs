@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use acceptance::{Answer, Tokens, World, on_both_databases};
+use acceptance::{Answer, Kind, Tokens, World, on_both_databases};
 use serde_json::json;
 
 async fn assert_ended(world: &World, tokens: &Tokens) {
@@ -165,5 +165,25 @@ on_both_databases! {
             answer = browser.refresh().await;
         }
         assert_eq!(answer.status, 200, "nothing had happened: {}", answer.text);
+    }
+}
+
+/// Nobody can say whether the access token is good, so nobody can say that its session is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_beside_a_token_that_cannot_be_judged_is_no_logout() {
+    for kind in [Kind::Postgres, Kind::Sqlite] {
+        let settings = [("AUTH__REVOCATION__MAX_STALENESS_SECONDS", "2")];
+        let world = World::start_with(kind, &settings).await;
+        let tokens = world.newcomer("ada").await;
+        world.database.execute("alter table revocations rename to revocations_away").await;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while world.get_as(&tokens.access, "/me").await.status != 503 {
+            assert!(Instant::now() < deadline, "the service does not notice");
+        }
+        let body = json!({"refresh_token": "garbage"});
+        let answer = world.post_as(&tokens.access, "/logout", &body).await;
+        answer.assert_problem(503, "revocation-stale");
+        world.database.execute("alter table revocations_away rename to revocations").await;
+        let _ = Tokens::of(&world.refresh(&tokens.refresh).await);
     }
 }

@@ -1,16 +1,13 @@
 //! `POST /logout`
 
-use actix_web::dev::Payload;
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use claims::Transport;
-use hosting::BadBody;
-use hosting::body::{self, Media};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use verifier::Rejection;
 use verifier::actix::{Denial, Protection};
 
-use super::{csrf, transport};
+use super::transport;
 use crate::app::App;
 use crate::error::Error;
 use crate::sessions::{self, Ending};
@@ -32,9 +29,10 @@ pub(super) async fn logout(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Error> {
-    let (cookie, fields) = read(&app, &request, payload.into_inner()).await?;
-    let ending = fields.sessions;
-    let done = match caller(&app, &protection, &request, cookie, fields) {
+    let (cookie, fields): (_, Fields) =
+        transport::cookie_and_body(&app, &request, payload.into_inner()).await?;
+    let (presented, ending) = (transport::one_of(cookie, fields.refresh_token)?, fields.sessions);
+    let done = match caller(&app, &protection, &request, presented.as_ref(), ending) {
         Ok(Some(caller)) => sessions::log_out(&app, caller, ending).await,
         // Nobody we know: there is nothing to end.
         Ok(None) => Ok(()),
@@ -50,61 +48,36 @@ pub(super) async fn logout(
     Ok(response)
 }
 
-async fn read(
-    app: &App,
-    request: &HttpRequest,
-    mut payload: Payload,
-) -> Result<(Option<SecretString>, Fields), Error> {
-    let cookie = transport::cookie(request)?;
-    if cookie.is_some() {
-        csrf::check(app, request)?;
-    }
-    let bytes = body::read(&mut payload).await?;
-    let fields: Fields = match body::media(request)? {
-        Media::Json if bytes.is_empty() => Fields::default(),
-        Media::Json => body::json(&bytes)?,
-        // A page of another site can send a request without a type, but not with this type.
-        Media::Unsaid if bytes.is_empty() && cookie.is_none() => Fields::default(),
-        _ => return Err(BadBody::Media.into()),
-    };
-    if cookie.is_some() && fields.refresh_token.is_some() {
-        let detail = "Send the refresh token in the cookie or in the body, not in both.";
-        return Err(Error::InvalidRequest(detail.to_owned()));
-    }
-    Ok((cookie, fields))
-}
-
 /// Who wants out: by refresh token, else by access token. `None` when nobody we know does and only
 /// their own session was meant; nobody with a bad access token alone should believe they are out.
 fn caller(
     app: &App,
     protection: &Protection,
     request: &HttpRequest,
-    cookie: Option<SecretString>,
-    fields: Fields,
+    presented: Option<&(SecretString, Transport)>,
+    ending: Ending,
 ) -> Result<Option<Caller>, Error> {
-    let refresh = match (cookie, fields.refresh_token) {
-        (Some(token), _) => Some((token, Transport::Cookie)),
-        (None, Some(token)) => Some((token, Transport::Body)),
-        (None, None) => None,
-    };
-    if let Some((token, by)) = &refresh
+    if let Some((token, by)) = presented
         && let Some(caller) = sessions::caller_by_refresh_token(app, token.expose_secret(), *by)
     {
         return Ok(Some(caller));
     }
-    let current = fields.sessions == Ending::Current;
+    let current = ending == Ending::Current;
     match protection.authenticate(request) {
         Ok(verified) => {
             let session = verified.claims().sid.ok_or(Error::Forbidden)?;
             Ok(Some(sessions::caller_by_session(session)))
         }
+        // It may be good, and its session may live on: that is no logout, whatever came beside it.
+        Err(why @ Denial::Rejected(Rejection::Stale | Rejection::NoKeys)) => {
+            Err(protection.deny(why).into())
+        }
         // Its session is over already, which is what was asked for.
         Err(Denial::Rejected(Rejection::SessionRevoked | Rejection::SubjectRevoked)) if current => {
             Ok(None)
         }
-        Err(_) if refresh.is_some() && current => Ok(None),
-        Err(_) if refresh.is_some() => Err(Error::InvalidToken),
+        Err(_) if presented.is_some() && current => Ok(None),
+        Err(_) if presented.is_some() => Err(Error::InvalidToken),
         Err(Denial::NoCredential) if current => Ok(None),
         Err(why) => Err(protection.deny(why).into()),
     }

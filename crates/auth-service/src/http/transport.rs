@@ -1,10 +1,15 @@
 //! How refresh tokens travel: in the body, or in a cookie that scripts cannot read.
 
+use actix_web::dev::Payload;
 use actix_web::http::header::{CACHE_CONTROL, COOKIE, HeaderValue, PRAGMA, SET_COOKIE, USER_AGENT};
 use actix_web::{HttpRequest, HttpResponse};
 use claims::{Transport, refresh_token};
+use hosting::BadBody;
+use hosting::body::{self, Media};
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::DeserializeOwned;
 
+use super::csrf;
 use crate::app::App;
 use crate::config::SameSite;
 use crate::error::Error;
@@ -30,6 +35,43 @@ pub(super) fn cookie(request: &HttpRequest) -> Result<Option<SecretString>, Erro
         }
     }
     Ok(found)
+}
+
+/// The refresh cookie and the JSON body. Nothing of a request with a cookie counts before the page
+/// that sent it was found to be one that may. An empty body is `{}`; without a cookie it needs no
+/// type: a page of another site can send a request without one, but not `application/json`.
+pub(super) async fn cookie_and_body<T: DeserializeOwned + Default>(
+    app: &App,
+    request: &HttpRequest,
+    mut payload: Payload,
+) -> Result<(Option<SecretString>, T), Error> {
+    let cookie = cookie(request)?;
+    if cookie.is_some() {
+        csrf::check(app, request)?;
+    }
+    let bytes = body::read(&mut payload).await?;
+    let body = match body::media(request)? {
+        Media::Json if bytes.is_empty() => T::default(),
+        Media::Json => body::json(&bytes)?,
+        Media::Unsaid if bytes.is_empty() && cookie.is_none() => T::default(),
+        _ => return Err(BadBody::Media.into()),
+    };
+    Ok((cookie, body))
+}
+
+/// The refresh token from wherever it is; from two places it is none.
+pub(super) fn one_of(
+    cookie: Option<SecretString>,
+    body: Option<SecretString>,
+) -> Result<Option<(SecretString, Transport)>, Error> {
+    match (cookie, body) {
+        (Some(_), Some(_)) => Err(Error::InvalidRequest(
+            "Send the refresh token in the cookie or in the body, not in both.".to_owned(),
+        )),
+        (Some(token), None) => Ok(Some((token, Transport::Cookie))),
+        (None, Some(token)) => Ok(Some((token, Transport::Body))),
+        (None, None) => Ok(None),
+    }
 }
 
 /// Where a request came from.
