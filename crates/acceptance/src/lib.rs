@@ -6,13 +6,19 @@
 pub mod answer;
 pub mod browser;
 pub mod database;
+pub mod link;
 pub mod process;
+pub mod redis;
 pub mod rule;
+pub mod service;
 pub mod world;
 
 pub use answer::Answer;
 pub use browser::Browser;
 pub use database::{Database, Kind};
+pub use link::Link;
+pub use redis::Redis;
+pub use service::Service;
 pub use world::{PASSWORD, Tokens, World};
 
 /// Makes each scenario two tests, one on each database. Inside, the name of the argument is a

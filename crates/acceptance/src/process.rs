@@ -21,12 +21,17 @@ impl Process {
     /// When it cannot be started.
     #[must_use]
     pub fn start(program: &str, arguments: &[&str], variables: &[(String, String)]) -> Self {
-        let child = command(program, arguments, variables)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the program starts");
-        Self(child)
+        Self::run(command(program, arguments, variables).stderr(Stdio::null()))
+    }
+
+    /// Starts any command, without input and output.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn run(command: &mut Command) -> Self {
+        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
+        Self(quiet.spawn().expect("the program starts"))
     }
 
     /// Ends it as a power cut would.
@@ -44,6 +49,22 @@ impl Process {
     /// When it cannot be asked.
     pub fn terminate(&self) {
         terminate(&self.0);
+    }
+
+    /// Takes the processor away from it (SIGSTOP).
+    ///
+    /// # Panics
+    /// When it cannot be stopped.
+    pub fn pause(&self) {
+        kill_process(Pid::from_child(&self.0), Signal::STOP).expect("the process is there");
+    }
+
+    /// Lets it go on (SIGCONT).
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn resume(&self) {
+        kill_process(Pid::from_child(&self.0), Signal::CONT).expect("the process is there");
     }
 
     /// Waits for its end and says whether it was a good one.

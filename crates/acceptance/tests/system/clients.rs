@@ -6,7 +6,8 @@ use std::sync::Mutex;
 use acceptance::{Answer, Browser, PASSWORD, Tokens, World, on_both_databases};
 use serde_json::json;
 
-use super::services::{Service, on_each_empty_database};
+use acceptance::on_each_empty_database;
+use acceptance::service::Service;
 
 /// Posts the login form, keeps both tokens from the JSON, and refreshes when a call is refused.
 struct FormClient<'a> {

@@ -6,7 +6,8 @@ use acceptance::database::Kind;
 use acceptance::{Answer, PASSWORD, Tokens, World, on_both_databases};
 use serde_json::{Value, json};
 
-use super::services::{Service, on_each_empty_database, until};
+use acceptance::on_each_empty_database;
+use acceptance::service::{Service, until};
 
 const SECRET: &str = "a-secret-of-at-least-thirty-two-characters";
 

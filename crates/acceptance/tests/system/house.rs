@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::services::run;
+use acceptance::service::run;
 
 /// What serves, as opposed to what tests and helps developers.
 const PRODUCT: [&str; 6] =

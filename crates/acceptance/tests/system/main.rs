@@ -6,5 +6,4 @@ mod feed;
 mod house;
 mod resource;
 mod restart;
-mod services;
 mod standalone;

@@ -12,7 +12,7 @@ use reqwest::Method;
 use reqwest::header::AUTHORIZATION;
 use serde_json::{Value, json};
 
-use super::services::{Service, until};
+use acceptance::service::{Service, until};
 
 const CHALLENGE: &str = "Bearer realm=\"resource\", \
     resource_metadata=\"http://127.0.0.1:8081/.well-known/oauth-protected-resource\"";

@@ -16,9 +16,9 @@ use serde_json::json;
 use sqlx::Connection as _;
 use uuid::Uuid;
 
-use super::services::{
-    Service, Settings, assert_one_clear_line, lasting_address, on_each_empty_database, owned, run,
-    until,
+use acceptance::on_each_empty_database;
+use acceptance::service::{
+    Service, Settings, assert_one_clear_line, lasting_address, owned, run, until,
 };
 
 fn generation(token: &str) -> u32 {

@@ -14,7 +14,7 @@ use acceptance::{Answer, Tokens};
 use serde_json::{Value, json};
 
 use super::house::root;
-use super::services::{Settings, assert_one_clear_line, lasting_address, owned, run};
+use acceptance::service::{Settings, assert_one_clear_line, lasting_address, owned, run};
 
 const PASSWORD: &str = "open sesame, but only here";
 

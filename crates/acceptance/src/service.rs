@@ -1,19 +1,27 @@
 //! The services as processes, on addresses that they keep when they come back.
 
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "everything here panics when a service is not as a test needs it"
+)]
+
 use std::net::TcpListener;
 use std::process::Output;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use acceptance::process::{self, Process};
-use acceptance::world::{AUDIENCE, ISSUER, auth_settings};
-use acceptance::{Answer, PASSWORD, Tokens};
 use serde_json::{Value, json};
 
-pub(crate) type Settings = Vec<(String, String)>;
+use crate::process::{self, Process};
+use crate::world::{AUDIENCE, ISSUER, auth_settings};
+use crate::{Answer, PASSWORD, Tokens};
+
+/// Names and values of variables.
+pub type Settings = Vec<(String, String)>;
 
 /// Makes each scenario two tests, one on each database. Inside, the name of the argument is an
 /// empty database that nothing uses yet.
+#[macro_export]
 macro_rules! on_each_empty_database {
     ($($(#[$meta:meta])* async fn $name:ident($database:ident) $body:block)*) => {$(
         $(#[$meta])*
@@ -21,38 +29,40 @@ macro_rules! on_each_empty_database {
             #[allow(unused_imports, reason = "not every scenario needs everything of its file")]
             use super::*;
 
-            async fn scenario($database: acceptance::Database) $body
+            async fn scenario($database: $crate::Database) $body
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn on_postgres() {
-                scenario(acceptance::Database::create(acceptance::Kind::Postgres).await).await;
+                scenario($crate::Database::create($crate::Kind::Postgres).await).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn on_sqlite() {
-                scenario(acceptance::Database::create(acceptance::Kind::Sqlite).await).await;
+                scenario($crate::Database::create($crate::Kind::Sqlite).await).await;
             }
         }
     )*};
 }
-pub(crate) use on_each_empty_database;
 
 /// A service and how to start it.
-pub(crate) struct Service {
+#[derive(Debug)]
+pub struct Service {
     /// `http://host:port`
-    pub(crate) public: String,
+    pub public: String,
     /// `http://host:port` of the internal listener.
-    pub(crate) internal: String,
+    pub internal: String,
     /// Every setting.
-    pub(crate) settings: Settings,
-    pub(crate) http: reqwest::Client,
+    pub settings: Settings,
+    /// A client that makes a new connection for each request.
+    pub http: reqwest::Client,
     program: &'static str,
     process: Option<Process>,
 }
 
 impl Service {
     /// An auth-service on this database. It does not run yet.
-    pub(crate) fn auth(database_url: &str, others: &[(&str, &str)]) -> Self {
+    #[must_use]
+    pub fn auth(database_url: &str, others: &[(&str, &str)]) -> Self {
         let (public, internal) = (lasting_address(), lasting_address());
         let mut all =
             owned(&[("AUTH__HTTP__LISTEN", &public), ("AUTH__HTTP__INTERNAL_LISTEN", &internal)]);
@@ -62,7 +72,8 @@ impl Service {
     }
 
     /// A resource-service that follows `auth`. It does not run yet.
-    pub(crate) fn resource(auth: &Self, others: &[(&str, &str)]) -> Self {
+    #[must_use]
+    pub fn resource(auth: &Self, others: &[(&str, &str)]) -> Self {
         let (public, internal) = (lasting_address(), lasting_address());
         let mut settings = owned(&[
             ("RESOURCE__ISSUER", ISSUER),
@@ -90,86 +101,95 @@ impl Service {
     }
 
     /// Starts it, without waiting until it serves.
-    pub(crate) fn spawn(&mut self) {
+    pub fn spawn(&mut self) {
         assert!(self.process.is_none(), "it runs already");
         self.process = Some(Process::start(self.program, &[], &self.settings));
     }
 
     /// Starts it and waits until it is ready.
-    pub(crate) async fn start(&mut self) {
+    pub async fn start(&mut self) {
         self.spawn();
         self.ready().await;
     }
 
     /// Waits until it is ready.
-    pub(crate) async fn ready(&self) {
+    pub async fn ready(&self) {
         process::ready(&self.http, &format!("{}/health/ready", self.public)).await;
     }
 
     /// Ends it as a power cut would.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.process.take().expect("it runs").kill();
     }
 
     /// Asks it to stop.
-    pub(crate) fn terminate(&self) {
+    pub fn terminate(&self) {
         self.process.as_ref().expect("it runs").terminate();
     }
 
     /// Waits for its end and says whether it was a good one.
-    pub(crate) async fn ended(&mut self) -> bool {
+    pub async fn ended(&mut self) -> bool {
         self.process.take().expect("it runs").ended().await
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    /// Gets from the public listener.
+    pub async fn get(&self, path: &str) -> Answer {
         Answer::to(self.http.get(format!("{}{path}", self.public))).await
     }
 
-    pub(crate) async fn get_as(&self, access: &str, path: &str) -> Answer {
+    /// Gets with an access token.
+    pub async fn get_as(&self, access: &str, path: &str) -> Answer {
         Answer::to(self.http.get(format!("{}{path}", self.public)).bearer_auth(access)).await
     }
 
-    pub(crate) async fn whoami(&self, access: &str) -> Answer {
+    /// Asks the resource-service who the token speaks for.
+    pub async fn whoami(&self, access: &str) -> Answer {
         self.get_as(access, "/whoami").await
     }
 
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+    /// Posts JSON.
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
         Answer::to(self.http.post(format!("{}{path}", self.public)).json(body)).await
     }
 
     /// Posts where there may be no answer.
-    pub(crate) async fn try_post(&self, path: &str, body: &Value) -> Option<Answer> {
+    pub async fn try_post(&self, path: &str, body: &Value) -> Option<Answer> {
         let request = self.http.post(format!("{}{path}", self.public)).json(body);
         Answer::try_to(request).await.ok()
     }
 
-    pub(crate) async fn register(&self, username: &str) {
+    /// Registers a user with [`PASSWORD`].
+    pub async fn register(&self, username: &str) {
         let body = json!({"username": username, "password": PASSWORD});
         let answer = self.post("/register", &body).await;
         assert_eq!(answer.status, 201, "{}", answer.text);
     }
 
-    pub(crate) async fn login(&self, username: &str) -> Tokens {
+    /// Logs in, the refresh token in the body.
+    pub async fn login(&self, username: &str) -> Tokens {
         let body = json!({"username": username, "password": PASSWORD});
         Tokens::of(&self.post("/login", &body).await)
     }
 
-    pub(crate) async fn newcomer(&self, username: &str) -> Tokens {
+    /// Registers and logs in.
+    pub async fn newcomer(&self, username: &str) -> Tokens {
         self.register(username).await;
         self.login(username).await
     }
 
-    pub(crate) async fn refresh(&self, refresh_token: &str) -> Answer {
+    /// Presents a refresh token in the body.
+    pub async fn refresh(&self, refresh_token: &str) -> Answer {
         self.post("/refresh", &json!({ "refresh_token": refresh_token })).await
     }
 
-    pub(crate) async fn logout(&self, refresh_token: &str) {
+    /// Ends the session, or panics.
+    pub async fn logout(&self, refresh_token: &str) {
         let answer = self.post("/logout", &json!({ "refresh_token": refresh_token })).await;
         assert_eq!(answer.status, 204, "{}", answer.text);
     }
 
     /// The text of `/metrics`.
-    pub(crate) async fn metrics(&self) -> String {
+    pub async fn metrics(&self) -> String {
         let answer = Answer::to(self.http.get(format!("{}/metrics", self.internal))).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         answer.text
@@ -177,19 +197,21 @@ impl Service {
 }
 
 /// Settings as the tools take them.
-pub(crate) fn owned(settings: &[(&str, &str)]) -> Settings {
+#[must_use]
+pub fn owned(settings: &[(&str, &str)]) -> Settings {
     settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 /// Runs a program to its end, with a log of errors only.
-pub(crate) fn run(program: &str, arguments: &[&str], settings: &[(String, String)]) -> Output {
+#[must_use]
+pub fn run(program: &str, arguments: &[&str], settings: &[(String, String)]) -> Output {
     let mut command = process::command(program, arguments, settings);
     command.env("RUST_LOG", "off").output().expect("the program runs")
 }
 
 /// Checks that a program failed and said why in one line.
 #[track_caller]
-pub(crate) fn assert_one_clear_line(output: &Output, program: &str, parts: &[&str]) {
+pub fn assert_one_clear_line(output: &Output, program: &str, parts: &[&str]) {
     let (stdout, stderr) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(!output.status.success(), "{program} started all the same: {stdout}");
@@ -204,7 +226,7 @@ pub(crate) fn assert_one_clear_line(output: &Output, program: &str, parts: &[&st
 }
 
 /// Waits until `good` says so.
-pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut good: impl FnMut() -> F) {
+pub async fn until<F: Future<Output = bool>>(what: &str, mut good: impl FnMut() -> F) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !good().await {
         assert!(Instant::now() < deadline, "not in time: {what}");
@@ -214,7 +236,7 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut good: impl F
 
 /// A free address below the range from which the system takes ports for outgoing connections: a
 /// service that was killed finds it free when it comes back.
-pub(crate) fn lasting_address() -> String {
+pub fn lasting_address() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..1000 {
         let number = std::process::id() * 61 + NEXT.fetch_add(1, Ordering::Relaxed);
