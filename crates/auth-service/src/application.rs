@@ -75,7 +75,7 @@ impl Application {
         verifier.keys().replace(KeySet::from_jwks(&keyring.public)?);
         let feed = Arc::new(Feed::new(Arc::clone(&verifier)));
         let background = vec![
-            tokio::spawn(revocation::poll(Arc::clone(&feed), store.clone())),
+            tokio::spawn(revocation::poll(Arc::clone(&feed), store.clone(), Arc::default())),
             tokio::spawn(housekeeping::run(store.clone())),
         ];
         let protection = web::Data::new(Protection::new(Arc::clone(&verifier), "latchkey", None));

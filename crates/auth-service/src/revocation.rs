@@ -1,21 +1,27 @@
 //! The revocations this replica knows, for its own verifier and for those that follow it.
 //!
 //! They come by one path only: a poll of the database, every quarter of a second and at once after
-//! a commit of this replica's own. Followers are served from memory.
+//! a commit here or, as far as Redis carries word of it, at another replica. Followers are served
+//! from memory.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+mod cursor;
+mod log;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use claims::{RevocationBatch, RevocationEntry, Revoked, Timestamp};
-use tokio::sync::watch;
+use claims::RevocationBatch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use verifier::Verifier;
 
 use crate::random;
 use crate::store::{RevocationRead, Store};
+
+use cursor::Cursor;
+use log::Log;
 
 const POLL_EVERY: Duration = Duration::from_millis(250);
 /// Against whatever an incremental read might miss.
@@ -25,7 +31,7 @@ const READ_PATIENCE: Duration = Duration::from_secs(6);
 /// What followers are served from.
 #[derive(Debug)]
 pub struct Feed {
-    /// Names this run of this replica; cursors of another run are not known here.
+    /// Names this run of this replica.
     replica: String,
     log: Mutex<Log>,
     /// The number of the newest entry.
@@ -33,23 +39,14 @@ pub struct Feed {
     verifier: Arc<Verifier>,
 }
 
-#[derive(Debug, Default)]
-struct Log {
-    entries: VecDeque<Logged>,
-    /// The number under which each entry stands, so that a repeat is no news.
-    numbers: HashMap<Revoked, u64>,
-    newest: u64,
-    /// When the last complete read was begun, and what the database's clock showed.
-    read: Option<(Duration, Timestamp)>,
-    prune_at: Duration,
-}
-
-#[derive(Debug)]
-struct Logged {
-    number: u64,
-    revoked: Revoked,
-    /// On the clock that cannot be set; `None`: for ever.
-    until: Option<Duration>,
+/// What a follower lacks.
+enum Lacks {
+    /// Everything: its cursor says nothing here.
+    All,
+    /// What this replica learnt after this number.
+    After(u64),
+    /// What transactions from this one on have written.
+    From(u64),
 }
 
 impl Feed {
@@ -61,103 +58,81 @@ impl Feed {
     }
 
     /// What a follower at `cursor` does not know yet, waiting up to `wait` for news; everything
-    /// where the cursor is not of this run. `None` until the first read.
+    /// where the cursor says nothing here. `None` until the first read.
     pub async fn after(&self, cursor: &str, wait: Duration) -> Option<RevocationBatch> {
-        let seen = self.number_of(cursor);
-        if let Some(seen) = seen {
+        let cursor = Cursor::parse(cursor).unwrap_or_default();
+        if let Some(seen) = self.quiet_until_after(&cursor) {
             let mut newest = self.newest.subscribe();
             let news = newest.wait_for(|newest| *newest > seen);
-            // A time-out is an answer too: the same cursor, and a fresh age.
+            // A time-out is an answer too: nothing new, and a fresh age.
             let _ = tokio::time::timeout(wait, news).await;
         }
-        self.batch(seen)
+        self.batch(cursor)
     }
 
-    fn number_of(&self, cursor: &str) -> Option<u64> {
-        let (replica, number) = cursor.split_once('.')?;
-        let number = number.parse().ok()?;
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        (replica == self.replica && number <= log.newest).then_some(number)
+    /// The number after which there is something to tell, if there is nothing yet.
+    fn quiet_until_after(&self, cursor: &Cursor) -> Option<u64> {
+        let (log, now) = (self.log(), self.verifier.clock().elapsed());
+        match self.lacks(&log, cursor) {
+            Lacks::All => None,
+            Lacks::After(number) => Some(number),
+            Lacks::From(xid) => log.since_xid(xid, now).is_empty().then_some(log.newest),
+        }
     }
 
-    fn batch(&self, seen: Option<u64>) -> Option<RevocationBatch> {
-        let now = self.verifier.clock().elapsed();
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+    fn lacks(&self, log: &Log, cursor: &Cursor) -> Lacks {
+        if let Some(number) = cursor.number(&self.replica) {
+            // One that was never given is not ours after all.
+            return if number <= log.newest { Lacks::After(number) } else { Lacks::All };
+        }
+        match (&cursor.horizon, &log.horizon) {
+            (Some(theirs), Some(ours)) if theirs.epoch == ours.epoch => Lacks::From(theirs.xid),
+            _ => Lacks::All,
+        }
+    }
+
+    fn batch(&self, cursor: Cursor) -> Option<RevocationBatch> {
+        let (log, now) = (self.log(), self.verifier.clock().elapsed());
         let (read_at, database_time) = log.read?;
         let since = now.saturating_sub(read_at);
-        let from = log.entries.partition_point(|entry| entry.number <= seen.unwrap_or(0));
-        let entries = log.entries.range(from..).filter_map(|entry| entry.left(now)).collect();
+        let lacks = self.lacks(&log, &cursor);
+        let entries = match lacks {
+            Lacks::All => log.after_number(0, now),
+            Lacks::After(number) => log.after_number(number, now),
+            Lacks::From(xid) => log.since_xid(xid, now),
+        };
+        let cursor = cursor.after(&self.replica, log.newest, log.horizon.clone());
         Some(RevocationBatch {
-            cursor: format!("{}.{}", self.replica, log.newest),
+            cursor: cursor.to_string(),
             age_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
             now: database_time.unix_seconds() + since.as_secs(),
-            reset: seen.is_none(),
+            reset: matches!(lacks, Lacks::All),
             entries,
         })
     }
 
     /// Takes in a complete read that was begun at `begun`.
-    fn learn(&self, read: &RevocationRead, begun: Duration) {
+    fn learn(&self, read: RevocationRead, begun: Duration) {
         let now = self.verifier.clock().elapsed();
-        self.verifier.revocations().add(&read.entries, now);
+        self.verifier.revocations().add(read.entries.iter().map(|(_, entry)| entry), now);
         self.verifier.revocations().complete(begun, read.now, now);
         let newest = {
-            let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-            for entry in &read.entries {
-                log.add(entry, now);
-            }
-            log.read = Some((begun, read.now));
-            log.prune(now);
+            let mut log = self.log();
+            log.add(read, begun, now);
             log.newest
         };
         self.newest.send_if_modified(|number| std::mem::replace(number, newest) != newest);
     }
-}
 
-impl Logged {
-    fn left(&self, now: Duration) -> Option<RevocationEntry> {
-        let expires_in = match self.until {
-            // Rounded up: an entry must not leave a follower early.
-            Some(until) => {
-                Some(until.checked_sub(now).filter(|left| !left.is_zero())?.as_secs() + 1)
-            }
-            None => None,
-        };
-        Some(RevocationEntry { revoked: self.revoked.clone(), expires_in })
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Log {
-    fn add(&mut self, entry: &RevocationEntry, now: Duration) {
-        if self.numbers.contains_key(&entry.revoked) {
-            return;
-        }
-        self.newest += 1;
-        let until = entry.expires_in.map(|seconds| now + Duration::from_secs(seconds));
-        self.numbers.insert(entry.revoked.clone(), self.newest);
-        let (number, revoked) = (self.newest, entry.revoked.clone());
-        self.entries.push_back(Logged { number, revoked, until });
-    }
-
-    fn prune(&mut self, now: Duration) {
-        if now < self.prune_at {
-            return;
-        }
-        self.prune_at = now + Duration::from_secs(30);
-        let Self { entries, numbers, .. } = self;
-        entries.retain(|entry| {
-            let keep = entry.until.is_none_or(|until| until > now);
-            if !keep {
-                numbers.remove(&entry.revoked);
-            }
-            keep
-        });
-    }
-}
-
-/// Keeps `feed` current until the task is aborted.
-pub async fn poll(feed: Arc<Feed>, store: Store) {
+/// Keeps `feed` current until the task is aborted. `woken` says that another replica has committed.
+pub async fn poll(feed: Arc<Feed>, store: Store, woken: Arc<Notify>) {
     let mut reader = store.revocation_reader();
+    let mut commits = store.commits();
     let mut read_all_at = Instant::now();
     let mut failing = false;
     loop {
@@ -166,7 +141,7 @@ pub async fn poll(feed: Arc<Feed>, store: Store) {
         let read = tokio::time::timeout(READ_PATIENCE, reader.read(full)).await;
         match read {
             Ok(Ok(read)) => {
-                feed.learn(&read, begun);
+                feed.learn(read, begun);
                 if full {
                     read_all_at = Instant::now() + READ_ALL_EVERY;
                 }
@@ -190,7 +165,8 @@ pub async fn poll(feed: Arc<Feed>, store: Store) {
         metrics::gauge!("latchkey_revocations").set(to_f64(feed.verifier.revocations().len()));
         tokio::select! {
             () = tokio::time::sleep(POLL_EVERY) => {}
-            () = store.revoked() => {}
+            _ = commits.changed() => {}
+            () = woken.notified() => {}
         }
     }
 }
@@ -202,9 +178,11 @@ fn to_f64(count: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use claims::SessionId;
+    use claims::{RevocationEntry, Revoked, SessionId, Timestamp};
     use verifier::{Clock, Expectations};
+
+    use super::*;
+    use crate::store::Horizon;
 
     fn feed() -> Feed {
         let expectations = Expectations {
@@ -215,39 +193,87 @@ mod tests {
         Feed::new(Arc::new(Verifier::new(expectations, Clock::default())))
     }
 
-    fn read(sessions: &[u8]) -> RevocationRead {
-        let entry = |byte: &u8| RevocationEntry {
-            revoked: Revoked::Session { id: SessionId::from_bytes([*byte; 16]) },
-            expires_in: Some(100),
+    /// Each session was ended by the transaction of its number.
+    fn read(sessions: &[u8], horizon: u64) -> RevocationRead {
+        let entry = |number: &u8| {
+            let revoked = Revoked::Session { id: SessionId::from_bytes([*number; 16]) };
+            (u64::from(*number), RevocationEntry { revoked, expires_in: Some(100) })
         };
-        RevocationRead { entries: sessions.iter().map(entry).collect(), now: Timestamp(0) }
+        RevocationRead {
+            entries: sessions.iter().map(entry).collect(),
+            now: Timestamp(0),
+            horizon: Some(Horizon { epoch: "e".to_owned(), xid: horizon }),
+        }
+    }
+
+    async fn told(feed: &Feed, cursor: &str) -> RevocationBatch {
+        feed.after(cursor, Duration::ZERO).await.unwrap()
     }
 
     #[tokio::test]
     async fn a_follower_gets_what_is_new_and_a_stranger_everything() {
         let feed = feed();
         assert!(feed.after("", Duration::ZERO).await.is_none(), "nothing before the first read");
-        feed.learn(&read(&[1, 2]), Duration::ZERO);
-        let first = feed.after("", Duration::ZERO).await.unwrap();
+        feed.learn(read(&[1, 2], 3), Duration::ZERO);
+        let first = told(&feed, "").await;
         assert!(first.reset && first.entries.len() == 2);
-        feed.learn(&read(&[2, 3]), Duration::ZERO);
-        let second = feed.after(&first.cursor, Duration::ZERO).await.unwrap();
+        feed.learn(read(&[2, 3], 4), Duration::ZERO);
+        let second = told(&feed, &first.cursor).await;
         assert!(!second.reset && second.entries.len() == 1, "a repeat is no news");
-        let stranger = feed.after("elsewhere.1", Duration::ZERO).await.unwrap();
+        let stranger = told(&feed, "elsewhere.1").await;
         assert!(stranger.reset && stranger.entries.len() == 3);
+        let never_given = format!("e.4.{}.4", feed.replica);
+        assert!(told(&feed, &never_given).await.reset);
     }
 
     #[tokio::test]
     async fn a_waiting_follower_is_answered_at_once_when_there_is_news() {
         let feed = Arc::new(feed());
-        feed.learn(&read(&[]), Duration::ZERO);
-        let cursor = feed.after("", Duration::ZERO).await.unwrap().cursor;
+        feed.learn(read(&[], 1), Duration::ZERO);
+        let cursor = told(&feed, "").await.cursor;
         let waiting = tokio::spawn({
             let feed = Arc::clone(&feed);
             async move { feed.after(&cursor, Duration::from_mins(1)).await }
         });
         tokio::task::yield_now().await;
-        feed.learn(&read(&[1]), Duration::ZERO);
+        feed.learn(read(&[1], 2), Duration::ZERO);
         assert_eq!(waiting.await.unwrap().unwrap().entries.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_follower_of_another_replica_goes_on_from_the_horizon() {
+        let (one, other) = (feed(), feed());
+        // Transaction 4 was still open when each of them read.
+        one.learn(read(&[1, 2, 5], 4), Duration::ZERO);
+        other.learn(read(&[1, 2, 5, 6], 4), Duration::ZERO);
+        let cursor = told(&one, "").await.cursor;
+        let moved = told(&other, &cursor).await;
+        assert!(!moved.reset);
+        assert_eq!(moved.entries.len(), 2, "what the horizon does not cover, some of it again");
+        // Sent to and fro, it is told nothing twice, although the horizon does not move.
+        assert_eq!(told(&one, &moved.cursor).await.entries, []);
+        let back = told(&other, &told(&one, &moved.cursor).await.cursor).await;
+        assert_eq!(back.entries, []);
+        one.learn(read(&[4, 5, 6], 7), Duration::ZERO);
+        assert_eq!(told(&one, &back.cursor).await.entries.len(), 2, "4, and 6 from the other");
+    }
+
+    #[tokio::test]
+    async fn a_follower_ahead_of_this_replica_waits_for_what_is_new_to_it() {
+        let (ahead, behind) = (feed(), Arc::new(feed()));
+        ahead.learn(read(&[1, 2, 3], 4), Duration::ZERO);
+        behind.learn(read(&[1], 2), Duration::ZERO);
+        let cursor = told(&ahead, "").await.cursor;
+        let quiet = told(&behind, &cursor).await;
+        assert!(!quiet.reset && quiet.entries.is_empty());
+        behind.learn(read(&[2, 3], 4), Duration::ZERO);
+        behind.learn(read(&[4], 5), Duration::ZERO);
+        let news = told(&behind, &quiet.cursor).await;
+        assert_eq!(news.entries.len(), 3, "the first two again: they were news to this replica");
+        let after = Horizon { epoch: "another".to_owned(), xid: 2 };
+        let restored = RevocationRead { horizon: Some(after), ..read(&[], 0) };
+        let other = self::feed();
+        other.learn(restored, Duration::ZERO);
+        assert!(told(&other, &cursor).await.reset, "numbers of another epoch mean nothing");
     }
 }

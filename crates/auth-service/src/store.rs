@@ -20,7 +20,7 @@ use secrecy::ExposeSecret as _;
 use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use verifier::Clock;
 
@@ -31,7 +31,7 @@ pub use records::{
     Caller, Client, Credentials, EndReason, Grant, NewPassword, NewSession, NewUser, OtherSessions,
     Presented, Removal, StoredKey, UserRecord,
 };
-pub use revocations::{RevocationRead, RevocationReader};
+pub use revocations::{Horizon, RevocationRead, RevocationReader};
 pub use rotation::{Reuse, Rotation};
 
 /// Longer than every time-out of the server's, so that a server that is there gives up first, and a
@@ -82,7 +82,7 @@ pub struct Store {
     runtime: Handle,
     tasks: TaskTracker,
     /// Told whenever a revocation was committed here.
-    revoked: Arc<Notify>,
+    commits: watch::Sender<()>,
 }
 
 #[derive(Debug, Clone)]
@@ -113,8 +113,8 @@ impl Store {
             let db = postgres::Postgres::open(url, settings.max_connections, clock).await?;
             Backend::Postgres(Arc::new(db))
         };
-        let (runtime, tasks, revoked) = (Handle::current(), TaskTracker::new(), Arc::default());
-        let store = Self { backend, runtime, tasks, revoked };
+        let (runtime, tasks) = (Handle::current(), TaskTracker::new());
+        let store = Self { backend, runtime, tasks, commits: watch::Sender::new(()) };
         if settings.migrate_on_start {
             store.migrate().await?;
         }
@@ -294,9 +294,10 @@ impl Store {
         }
     }
 
-    /// Waits until a revocation was committed through this store.
-    pub async fn revoked(&self) {
-        self.revoked.notified().await;
+    /// Changes whenever a revocation was committed through this store.
+    #[must_use]
+    pub fn commits(&self) -> watch::Receiver<()> {
+        self.commits.subscribe()
     }
 
     /// Waits for the work begun, and disconnects.
@@ -315,7 +316,7 @@ impl Store {
     }
 
     fn announcement(&self) -> Announcement {
-        Announcement(Some(Arc::clone(&self.revoked)))
+        Announcement(Some(self.commits.clone()))
     }
 
     /// Runs `work` to its end, whatever becomes of whoever asked for it.
@@ -343,9 +344,9 @@ async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result
     tokio::time::timeout(WORK_PATIENCE, work).await.unwrap_or(Err(StoreError::Timeout))
 }
 
-/// Wakes the reader of revocations when a write is over, in the write's own task: also after a
+/// Wakes the readers of revocations when a write is over, in the write's own task: also after a
 /// failure, because it may have been committed all the same.
-struct Announcement(Option<Arc<Notify>>);
+struct Announcement(Option<watch::Sender<()>>);
 
 impl Announcement {
     /// There turned out to be nothing to announce.
@@ -356,8 +357,8 @@ impl Announcement {
 
 impl Drop for Announcement {
     fn drop(&mut self) {
-        if let Some(revoked) = &self.0 {
-            revoked.notify_one();
+        if let Some(commits) = &self.0 {
+            commits.send_replace(());
         }
     }
 }

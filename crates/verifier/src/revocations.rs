@@ -35,8 +35,9 @@ struct Known {
 
 impl RevocationList {
     /// Adds entries at the moment `now`.
-    pub fn add(&self, entries: &[RevocationEntry], now: Duration) {
-        if entries.is_empty() {
+    pub fn add<'a>(&self, entries: impl IntoIterator<Item = &'a RevocationEntry>, now: Duration) {
+        let mut entries = entries.into_iter().peekable();
+        if entries.peek().is_none() {
             return;
         }
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);

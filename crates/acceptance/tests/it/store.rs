@@ -75,7 +75,7 @@ async fn is_live(store: &Store, grant: &Grant) -> bool {
 
 async fn revoked(store: &Store) -> HashSet<Revoked> {
     let read = store.revocation_reader().read(true).await.unwrap();
-    read.entries.into_iter().map(|entry| entry.revoked).collect()
+    read.entries.into_iter().map(|(_, entry)| entry.revoked).collect()
 }
 
 on_both_databases! {
@@ -345,7 +345,7 @@ on_both_databases! {
         let reading = async {
             while seen.len() < 300 {
                 let read = reader.read(false).await.unwrap();
-                seen.extend(read.entries.into_iter().map(|entry| entry.revoked));
+                seen.extend(read.entries.into_iter().map(|(_, entry)| entry.revoked));
             }
         };
         let both = async { tokio::join!(writing, reading) };

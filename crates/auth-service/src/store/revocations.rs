@@ -7,7 +7,7 @@
 //! writers take turns, so numbers are committed in order.
 
 use claims::{RevocationEntry, Timestamp};
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::sqlite::SqlitePool;
 use sqlx::{Connection as _, PgConnection, Row, query};
 use verifier::Clock;
@@ -18,10 +18,22 @@ use super::rows::{self, Columns};
 /// What one read found.
 #[derive(Debug)]
 pub struct RevocationRead {
-    /// Everything unexpired that the read before may not have seen; some may be repeats.
-    pub entries: Vec<RevocationEntry>,
+    /// Everything unexpired that the read before may not have seen, each with the number of its
+    /// transaction; some may be repeats.
+    pub entries: Vec<(u64, RevocationEntry)>,
     /// The database's clock.
     pub now: Timestamp,
+    /// What can no longer be missed; `None` on SQLite, which serves one process.
+    pub horizon: Option<Horizon>,
+}
+
+/// A moment that every replica on one Postgres understands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Horizon {
+    /// Names one run of one server: in another, numbers may be given again.
+    pub epoch: String,
+    /// Transactions below this number are over, and what they wrote was seen.
+    pub xid: u64,
 }
 
 /// Reads revocations over a connection of its own.
@@ -34,8 +46,7 @@ enum Source {
     Postgres {
         options: Box<PgConnectOptions>,
         connection: Option<PgConnection>,
-        /// Transactions below this id are over and were seen.
-        horizon: Option<String>,
+        horizon: Option<Horizon>,
     },
     Sqlite {
         pool: SqlitePool,
@@ -60,13 +71,9 @@ impl RevocationReader {
     pub async fn read(&mut self, full: bool) -> Result<RevocationRead, StoreError> {
         let read = match &mut self.source {
             Source::Postgres { options, connection, horizon } => {
-                let from = if full || connection.is_none() { None } else { horizon.take() };
-                read_postgres(options, connection, from, self.clock.offset_millis()).await.map(
-                    |(read, seen)| {
-                        *horizon = Some(seen);
-                        read
-                    },
-                )
+                let from = horizon.take().filter(|_| !full && connection.is_some());
+                let read = read_postgres(options, connection, from, self.clock.offset_millis());
+                read.await.inspect(|read| horizon.clone_from(&read.horizon))
             }
             Source::Sqlite { pool, last_seen } => {
                 let from = if full { 0 } else { *last_seen };
@@ -97,9 +104,9 @@ impl RevocationReader {
 async fn read_postgres(
     options: &PgConnectOptions,
     slot: &mut Option<PgConnection>,
-    from: Option<String>,
+    from: Option<Horizon>,
     offset: i64,
-) -> Result<(RevocationRead, String), StoreError> {
+) -> Result<RevocationRead, StoreError> {
     let connection = match slot {
         Some(connection) => connection,
         None => slot.insert(PgConnection::connect_with(options).await?),
@@ -108,13 +115,15 @@ async fn read_postgres(
         "with clock as materialized (select latchkey_now($1) as now) \
          select clock.now, pg_snapshot_xmin(pg_current_snapshot())::text as horizon, \
             cast(case when pg_is_in_recovery() then 1 else 0 end as bigint) as standby, \
-            r.kind, r.id, cast(r.min_version as bigint) as min_version, r.expires_at \
+            (select md5(concat(extract(epoch from pg_postmaster_start_time()), ' ', \
+                extract(epoch from stats_reset))) from pg_stat_bgwriter) as epoch, \
+            r.xid::text as xid, r.kind, r.id, cast(r.min_version as bigint) as min_version, r.expires_at \
          from clock left join revocations r \
             on r.xid >= cast(coalesce($2, '0') as xid8) \
             and (r.expires_at is null or r.expires_at > clock.now)",
     )
     .bind(offset)
-    .bind(from)
+    .bind(from.map(|horizon| horizon.xid.to_string()))
     .fetch_all(connection)
     .await?;
     let first = found.first().ok_or(sqlx::Error::RowNotFound)?;
@@ -122,8 +131,10 @@ async fn read_postgres(
     if first.flag("standby")? {
         return Err(sqlx::Error::Protocol("connected to a standby".into()).into());
     }
-    let (now, horizon) = (first.time("now")?, first.text("horizon")?);
-    Ok((RevocationRead { entries: entries(&found, now)?, now }, horizon))
+    let horizon = Horizon { epoch: first.text("epoch")?, xid: number(first, "horizon")? };
+    let now = first.time("now")?;
+    let entries = entries(&found, now, |row| number(row, "xid"))?;
+    Ok(RevocationRead { entries, now, horizon: Some(horizon) })
 }
 
 async fn read_sqlite(
@@ -140,20 +151,27 @@ async fn read_sqlite(
     .fetch_all(pool)
     .await?;
     let seen = found.last().map_or(Ok(from), |row| row.int("seq"))?;
-    Ok((RevocationRead { entries: entries(&found, now)?, now }, seen))
+    let entries = entries(&found, now, |row| Ok(row.int("seq")?.unsigned_abs()))?;
+    Ok((RevocationRead { entries, now, horizon: None }, seen))
+}
+
+/// `xid8` is read as text.
+fn number(row: &PgRow, column: &'static str) -> Result<u64, sqlx::Error> {
+    row.text(column)?.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
 fn entries<R: Row + Columns>(
     found: &[R],
     now: Timestamp,
-) -> Result<Vec<RevocationEntry>, sqlx::Error> {
+    number: impl Fn(&R) -> Result<u64, sqlx::Error>,
+) -> Result<Vec<(u64, RevocationEntry)>, sqlx::Error> {
     let mut entries = Vec::new();
     for row in found {
         let Some(revoked) = rows::revoked(row)? else { continue };
         let expires_at = row.int_or_null("expires_at")?.map(Timestamp);
         // Rounded up: an entry must not leave early.
         let expires_in = expires_at.map(|at| now.seconds_until(at) + 1);
-        entries.push(RevocationEntry { revoked, expires_in });
+        entries.push((number(row)?, RevocationEntry { revoked, expires_in }));
     }
     Ok(entries)
 }
