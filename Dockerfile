@@ -9,7 +9,7 @@ RUN --mount=type=cache,sharing=locked,target=/usr/local/cargo/registry \
     cargo build --locked --profile dist --package auth-service --package resource-service --bins \
     && install -D --target-directory=/out \
         target/dist/auth-service target/dist/resource-service \
-    && install -d /out/secrets/auth /out/secrets/feed /out/secrets/postgres
+    && install -d /out/secrets/auth /out/secrets/feed /out/secrets/postgres /out/secrets/redis
 
 # libc, libm and libgcc_s, a user 65532, no shell.
 FROM gcr.io/distroless/cc-debian13:nonroot AS auth-service

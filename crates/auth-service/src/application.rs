@@ -8,12 +8,13 @@ use std::time::Duration;
 use actix_web::web;
 use hosting::server::ListenError;
 use hosting::{Cors, Server, listen, telemetry};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use verifier::actix::Protection;
 use verifier::{Clock, Expectations, KeySet, KeySetError, Verifier};
 
 use crate::app::App;
+use crate::blacklist::Blacklist;
 use crate::config::{Config, ConfigError};
 use crate::keyring::{self, KeyringError};
 use crate::passwords::Passwords;
@@ -62,6 +63,7 @@ impl Application {
         telemetry::init_metrics();
         let public = listen("http.listen", &config.http.listen)?;
         let internal = listen("http.internal_listen", &config.http.internal_listen)?;
+        let blacklist = Blacklist::new(&config.redis)?;
         let master = MasterKey::new(&config.master_key()?);
         let store = Store::open(&config.database, clock.clone()).await?;
         let keyring = keyring::load(&store, &master, &config).await?;
@@ -74,10 +76,12 @@ impl Application {
         let verifier = Arc::new(Verifier::new(expectations, clock));
         verifier.keys().replace(KeySet::from_jwks(&keyring.public)?);
         let feed = Arc::new(Feed::new(Arc::clone(&verifier)));
-        let background = vec![
-            tokio::spawn(revocation::poll(Arc::clone(&feed), store.clone(), Arc::default())),
-            tokio::spawn(housekeeping::run(store.clone())),
-        ];
+        let woken = Arc::<Notify>::default();
+        let mut background = blacklist.map_or_else(Vec::new, |blacklist| {
+            blacklist.run(Arc::clone(&feed), store.commits(), Arc::clone(&woken))
+        });
+        background.push(tokio::spawn(revocation::poll(Arc::clone(&feed), store.clone(), woken)));
+        background.push(tokio::spawn(housekeeping::run(store.clone())));
         let protection = web::Data::new(Protection::new(Arc::clone(&verifier), "latchkey", None));
         let app = web::Data::new(App {
             config,

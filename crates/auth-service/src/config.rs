@@ -23,6 +23,8 @@ pub struct Config {
     pub http: Http,
     /// The database.
     pub database: Database,
+    /// Redis, if any.
+    pub redis: Redis,
     /// Signing keys.
     pub keys: Keys,
     /// Tokens and sessions.
@@ -76,6 +78,14 @@ pub struct Database {
     pub max_connections: u32,
     /// Whether to migrate at the start.
     pub migrate_on_start: bool,
+}
+
+/// `[redis]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redis {
+    /// Connection URL; empty: without.
+    pub url: SecretString,
 }
 
 /// `[keys]`

@@ -7,6 +7,7 @@
 pub mod accounts;
 pub mod app;
 mod application;
+pub mod blacklist;
 pub mod config;
 pub mod error;
 mod housekeeping;

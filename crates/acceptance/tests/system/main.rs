@@ -4,6 +4,7 @@
 mod clients;
 mod feed;
 mod house;
+mod redis;
 mod replicas;
 mod resource;
 mod restart;

@@ -304,7 +304,7 @@ async fn settings_that_cannot_work_are_refused_in_one_clear_line() {
     let unreachable = format!("postgres://nobody@{}/none", lasting_address());
     let below_a_file = format!("sqlite:{}/latchkey.db", file!());
     let strong = [("AUTH__PASSWORDS__MEMORY_KIB", "19456"), ("AUTH__PASSWORDS__ITERATIONS", "2")];
-    let cases: [Case; 10] = [
+    let cases: [Case; 12] = [
         (&[("AUTH__HTTP__LISTEN", &taken)], &["http.listen", &taken, "in use"]),
         (&[("AUTH__HTTP__INTERNAL_LISTEN", &taken)], &["http.internal_listen", &taken]),
         (&[("AUTH__DATABASE__URL", &unreachable)], &["database.url", "refused"]),
@@ -314,6 +314,8 @@ async fn settings_that_cannot_work_are_refused_in_one_clear_line() {
         (&[elsewhere, strong[0], strong[1]], &["feed.secret"]),
         (&[elsewhere], &["passwords.memory_kib"]),
         (&[("AUTH__KEYS__MASTER_KEY", "c2hvcnQ=")], &["keys.master_key", "32 bytes"]),
+        (&[("AUTH__REDIS__URL", "127.0.0.1:6379")], &["redis.url", "redis://"]),
+        (&[("AUTH__REDIS__URL", "rediss://127.0.0.1:6379")], &["redis.url", "without TLS"]),
         (&[("AUTH__NO__SUCH", "1")], &["no"]),
     ];
     for (changed, parts) in cases {
@@ -385,8 +387,14 @@ fn the_secrets_of_a_deployment_are_written_once_and_for_their_owner_only() {
     let path = secrets.to_str().expect("text");
     let output = run("auth-service", &["secrets", path], &[]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let names =
-        ["auth/database_url", "auth/master_key", "feed/feed_secret", "postgres/postgres_password"];
+    let names = [
+        "auth/database_url",
+        "auth/master_key",
+        "feed/feed_secret",
+        "postgres/postgres_password",
+        "auth/redis_url",
+        "redis/users.acl",
+    ];
     let read = || {
         names.map(|name| {
             let file = secrets.join(name);
@@ -397,7 +405,9 @@ fn the_secrets_of_a_deployment_are_written_once_and_for_their_owner_only() {
         })
     };
     let first = read();
-    let [url, master_key, feed_secret, password] = &first;
+    let [url, master_key, feed_secret, password, redis_url, users] = &first;
+    let redis_password = redis_url.split([':', '@']).nth(2).expect("a password");
+    assert!(redis_password.len() >= 32 && !users.contains(redis_password), "its hash alone");
     assert!(url.contains(&format!(":{password}@")), "made of it");
     for secret in [master_key, feed_secret, password] {
         assert!(secret.len() >= 32 && first.iter().filter(|one| *one == secret).count() == 1);
@@ -409,7 +419,7 @@ fn the_secrets_of_a_deployment_are_written_once_and_for_their_owner_only() {
     assert!(run("auth-service", &["secrets", path], &[]).status.success());
     let made = read();
     assert_ne!(made[2], first[2], "what is missing is made");
-    assert_eq!((&made[..2], &made[3]), (&first[..2], &first[3]));
+    assert_eq!((&made[..2], &made[3..]), (&first[..2], &first[3..]));
 
     let below_a_file = format!("{path}/auth/master_key/x");
     let output = run("auth-service", &["secrets", &below_a_file], &[]);

@@ -1,0 +1,233 @@
+//! Redis: what it is good for, and that nothing depends on it.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use acceptance::process::command;
+use acceptance::service::{run, until};
+use acceptance::{Answer, Database, Kind, Redis, Service, Tokens};
+use redis::AsyncTypedCommands as _;
+
+/// Two auth-services on one Postgres and one Redis, and a resource-service that follows the second.
+struct Site {
+    redis: Redis,
+    replicas: [Service; 2],
+    resource: Service,
+    _database: Database,
+}
+
+impl Site {
+    async fn start(redis: Redis, redis_url: &str) -> Self {
+        let database = Database::create(Kind::Postgres).await;
+        let settings = [("AUTH__REDIS__URL", redis_url)];
+        let mut replicas = [(); 2].map(|()| Service::auth(&database.url, &settings));
+        for replica in &mut replicas {
+            replica.start().await;
+        }
+        let mut resource = Service::resource(&replicas[1], &[]);
+        resource.start().await;
+        Self { redis, replicas, resource, _database: database }
+    }
+
+    async fn up(&self, task: &str, wanted: bool) {
+        let line = format!("latchkey_redis_up{{task=\"{task}\"}} {}", u8::from(wanted));
+        for replica in &self.replicas {
+            until(&line, async || replica.metrics().await.contains(&line)).await;
+        }
+    }
+
+    async fn all_up(&self) {
+        for task in ["announcing", "listening", "blacklist"] {
+            self.up(task, true).await;
+        }
+    }
+
+    /// Logs out at the first replica; how long it takes until the other's follower knows.
+    async fn time_to_refusal(&self, tokens: &Tokens) -> Duration {
+        self.replicas[0].logout(&tokens.refresh).await;
+        let out = Instant::now();
+        until("the token is refused", async || {
+            self.resource.whoami(&tokens.access).await.status == 401
+        })
+        .await;
+        out.elapsed()
+    }
+
+    /// Everything that matters works, and a logout is seen at the other replica.
+    async fn serves(&self, name: &str) {
+        let first = self.replicas[0].newcomer(name).await;
+        let second = Tokens::of(&self.replicas[1].refresh(&first.refresh).await);
+        assert_eq!(self.resource.whoami(&second.access).await.status, 200);
+        let took = self.time_to_refusal(&second).await;
+        assert!(took < Duration::from_millis(800), "{name}: {took:?}");
+        self.replicas[1].refresh(&second.refresh).await.assert_problem(401, "session-revoked");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn word_of_a_logout_reaches_the_other_replicas_at_once() {
+    let redis = Redis::start(&[]).await;
+    let url = redis.url();
+    let site = Site::start(redis, &url).await;
+    site.all_up().await;
+    site.replicas[0].register("ada").await;
+    let mut times = Vec::new();
+    for _ in 0..25 {
+        let tokens = site.replicas[0].login("ada").await;
+        assert_eq!(site.resource.whoami(&tokens.access).await.status, 200);
+        times.push(site.time_to_refusal(&tokens).await);
+    }
+    times.sort();
+    // Left to the poll alone, half of them would take more than 125 ms.
+    assert!(times[12] < Duration::from_millis(60), "{times:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_blacklist_is_there_for_whoever_asks_and_comes_back_whole() {
+    let redis = Redis::start(&[]).await;
+    let url = redis.url();
+    let mut site = Site::start(redis, &url).await;
+    let [one, other] = &site.replicas;
+    let first = one.newcomer("ada").await;
+    let second = one.login("ada").await;
+    let subject = one.get_as(&first.access, "/me").await.member("id");
+    one.logout(&first.refresh).await;
+    let session = format!("revoked:session:{}", first.session);
+    let body = serde_json::json!({"refresh_token": second.refresh, "sessions": "all"});
+    assert_eq!(other.post("/logout", &body).await.status, 204);
+    let subject = format!("revoked:subject:{subject}");
+
+    let whole = async |redis: &Redis| {
+        let mut asking = redis.connect().await;
+        until("the blacklist is whole", async || {
+            asking.clone().exists("revoked:complete").await.is_ok_and(|there| there)
+                && asking.clone().exists(&session).await.is_ok_and(|there| there)
+                && asking.clone().exists(&subject).await.is_ok_and(|there| there)
+        })
+        .await;
+        let left: i64 = redis::cmd("TTL").arg(&session).query_async(&mut asking).await.unwrap();
+        assert!((900..=992).contains(&left), "as long as any token it could kill: {left}");
+        assert_eq!(asking.get(&subject).await.unwrap().as_deref(), Some("2"), "the version");
+        let all: Vec<String> = asking.keys("*").await.unwrap();
+        assert_eq!(all.len(), 3, "nothing else: {all:?}");
+        asking
+    };
+    let mut asking = whole(&site.redis).await;
+    let _: () = redis::cmd("FLUSHALL").query_async(&mut asking).await.unwrap();
+    whole(&site.redis).await;
+    site.redis.kill();
+    site.redis.restart().await;
+    whole(&site.redis).await;
+    site.all_up().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_redis_everything_works_and_other_replicas_learn_a_poll_later() {
+    let redis = Redis::start(&[]).await;
+    let url = redis.url();
+    let mut site = Site::start(redis, &url).await;
+    site.all_up().await;
+    site.serves("with").await;
+
+    site.redis.kill();
+    site.serves("killed").await;
+    site.up("blacklist", false).await;
+    site.redis.restart().await;
+    site.all_up().await;
+
+    site.redis.pause();
+    site.serves("paused").await;
+    site.up("listening", false).await;
+    site.redis.resume();
+    site.all_up().await;
+
+    let mut asking = site.redis.connect().await;
+    let mut configure = async |memory: &str| {
+        let mut set = redis::cmd("CONFIG");
+        let done = set.arg("SET").arg("maxmemory").arg(memory).query_async::<()>(&mut asking).await;
+        done.expect("Redis obeys");
+    };
+    configure("1").await;
+    site.serves("full").await;
+    site.up("blacklist", false).await;
+    configure("0").await;
+    site.all_up().await;
+    site.serves("again").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_absent_or_refuses_us_does_not_keep_the_service_from_starting() {
+    let guarded = Redis::start(&[("requirepass", "a-password")]).await;
+    let wrong = format!("redis://:wrong@{}", guarded.address);
+    let none = format!("redis://{}", acceptance::process::free_address());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = format!("redis://{}", listener.local_addr().unwrap());
+    for (name, url) in [("absent", &none), ("wrong password", &wrong), ("silent", &silent)] {
+        let site = Site::start(Redis::start(&[]).await, url).await;
+        site.serves(name).await;
+        site.up("blacklist", false).await;
+    }
+}
+
+/// With the access list that `auth-service secrets` writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_access_list_lets_the_service_do_what_it_needs_and_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let secrets = directory.path().to_str().unwrap();
+    assert!(run("auth-service", &["secrets", secrets], &[]).status.success());
+    let users = directory.path().join("redis/users.acl");
+    let redis = Redis::start(&[("aclfile", users.to_str().unwrap())]).await;
+    let url = fs::read_to_string(directory.path().join("auth/redis_url")).unwrap();
+    let url = url.trim().replace("@redis", &format!("@{}", redis.address));
+    let site = Site::start(redis, &url).await;
+    site.all_up().await;
+    site.serves("ada").await;
+
+    let client = redis::Client::open(url.as_str()).unwrap();
+    let mut as_service = client.get_multiplexed_async_connection().await.unwrap();
+    let mut as_anybody = site.redis.connect().await;
+    let pong: String = redis::cmd("PING").query_async(&mut as_anybody).await.unwrap();
+    assert_eq!(pong, "PONG");
+    for forbidden in [
+        &["FLUSHALL"][..],
+        &["KEYS", "*"],
+        &["GET", "revoked:complete"],
+        &["DEL", "revoked:complete"],
+        &["SET", "something", "else"],
+        &["PUBLISH", "elsewhere", ""],
+        &["CONFIG", "GET", "*"],
+        &["EVAL", "return 1", "0"],
+    ] {
+        for connection in [&mut as_service, &mut as_anybody] {
+            let mut command = redis::cmd(forbidden[0]);
+            let answer = command.arg(&forbidden[1..]).query_async::<redis::Value>(connection).await;
+            let error = answer.expect_err(forbidden[0]).to_string();
+            assert!(error.contains("NOPERM") || error.contains("no permission"), "{error}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_forgets_is_told_of_in_a_clear_line() {
+    let redis = Redis::start(&[("maxmemory", "50mb"), ("maxmemory-policy", "allkeys-lru")]).await;
+    let database = Database::create(Kind::Postgres).await;
+    let auth = Service::auth(&database.url, &[("AUTH__REDIS__URL", &redis.url())]);
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut starting: Command = command("auth-service", &[], &auth.settings);
+    starting.stdout(Stdio::null()).stderr(log.reopen().unwrap());
+    let _process = acceptance::process::Process::run(&mut starting);
+    auth.ready().await;
+    until("it is told", async || {
+        let log = fs::read_to_string(log.path()).unwrap();
+        log.lines().any(|line| {
+            ["ERROR", "allkeys-lru", "maxmemory-policy", "noeviction"]
+                .iter()
+                .all(|part| line.contains(part))
+        })
+    })
+    .await;
+    assert!(auth.metrics().await.contains("latchkey_redis_noeviction 0"));
+    let answer = Answer::to(auth.http.get(format!("{}/health/ready", auth.public))).await;
+    assert_eq!(answer.status, 200, "and it serves");
+}

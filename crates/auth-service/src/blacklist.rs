@@ -1,0 +1,229 @@
+//! Redis: the blacklist for whoever wants a plain `EXISTS`, and word between replicas.
+//!
+//! Nothing depends on it. It holds what the database holds, and can be flushed, killed, paused, full
+//! or absent: the only effect is that other replicas learn of a revocation at their next poll, and
+//! that the blacklist is behind until it is written again.
+//!
+//! `revoked:session:<sid>`, `revoked:subject:<sub>` (its value: the lowest `sub_ver` still good),
+//! `revoked:token:<jti>` and, without an end, `revoked:key:<kid>`. `revoked:complete` exists where
+//! nothing was forgotten.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use claims::{RevocationEntry, Revoked};
+use futures_util::StreamExt as _;
+use redis::aio::MultiplexedConnection;
+use redis::{Client, IntoConnectionInfo as _, Pipeline, RedisError};
+use secrecy::ExposeSecret as _;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::config::{self, ConfigError};
+use crate::revocation::Feed;
+
+/// Its messages say only "read now".
+const CHANNEL: &str = "latchkey:revoked";
+const COMPLETE: &str = "revoked:complete";
+const RETRY_AFTER: Duration = Duration::from_millis(250);
+/// How soon a flushed Redis is noticed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Commands sent at once.
+const CHUNK: usize = 1000;
+
+/// What is known of Redis before anybody connects.
+#[derive(Debug)]
+pub struct Blacklist(Client);
+
+impl Blacklist {
+    /// `None` where the settings name no Redis. Does not connect: it may come later.
+    pub fn new(settings: &config::Redis) -> Result<Option<Self>, ConfigError> {
+        let url = settings.url.expose_secret();
+        if url.is_empty() {
+            return Ok(None);
+        }
+        // What the library says could repeat a password.
+        let problem = || ConfigError::Value {
+            key: "redis.url",
+            problem: "must be redis://user:password@host:port or unix:/path (without TLS)"
+                .to_owned(),
+        };
+        let info = url.into_connection_info().map_err(|_| problem())?;
+        Client::open(info).map(|client| Some(Self(client))).map_err(|_| problem())
+    }
+
+    /// Starts the three tasks, each on a connection of its own: what waits for messages or for a long
+    /// write must not hold up the others. `commits` changes with every revocation here; `woken` is
+    /// told when another replica has committed one.
+    #[must_use]
+    pub fn run(
+        self,
+        feed: Arc<Feed>,
+        commits: watch::Receiver<()>,
+        woken: Arc<Notify>,
+    ) -> Vec<JoinHandle<()>> {
+        let link = |task| Link { client: self.0.clone(), task, failing: false };
+        vec![
+            tokio::spawn(link("announcing").keep(async move |link| announce(link, &commits).await)),
+            tokio::spawn(link("listening").keep(async move |link| listen(link, &woken).await)),
+            tokio::spawn(link("blacklist").keep(async move |link| write(link, &feed).await)),
+        ]
+    }
+}
+
+/// A task's connection, made again whenever it is lost.
+struct Link {
+    client: Client,
+    task: &'static str,
+    failing: bool,
+}
+
+impl Link {
+    async fn keep(
+        mut self,
+        mut work: impl AsyncFnMut(&mut Self) -> Result<Infallible, RedisError>,
+    ) {
+        loop {
+            let Err(error) = work(&mut self).await;
+            metrics::gauge!("latchkey_redis_up", "task" => self.task).set(0);
+            metrics::counter!("latchkey_redis_failures_total", "task" => self.task).increment(1);
+            if std::mem::replace(&mut self.failing, true) {
+                sleep(RETRY_AFTER).await;
+            } else {
+                tracing::warn!(task = self.task, %error, "Redis is lost; nothing depends on it");
+            }
+        }
+    }
+
+    async fn connect(&mut self) -> Result<MultiplexedConnection, RedisError> {
+        self.client.get_multiplexed_async_connection().await
+    }
+
+    /// To be called once it is seen to work.
+    fn works(&mut self) {
+        metrics::gauge!("latchkey_redis_up", "task" => self.task).set(1);
+        if std::mem::take(&mut self.failing) {
+            tracing::info!(task = self.task, "Redis is back");
+        }
+    }
+}
+
+/// Tells the other replicas of every commit.
+async fn announce(
+    link: &mut Link,
+    commits: &watch::Receiver<()>,
+) -> Result<Infallible, RedisError> {
+    let (mut commits, mut connection) = (commits.clone(), link.connect().await?);
+    loop {
+        // At first also without a commit: one may have been announced in vain.
+        redis::cmd("PUBLISH").arg(CHANNEL).arg("").exec_async(&mut connection).await?;
+        link.works();
+        if commits.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Hears of commits at other replicas.
+async fn listen(link: &mut Link, woken: &Notify) -> Result<Infallible, RedisError> {
+    let connecting = async {
+        let mut subscription = link.client.get_async_pubsub().await?;
+        subscription.subscribe(CHANNEL).await?;
+        Ok::<_, RedisError>(subscription.split())
+    };
+    let (mut asking, mut messages) = in_time(connecting).await?;
+    link.works();
+    loop {
+        // At first also without a message: some may have been missed.
+        woken.notify_one();
+        loop {
+            match timeout(LOOK_EVERY, messages.next()).await {
+                Ok(Some(_)) => break,
+                Ok(None) => {
+                    return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+                }
+                // A connection whose other end has died says nothing either.
+                Err(_) => in_time(asking.ping::<redis::Value>()).await.map(drop)?,
+            }
+        }
+    }
+}
+
+/// Follows the feed like any verifier, and writes down what it tells.
+async fn write(link: &mut Link, feed: &Feed) -> Result<Infallible, RedisError> {
+    let mut connection = link.connect().await?;
+    check_policy(&mut connection).await;
+    let mut cursor = String::new();
+    loop {
+        let Some(batch) = feed.after(&cursor, LOOK_EVERY).await else {
+            sleep(RETRY_AFTER).await;
+            continue;
+        };
+        let mut entries = batch.entries;
+        // Of two of one subject the higher version is to stay.
+        entries.sort_by_key(|entry| match &entry.revoked {
+            Revoked::Subject { min_version, .. } => *min_version,
+            _ => 0,
+        });
+        for chunk in entries.chunks(CHUNK) {
+            commands(chunk).exec_async(&mut connection).await?;
+        }
+        let complete: bool = if batch.reset {
+            redis::cmd("SET").arg(COMPLETE).arg("").exec_async(&mut connection).await?;
+            true
+        } else {
+            redis::cmd("EXISTS").arg(COMPLETE).query_async(&mut connection).await?
+        };
+        link.works();
+        // Flushed: everything again.
+        cursor = if complete { batch.cursor } else { String::new() };
+    }
+}
+
+fn commands(entries: &[RevocationEntry]) -> Pipeline {
+    let mut commands = Pipeline::with_capacity(entries.len());
+    for entry in entries {
+        let (key, value) = match &entry.revoked {
+            Revoked::Session { id } => (format!("revoked:session:{id}"), 1),
+            Revoked::Subject { id, min_version } => (format!("revoked:subject:{id}"), *min_version),
+            Revoked::Token { id } => (format!("revoked:token:{id}"), 1),
+            Revoked::Key { id } => (format!("revoked:key:{id}"), 1),
+        };
+        let command = commands.cmd("SET").arg(key).arg(value).ignore();
+        if let Some(seconds) = entry.expires_in {
+            command.arg("EX").arg(seconds);
+        }
+    }
+    commands
+}
+
+/// A Redis that evicts forgets revocations without a word.
+async fn check_policy(connection: &mut MultiplexedConnection) {
+    let info: Result<String, _> = redis::cmd("INFO").arg("memory").query_async(connection).await;
+    let info = match info {
+        Ok(info) => info,
+        Err(error) => {
+            tracing::warn!(%error, "Redis does not tell its maxmemory-policy; it must be noeviction");
+            return;
+        }
+    };
+    let policy = info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:"));
+    let policy = policy.unwrap_or("unknown").trim();
+    let keeps = policy == "noeviction";
+    metrics::gauge!("latchkey_redis_noeviction").set(u8::from(keeps));
+    if !keeps {
+        tracing::error!(
+            policy,
+            "Redis may forget revocations: set its maxmemory-policy to noeviction, or do not rely \
+             on the blacklist in it"
+        );
+    }
+}
+
+async fn in_time<T>(work: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
+    let late = |_| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
+    timeout(PATIENCE, work).await.map_err(late)?
+}
