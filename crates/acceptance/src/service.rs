@@ -122,6 +122,16 @@ impl Service {
         self.process.take().expect("it runs").kill();
     }
 
+    /// Takes the processor away from it.
+    pub fn pause(&self) {
+        self.process.as_ref().expect("it runs").pause();
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.process.as_ref().expect("it runs").resume();
+    }
+
     /// Asks it to stop.
     pub fn terminate(&self) {
         self.process.as_ref().expect("it runs").terminate();
@@ -226,7 +236,7 @@ pub fn assert_one_clear_line(output: &Output, program: &str, parts: &[&str]) {
 }
 
 /// Waits until `good` says so.
-pub async fn until<F: Future<Output = bool>>(what: &str, mut good: impl FnMut() -> F) {
+pub async fn until(what: &str, mut good: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !good().await {
         assert!(Instant::now() < deadline, "not in time: {what}");

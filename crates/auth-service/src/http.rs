@@ -17,7 +17,7 @@ mod transport;
 use actix_web::dev::HttpServiceFactory;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, Responder};
-use hosting::{allow, telemetry};
+use hosting::allow;
 
 /// The public listener.
 pub(crate) fn public(routes: &mut ServiceConfig) {
@@ -44,7 +44,7 @@ pub(crate) fn public(routes: &mut ServiceConfig) {
 pub(crate) fn internal(routes: &mut ServiceConfig) {
     routes
         .service(get("/internal/revocations", revocations::feed))
-        .service(get("/metrics", telemetry::metrics))
+        .service(get("/metrics", health::metrics))
         .configure(health);
 }
 

@@ -101,6 +101,9 @@ impl Feed {
             Lacks::After(number) => log.after_number(number, now),
             Lacks::From(xid) => log.since_xid(xid, now),
         };
+        if matches!(lacks, Lacks::All) {
+            metrics::counter!("latchkey_feed_resets_total", "side" => "given").increment(1);
+        }
         let cursor = cursor.after(&self.replica, log.newest, log.horizon.clone());
         Some(RevocationBatch {
             cursor: cursor.to_string(),
@@ -162,18 +165,12 @@ pub async fn poll(feed: Arc<Feed>, store: Store, woken: Arc<Notify>) {
                 }
             }
         }
-        metrics::gauge!("latchkey_revocations").set(to_f64(feed.verifier.revocations().len()));
         tokio::select! {
             () = tokio::time::sleep(POLL_EVERY) => {}
             _ = commits.changed() => {}
             () = woken.notified() => {}
         }
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a gauge; no count reaches 2^52")]
-fn to_f64(count: usize) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

@@ -133,7 +133,7 @@ async fn protected_resource(protection: web::Data<Protection>) -> impl Responder
 }
 
 async fn metrics(app: web::Data<App>) -> impl Responder {
-    telemetry::revocation_age(app.verifier.revocation_age());
+    telemetry::revocations(&app.verifier);
     telemetry::metrics().await
 }
 

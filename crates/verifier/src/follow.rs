@@ -157,7 +157,7 @@ fn learn(verifier: &Verifier, batch: &RevocationBatch, sent: Duration) {
     let as_of = sent.saturating_sub(Duration::from_millis(batch.age_ms));
     list.complete(as_of, Timestamp(seconds.saturating_mul(1000)), now);
     if batch.reset {
-        metrics::counter!("latchkey_feed_resets_total").increment(1);
+        metrics::counter!("latchkey_feed_resets_total", "side" => "taken").increment(1);
     }
 }
 

@@ -244,10 +244,11 @@ on_each_empty_database! {
         let secrets = [&tokens.access, &tokens.refresh, handle, PASSWORD, SECRET,
             "a-name-of-somebody", &tokens.session, "not-a-token"];
         let common = ["latchkey_http_requests_total", "latchkey_http_request_seconds",
-            "latchkey_tokens_rejected_total"];
+            "latchkey_tokens_rejected_total", "latchkey_revocation_age_seconds",
+            "latchkey_revocations"];
         for (service, own) in [
-            (&auth, ["latchkey_refreshes_total", "latchkey_revocations"]),
-            (&resource, ["latchkey_revocation_age_seconds", "latchkey_key_set_fetches_total"]),
+            (&auth, ["latchkey_refreshes_total", "latchkey_feed_resets_total"]),
+            (&resource, ["latchkey_feed_resets_total", "latchkey_key_set_fetches_total"]),
         ] {
             let url = format!("{}/metrics", service.internal);
             let answer = Answer::to(service.http.get(&url)).await;

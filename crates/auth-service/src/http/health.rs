@@ -1,7 +1,8 @@
-//! `GET /health/live` and `GET /health/ready`
+//! `GET /health/live`, `GET /health/ready` and `GET /metrics`: for whoever watches the service.
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
+use hosting::telemetry;
 use serde_json::json;
 
 use crate::app::App;
@@ -24,6 +25,12 @@ pub(super) async fn ready(app: web::Data<App>) -> HttpResponse {
         Ok(()) => answer(true, "ready"),
         Err(why) => answer(false, &why.to_string()),
     }
+}
+
+/// The Prometheus text format.
+pub(super) async fn metrics(app: web::Data<App>) -> HttpResponse {
+    telemetry::revocations(&app.verifier);
+    telemetry::metrics().await
 }
 
 fn answer(good: bool, status: &str) -> HttpResponse {

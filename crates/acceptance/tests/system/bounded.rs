@@ -1,0 +1,186 @@
+//! No verifier accepts a revoked token later than the bound, whatever is cut off, stopped or new.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use acceptance::link::Mode;
+use acceptance::on_each_empty_database;
+use acceptance::service::until;
+use acceptance::{Link, Service, Tokens};
+use futures_util::future::join_all;
+use uuid::Uuid;
+
+const BOUND: Duration = Duration::from_secs(5);
+
+/// A resource-service and the links that it follows by.
+async fn behind_links(auth: &Service) -> (Service, Link, Link) {
+    let feed = Link::start(auth.internal.trim_start_matches("http://")).await;
+    let keys = Link::start(auth.public.trim_start_matches("http://")).await;
+    let resource = Service::resource(
+        auth,
+        &[
+            ("RESOURCE__REVOCATION__MAX_STALENESS_SECONDS", &BOUND.as_secs().to_string()),
+            ("RESOURCE__FEED__URLS", &format!("http://{}/internal/revocations", feed.address())),
+            (
+                "RESOURCE__KEYS__JWKS_URL",
+                &format!("http://{}/.well-known/jwks.json", keys.address()),
+            ),
+        ],
+    );
+    (resource, feed, keys)
+}
+
+on_each_empty_database! {
+    /// Counted from the cut, to a tenth; also when nothing is refused but everything held back.
+    async fn cut_off_a_service_accepts_until_the_bound_and_again_once_that_is_over(database) {
+        let mut auth = Service::auth(&database.url, &[]);
+        auth.start().await;
+        let (mut resource, feed, keys) = behind_links(&auth).await;
+        resource.start().await;
+        let tokens = auth.newcomer("ada").await;
+        for mode in [Mode::Cut, Mode::Hold, Mode::Mute] {
+            // Just healed, it may accept by an answer that was held back, and is not that fresh.
+            until("it is fresh", async || {
+                let age = resource.get("/health/ready").await.json()["revocation_age_ms"].as_u64();
+                age.is_some_and(|age| age < 300)
+            })
+            .await;
+            assert_eq!(resource.whoami(&tokens.access).await.status, 200);
+            feed.set(mode);
+            keys.set(mode);
+            let cut = Instant::now();
+            let ended = auth.login("ada").await;
+            auth.logout(&ended.refresh).await;
+            let (mut accepted, mut refused) = (Duration::ZERO, Duration::ZERO);
+            until("it no longer accepts", async || {
+                match resource.whoami(&tokens.access).await.status {
+                    200 => accepted = cut.elapsed(),
+                    503 => refused = cut.elapsed(),
+                    status => panic!("{status}"),
+                }
+                refused > Duration::ZERO
+            })
+            .await;
+            assert!(accepted >= BOUND.mul_f64(0.9), "{mode:?}: refused early, {accepted:?}");
+            assert!(refused <= BOUND.mul_f64(1.1), "{mode:?}: {refused:?}");
+            resource.whoami(&ended.access).await.assert_problem(503, "revocation-stale");
+            feed.set(Mode::Pass);
+            keys.set(Mode::Pass);
+            let healed = Instant::now();
+            until("it accepts again", async || resource.whoami(&tokens.access).await.status == 200)
+                .await;
+            assert!(healed.elapsed() < Duration::from_secs(2), "{mode:?}: {:?}", healed.elapsed());
+            resource.whoami(&ended.access).await.assert_problem(401, "invalid-token");
+        }
+    }
+
+    /// As a laptop that slept, a container that was frozen.
+    async fn a_service_that_was_stopped_does_not_trust_what_it_knew(database) {
+        let mut auth = Service::auth(&database.url, &[]);
+        auth.start().await;
+        let settings = [("RESOURCE__REVOCATION__MAX_STALENESS_SECONDS", "2")];
+        let mut resource = Service::resource(&auth, &settings);
+        resource.start().await;
+        let tokens = auth.newcomer("ada").await;
+        for _ in 0..3 {
+            let login = auth.login("ada").await;
+            assert_eq!(resource.whoami(&login.access).await.status, 200);
+            resource.pause();
+            auth.logout(&login.refresh).await;
+            tokio::time::sleep(Duration::from_millis(2_100)).await;
+            // Asked while it is stopped, so that this is the first that it does.
+            let asked: Vec<_> = (0..8).map(|_| resource.whoami(&login.access)).collect();
+            let (answers, ()) = tokio::join!(join_all(asked), async {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                resource.resume();
+            });
+            for answer in answers {
+                assert!(matches!(answer.status, 401 | 503), "{} {}", answer.status, answer.text);
+            }
+            until("it is well again", async || {
+                resource.whoami(&tokens.access).await.status == 200
+            })
+            .await;
+            resource.whoami(&login.access).await.assert_problem(401, "invalid-token");
+        }
+    }
+
+    /// It is not ready, and refuses, until it knows everything that was revoked before.
+    async fn a_service_that_starts_in_a_storm_of_logouts_accepts_nothing_revoked_before(database) {
+        let mut auth = Service::auth(&database.url, &[]);
+        auth.start().await;
+        let users: Vec<_> = (0..4).map(|number| format!("user-{number}")).collect();
+        join_all(users.iter().map(|name| auth.register(name))).await;
+        let bystander = auth.newcomer("bystander").await;
+        let over = AtomicBool::new(false);
+        let ended: Mutex<Vec<(Instant, String)>> = Mutex::default();
+        let storm = join_all(users.iter().map(async |name| {
+            while !over.load(Ordering::Relaxed) {
+                let tokens: Tokens = auth.login(name).await;
+                auth.logout(&tokens.refresh).await;
+                ended.lock().unwrap().push((Instant::now(), tokens.access));
+            }
+        }));
+        let starts = async {
+            let mut refused = 0;
+            for _ in 0..6 {
+                refused += start_and_ask(&auth, &bystander, &ended).await;
+            }
+            over.store(true, Ordering::Relaxed);
+            refused
+        };
+        let (_, refused) = tokio::join!(storm, starts);
+        assert!(refused > 300, "{refused} answers are too few to mean anything");
+    }
+}
+
+/// Starts a service, and asks it from its first breath until a while after it is ready; how often a
+/// revoked token was refused.
+async fn start_and_ask(
+    auth: &Service,
+    bystander: &Tokens,
+    ended: &Mutex<Vec<(Instant, String)>>,
+) -> usize {
+    until("some have logged out", async || ended.lock().unwrap().len() > 20).await;
+    let mut resource = Service::resource(auth, &[]);
+    resource.spawn();
+    let (mut refused, mut ready_at, mut not_ready_at) = (0, None::<Instant>, Instant::now());
+    while ready_at.is_none_or(|at| at.elapsed() < Duration::from_millis(400)) {
+        let asked = Instant::now();
+        if ready_at.is_none() {
+            let url = format!("{}/whoami", resource.public);
+            let answer = resource.http.get(url).bearer_auth(&bystander.access).send().await;
+            if answer.is_ok_and(|answer| answer.status() == 200) {
+                ready_at = Some(asked);
+            } else {
+                not_ready_at = asked;
+            }
+        }
+        let tokens: Vec<_> = {
+            let ended = ended.lock().unwrap();
+            let known = ended.partition_point(|(at, _)| *at < not_ready_at);
+            let index = |byte: u8| usize::from(byte) * known / 256;
+            let random = Uuid::new_v4().into_bytes();
+            let recent = known.saturating_sub(4)..known;
+            random[..4]
+                .iter()
+                .map(|byte| index(*byte))
+                .chain(recent)
+                .map(|at| ended[at].1.clone())
+                .collect()
+        };
+        for answer in join_all(tokens.iter().map(async |access| {
+            let url = format!("{}/whoami", resource.public);
+            resource.http.get(url).bearer_auth(access).send().await
+        }))
+        .await
+        .into_iter()
+        .flatten()
+        {
+            assert!(matches!(answer.status().as_u16(), 401 | 503), "{}", answer.status());
+            refused += 1;
+        }
+    }
+    refused
+}
