@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix_web::web;
 use hosting::server::ListenError;
 use hosting::{Cors, Server, listen, telemetry};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use verifier::actix::Protection;
 use verifier::{Clock, Expectations, KeySet, KeySetError, Verifier};
@@ -76,11 +76,9 @@ impl Application {
         let verifier = Arc::new(Verifier::new(expectations, clock));
         verifier.keys().replace(KeySet::from_jwks(&keyring.public)?);
         let feed = Arc::new(Feed::new(Arc::clone(&verifier)));
-        let woken = Arc::<Notify>::default();
-        let mut background = blacklist.map_or_else(Vec::new, |blacklist| {
-            blacklist.run(Arc::clone(&feed), store.commits(), Arc::clone(&woken))
-        });
-        background.push(tokio::spawn(revocation::poll(Arc::clone(&feed), store.clone(), woken)));
+        let mut background =
+            blacklist.map_or_else(Vec::new, |blacklist| blacklist.run(&feed, store.commits()));
+        background.push(tokio::spawn(revocation::poll(Arc::clone(&feed), store.clone())));
         background.push(tokio::spawn(housekeeping::run(store.clone())));
         let protection = web::Data::new(Protection::new(Arc::clone(&verifier), "latchkey", None));
         let app = web::Data::new(App {

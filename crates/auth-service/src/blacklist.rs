@@ -17,7 +17,7 @@ use futures_util::StreamExt as _;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, IntoConnectionInfo as _, Pipeline, RedisError};
 use secrecy::ExposeSecret as _;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -56,20 +56,15 @@ impl Blacklist {
     }
 
     /// Starts the three tasks, each on a connection of its own: what waits for messages or for a long
-    /// write must not hold up the others. `commits` changes with every revocation here; `woken` is
-    /// told when another replica has committed one.
+    /// write must not hold up the others. `commits` changes with every revocation here.
     #[must_use]
-    pub fn run(
-        self,
-        feed: Arc<Feed>,
-        commits: watch::Receiver<()>,
-        woken: Arc<Notify>,
-    ) -> Vec<JoinHandle<()>> {
+    pub fn run(self, feed: &Arc<Feed>, commits: watch::Receiver<()>) -> Vec<JoinHandle<()>> {
+        let (woken, written) = (Arc::clone(feed), Arc::clone(feed));
         let link = |task| Link { client: self.0.clone(), task, failing: false };
         vec![
             tokio::spawn(link("announcing").keep(async move |link| announce(link, &commits).await)),
             tokio::spawn(link("listening").keep(async move |link| listen(link, &woken).await)),
-            tokio::spawn(link("blacklist").keep(async move |link| write(link, &feed).await)),
+            tokio::spawn(link("blacklist").keep(async move |link| write(link, &written).await)),
         ]
     }
 }
@@ -128,7 +123,7 @@ async fn announce(
 }
 
 /// Hears of commits at other replicas.
-async fn listen(link: &mut Link, woken: &Notify) -> Result<Infallible, RedisError> {
+async fn listen(link: &mut Link, feed: &Feed) -> Result<Infallible, RedisError> {
     let connecting = async {
         let mut subscription = link.client.get_async_pubsub().await?;
         subscription.subscribe(CHANNEL).await?;
@@ -138,7 +133,7 @@ async fn listen(link: &mut Link, woken: &Notify) -> Result<Infallible, RedisErro
     link.works();
     loop {
         // At first also without a message: some may have been missed.
-        woken.notify_one();
+        feed.read_now();
         loop {
             match timeout(LOOK_EVERY, messages.next()).await {
                 Ok(Some(_)) => break,

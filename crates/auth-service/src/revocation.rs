@@ -27,6 +27,8 @@ const POLL_EVERY: Duration = Duration::from_millis(250);
 /// Against whatever an incremental read might miss.
 const READ_ALL_EVERY: Duration = Duration::from_secs(10);
 const READ_PATIENCE: Duration = Duration::from_secs(6);
+/// How long a follower that knows nothing waits for a read of its own.
+const FRESH_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What followers are served from.
 #[derive(Debug)]
@@ -34,9 +36,18 @@ pub struct Feed {
     /// Names this run of this replica.
     replica: String,
     log: Mutex<Log>,
-    /// The number of the newest entry.
-    newest: watch::Sender<u64>,
+    progress: watch::Sender<Progress>,
+    wanted: Notify,
     verifier: Arc<Verifier>,
+}
+
+/// What followers wait for.
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    /// The number of the newest entry.
+    newest: u64,
+    /// When the last complete read was begun.
+    read: Duration,
 }
 
 /// What a follower lacks.
@@ -54,18 +65,30 @@ impl Feed {
     #[must_use]
     pub fn new(verifier: Arc<Verifier>) -> Self {
         let replica = URL_SAFE_NO_PAD.encode(random::bytes::<9>());
-        Self { replica, log: Mutex::default(), newest: watch::Sender::new(0), verifier }
+        let (progress, wanted) = (watch::Sender::default(), Notify::new());
+        Self { replica, log: Mutex::default(), progress, wanted, verifier }
     }
 
-    /// What a follower at `cursor` does not know yet, waiting up to `wait` for news; everything
-    /// where the cursor says nothing here. `None` until the first read.
+    /// Has the database read now; while it is being read, once more afterwards.
+    pub fn read_now(&self) {
+        self.wanted.notify_one();
+    }
+
+    /// What a follower at `cursor` does not know yet, waiting up to `wait` for news. Where the cursor
+    /// says nothing here it is everything, as of a read that is begun now: a service that starts is
+    /// not to accept what was revoked before. `None` until the first read.
     pub async fn after(&self, cursor: &str, wait: Duration) -> Option<RevocationBatch> {
         let cursor = Cursor::parse(cursor).unwrap_or_default();
+        let mut progress = self.progress.subscribe();
+        // A time-out is an answer too: nothing new, and an age.
         if let Some(seen) = self.quiet_until_after(&cursor) {
-            let mut newest = self.newest.subscribe();
-            let news = newest.wait_for(|newest| *newest > seen);
-            // A time-out is an answer too: nothing new, and a fresh age.
+            let news = progress.wait_for(|progress| progress.newest > seen);
             let _ = tokio::time::timeout(wait, news).await;
+        } else if matches!(self.lacks(&self.log(), &cursor), Lacks::All) {
+            let asked = self.verifier.clock().elapsed();
+            self.read_now();
+            let fresh = progress.wait_for(|progress| progress.read >= asked);
+            let _ = tokio::time::timeout(FRESH_PATIENCE, fresh).await;
         }
         self.batch(cursor)
     }
@@ -107,7 +130,8 @@ impl Feed {
         let cursor = cursor.after(&self.replica, log.newest, log.horizon.clone());
         Some(RevocationBatch {
             cursor: cursor.to_string(),
-            age_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            // Rounded up: it is to be no younger than it is.
+            age_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX - 1) + 1,
             now: database_time.unix_seconds() + since.as_secs(),
             reset: matches!(lacks, Lacks::All),
             entries,
@@ -124,7 +148,7 @@ impl Feed {
             log.add(read, begun, now);
             log.newest
         };
-        self.newest.send_if_modified(|number| std::mem::replace(number, newest) != newest);
+        self.progress.send_replace(Progress { newest, read: begun });
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
@@ -132,8 +156,8 @@ impl Feed {
     }
 }
 
-/// Keeps `feed` current until the task is aborted. `woken` says that another replica has committed.
-pub async fn poll(feed: Arc<Feed>, store: Store, woken: Arc<Notify>) {
+/// Keeps `feed` current until the task is aborted.
+pub async fn poll(feed: Arc<Feed>, store: Store) {
     let mut reader = store.revocation_reader();
     let mut commits = store.commits();
     let mut read_all_at = Instant::now();
@@ -168,7 +192,7 @@ pub async fn poll(feed: Arc<Feed>, store: Store, woken: Arc<Notify>) {
         tokio::select! {
             () = tokio::time::sleep(POLL_EVERY) => {}
             _ = commits.changed() => {}
-            () = woken.notified() => {}
+            () = feed.wanted.notified() => {}
         }
     }
 }
@@ -180,6 +204,9 @@ mod tests {
 
     use super::*;
     use crate::store::Horizon;
+
+    /// No poll is at work here, so a read of the future stands for the one that a stranger wants.
+    const LATER: Duration = Duration::from_secs(1 << 40);
 
     fn feed() -> Feed {
         let expectations = Expectations {
@@ -211,10 +238,10 @@ mod tests {
     async fn a_follower_gets_what_is_new_and_a_stranger_everything() {
         let feed = feed();
         assert!(feed.after("", Duration::ZERO).await.is_none(), "nothing before the first read");
-        feed.learn(read(&[1, 2], 3), Duration::ZERO);
+        feed.learn(read(&[1, 2], 3), LATER);
         let first = told(&feed, "").await;
         assert!(first.reset && first.entries.len() == 2);
-        feed.learn(read(&[2, 3], 4), Duration::ZERO);
+        feed.learn(read(&[2, 3], 4), LATER);
         let second = told(&feed, &first.cursor).await;
         assert!(!second.reset && second.entries.len() == 1, "a repeat is no news");
         let stranger = told(&feed, "elsewhere.1").await;
@@ -224,16 +251,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_stranger_is_told_what_a_read_begun_after_its_question_found() {
+        let feed = Arc::new(feed());
+        feed.learn(read(&[1], 2), Duration::ZERO);
+        let asking = tokio::spawn({
+            let feed = Arc::clone(&feed);
+            async move { told(&feed, "").await }
+        });
+        feed.wanted.notified().await;
+        let now = feed.verifier.clock().elapsed();
+        feed.learn(read(&[1, 2], 3), now);
+        assert_eq!(asking.await.unwrap().entries.len(), 2);
+    }
+
+    #[tokio::test]
     async fn a_waiting_follower_is_answered_at_once_when_there_is_news() {
         let feed = Arc::new(feed());
-        feed.learn(read(&[], 1), Duration::ZERO);
+        feed.learn(read(&[], 1), LATER);
         let cursor = told(&feed, "").await.cursor;
         let waiting = tokio::spawn({
             let feed = Arc::clone(&feed);
             async move { feed.after(&cursor, Duration::from_mins(1)).await }
         });
         tokio::task::yield_now().await;
-        feed.learn(read(&[1], 2), Duration::ZERO);
+        feed.learn(read(&[1], 2), LATER);
         assert_eq!(waiting.await.unwrap().unwrap().entries.len(), 1);
     }
 
@@ -241,8 +282,8 @@ mod tests {
     async fn a_follower_of_another_replica_goes_on_from_the_horizon() {
         let (one, other) = (feed(), feed());
         // Transaction 4 was still open when each of them read.
-        one.learn(read(&[1, 2, 5], 4), Duration::ZERO);
-        other.learn(read(&[1, 2, 5, 6], 4), Duration::ZERO);
+        one.learn(read(&[1, 2, 5], 4), LATER);
+        other.learn(read(&[1, 2, 5, 6], 4), LATER);
         let cursor = told(&one, "").await.cursor;
         let moved = told(&other, &cursor).await;
         assert!(!moved.reset);
@@ -251,26 +292,26 @@ mod tests {
         assert_eq!(told(&one, &moved.cursor).await.entries, []);
         let back = told(&other, &told(&one, &moved.cursor).await.cursor).await;
         assert_eq!(back.entries, []);
-        one.learn(read(&[4, 5, 6], 7), Duration::ZERO);
+        one.learn(read(&[4, 5, 6], 7), LATER);
         assert_eq!(told(&one, &back.cursor).await.entries.len(), 2, "4, and 6 from the other");
     }
 
     #[tokio::test]
     async fn a_follower_ahead_of_this_replica_waits_for_what_is_new_to_it() {
         let (ahead, behind) = (feed(), Arc::new(feed()));
-        ahead.learn(read(&[1, 2, 3], 4), Duration::ZERO);
-        behind.learn(read(&[1], 2), Duration::ZERO);
+        ahead.learn(read(&[1, 2, 3], 4), LATER);
+        behind.learn(read(&[1], 2), LATER);
         let cursor = told(&ahead, "").await.cursor;
         let quiet = told(&behind, &cursor).await;
         assert!(!quiet.reset && quiet.entries.is_empty());
-        behind.learn(read(&[2, 3], 4), Duration::ZERO);
-        behind.learn(read(&[4], 5), Duration::ZERO);
+        behind.learn(read(&[2, 3], 4), LATER);
+        behind.learn(read(&[4], 5), LATER);
         let news = told(&behind, &quiet.cursor).await;
         assert_eq!(news.entries.len(), 3, "the first two again: they were news to this replica");
         let after = Horizon { epoch: "another".to_owned(), xid: 2 };
         let restored = RevocationRead { horizon: Some(after), ..read(&[], 0) };
         let other = self::feed();
-        other.learn(restored, Duration::ZERO);
+        other.learn(restored, LATER);
         assert!(told(&other, &cursor).await.reset, "numbers of another epoch mean nothing");
     }
 }

@@ -14,6 +14,9 @@ const MAX_KEY_SET_BYTES: usize = 256 * 1024;
 /// A million revocations within a quarter of an hour.
 const MAX_BATCH_BYTES: usize = 128 * 1024 * 1024;
 
+/// Between questions until the first answer that counts.
+const STARTING_PAUSE: Duration = Duration::from_millis(10);
+
 /// Where to get what a verifier needs.
 #[derive(Clone)]
 pub struct Sources {
@@ -119,6 +122,7 @@ async fn follow_revocations(verifier: Arc<Verifier>, http: reqwest::Client, sour
     let mut trouble = Trouble::new("revocation feed");
     let mut cursor = String::new();
     let mut address = 0;
+    verifier.revocations().begin(verifier.clock().elapsed());
     loop {
         let url = &sources.feed_urls[address];
         let sent = verifier.clock().elapsed();
@@ -137,6 +141,11 @@ async fn follow_revocations(verifier: Arc<Verifier>, http: reqwest::Client, sour
                 trouble.over();
                 learn(&verifier, &batch, sent);
                 cursor = batch.cursor;
+                if verifier.revocation_age().is_none() {
+                    // As of before we began. Without a cursor the next answer is read anew.
+                    cursor.clear();
+                    tokio::time::sleep(STARTING_PAUSE).await;
+                }
             }
             Err(error) => {
                 let pause = trouble.met(url, &error);

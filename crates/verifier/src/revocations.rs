@@ -28,6 +28,8 @@ struct Known {
     keys: HashSet<KeyId>,
     /// Everything revoked before this moment is in the list; `None` until that is so.
     complete_as_of: Option<Duration>,
+    /// Knowledge from before this moment does not count.
+    begun: Duration,
     /// The issuer's clock, and when it showed that.
     issuer_time: Option<(Timestamp, Duration)>,
     prune_at: Duration,
@@ -60,11 +62,18 @@ impl RevocationList {
         known.prune(now);
     }
 
+    /// Says that following begins now: until everything revoked before this moment has been added,
+    /// there is no knowledge. A service that starts accepts nothing that was revoked before.
+    pub fn begin(&self, now: Duration) {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).begun = now;
+    }
+
     /// How old the knowledge is; `None` when it was never complete.
     #[must_use]
     pub fn age(&self, now: Duration) -> Option<Duration> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.complete_as_of.map(|as_of| now.saturating_sub(as_of))
+        let as_of = known.complete_as_of.filter(|as_of| *as_of >= known.begun);
+        as_of.map(|as_of| now.saturating_sub(as_of))
     }
 
     /// How many entries are remembered.
@@ -172,6 +181,16 @@ mod tests {
         assert_eq!(list.age(SECOND), None);
         list.complete(SECOND * 5, Timestamp(0), SECOND * 6);
         list.complete(SECOND * 3, Timestamp(0), SECOND * 7);
+        assert_eq!(list.age(SECOND * 8), Some(SECOND * 3));
+    }
+
+    #[test]
+    fn what_was_known_before_following_began_does_not_count() {
+        let list = RevocationList::default();
+        list.begin(SECOND * 5);
+        list.complete(SECOND * 4, Timestamp(0), SECOND * 6);
+        assert_eq!(list.age(SECOND * 6), None);
+        list.complete(SECOND * 5, Timestamp(0), SECOND * 7);
         assert_eq!(list.age(SECOND * 8), Some(SECOND * 3));
     }
 

@@ -179,13 +179,29 @@ async fn age_counts_from_when_the_request_was_sent() {
 #[actix_web::test]
 async fn age_counts_what_the_issuer_says_of_its_own() {
     let issuer = Issuer::start();
-    issuer.state().age = Duration::from_mins(1);
     let service = service();
     let _follower = issuer.followed_by(&service);
-    until(|| service.verifier.revocation_age().is_some()).await;
-    assert!(service.verifier.revocation_age().unwrap() >= Duration::from_mins(1));
+    until(|| service.verifier.ready().is_ok()).await;
+    let age = Duration::from_millis(300);
+    issuer.state().age = age;
+    until(|| service.verifier.revocation_age().unwrap() > age).await;
+    for _ in 0..20 {
+        assert!(service.verifier.revocation_age().unwrap() >= age);
+        rt::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[actix_web::test]
+async fn a_service_that_starts_is_not_content_with_what_was_known_before() {
+    let issuer = Issuer::start();
+    issuer.state().age = Duration::from_secs(20);
+    let service = service();
+    let _follower = issuer.followed_by(&service);
     until(|| service.verifier.keys().loaded()).await;
-    service.refuses(&service.token(Algorithm::Es256), Rejection::Stale, "an old answer");
+    until(|| issuer.state().asked.len() > 2).await;
+    assert_eq!(service.verifier.revocation_age(), None, "20 s are within the bound");
+    service.refuses(&service.token(Algorithm::Es256), Rejection::Stale, "but it began just now");
+    assert!(issuer.state().asked.iter().all(String::is_empty), "asked anew, without a cursor");
 
     issuer.state().age = Duration::ZERO;
     until(|| service.verifier.ready().is_ok()).await;

@@ -144,43 +144,41 @@ async fn start_and_ask(
 ) -> usize {
     until("some have logged out", async || ended.lock().unwrap().len() > 20).await;
     let mut resource = Service::resource(auth, &[]);
+    let begun = Instant::now();
     resource.spawn();
-    let (mut refused, mut ready_at, mut not_ready_at) = (0, None::<Instant>, Instant::now());
+    let status = async |access: &str| {
+        let request = resource.http.get(format!("{}/whoami", resource.public));
+        Some(request.bearer_auth(access).send().await.ok()?.status().as_u16())
+    };
+    let (mut refused, mut ready_at) = (0, None::<Instant>);
     while ready_at.is_none_or(|at| at.elapsed() < Duration::from_millis(400)) {
         let asked = Instant::now();
-        if ready_at.is_none() {
-            let url = format!("{}/whoami", resource.public);
-            let answer = resource.http.get(url).bearer_auth(&bystander.access).send().await;
-            if answer.is_ok_and(|answer| answer.status() == 200) {
-                ready_at = Some(asked);
-            } else {
-                not_ready_at = asked;
+        let tokens = some(&ended.lock().unwrap(), asked);
+        let answers = join_all(tokens.iter().map(|(_, access)| status(access))).await;
+        for ((revoked, _), answer) in tokens.iter().zip(answers) {
+            match answer {
+                None => {}
+                Some(401 | 503) => refused += 1,
+                // Revoked while it started: seen as soon as by any other service.
+                Some(200) => assert!(
+                    *revoked > begun && asked - *revoked < Duration::from_millis(250),
+                    "accepted {:?} after its revocation",
+                    asked - *revoked
+                ),
+                Some(status) => panic!("{status}"),
             }
         }
-        let tokens: Vec<_> = {
-            let ended = ended.lock().unwrap();
-            let known = ended.partition_point(|(at, _)| *at < not_ready_at);
-            let index = |byte: u8| usize::from(byte) * known / 256;
-            let random = Uuid::new_v4().into_bytes();
-            let recent = known.saturating_sub(4)..known;
-            random[..4]
-                .iter()
-                .map(|byte| index(*byte))
-                .chain(recent)
-                .map(|at| ended[at].1.clone())
-                .collect()
-        };
-        for answer in join_all(tokens.iter().map(async |access| {
-            let url = format!("{}/whoami", resource.public);
-            resource.http.get(url).bearer_auth(access).send().await
-        }))
-        .await
-        .into_iter()
-        .flatten()
-        {
-            assert!(matches!(answer.status().as_u16(), 401 | 503), "{}", answer.status());
-            refused += 1;
+        if ready_at.is_none() && status(&bystander.access).await == Some(200) {
+            ready_at = Some(Instant::now());
         }
     }
     refused
+}
+
+/// Some of the tokens that were revoked before a moment: any, and the latest.
+fn some(ended: &[(Instant, String)], before: Instant) -> Vec<(Instant, String)> {
+    let known = ended.partition_point(|(at, _)| *at < before);
+    let random = Uuid::new_v4().into_bytes();
+    let any = random[..4].iter().map(|byte| usize::from(*byte) * known / 256);
+    any.chain(known.saturating_sub(4)..known).map(|index| ended[index].clone()).collect()
 }
