@@ -6,6 +6,7 @@
 pub mod answer;
 pub mod browser;
 pub mod database;
+pub mod drill;
 pub mod link;
 pub mod process;
 pub mod redis;
