@@ -19,6 +19,14 @@ pub(crate) fn postgres_programs() -> Result<PathBuf> {
     find_postgres().ok_or_else(|| "Postgres was installed but is not found".into())
 }
 
+/// Tests start their own Redis, by its program's name.
+pub(crate) fn redis() -> Result {
+    if succeeds(Command::new("redis-server").arg("--version")) {
+        return Ok(());
+    }
+    install("redis-server", "redis-server (Debian: apt-get install redis-server)")
+}
+
 /// The walk-through of the README is run as a reader would run it.
 pub(crate) fn curl() -> Result {
     if succeeds(Command::new("curl").arg("--version")) {

@@ -109,6 +109,7 @@ fn component(project: &Project, subcommand: &str, name: &str) -> Result {
 /// The binaries come first: some tests start them as processes.
 fn rust(project: &Project, rest: &[OsString]) -> Result<Outcome> {
     setup::curl()?;
+    setup::redis()?;
     let postgres = servers::postgres(project)?;
     run_command(project.cargo().arg("build").args(WHOLE).arg("--bins"))?;
     let mut test = project.cargo();
