@@ -26,7 +26,7 @@ pub(crate) fn run(project: &Project) -> Result {
     let postgres = servers::postgres(project)?;
 
     let sqlite = format!("sqlite:{}", directory.path().join("auth.db").display());
-    let on_postgres = Service::auth(&programs, postgres.said())?;
+    let on_postgres = Service::auth(&programs, &postgres.url)?;
     let on_sqlite = Service::auth(&programs, &sqlite)?;
     let following = Service::resource(&programs, &on_sqlite)?;
     let both = Service::standalone(&programs, &directory.path().join("standalone"))?;

@@ -10,8 +10,9 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Subcommand;
 use rustix::process::{Pid, Signal, kill_process};
@@ -21,14 +22,20 @@ use crate::{Result, servers};
 
 /// How long a server may take to end by itself.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks at a server that is started again whenever it has ended, and therefore between
+/// two starts: the first ones fail while the memory of the server that was killed is still held.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What a guard can hold.
 #[derive(Subcommand)]
 pub(crate) enum Held {
-    /// A private Postgres; says its URL.
+    /// A private Postgres; says its URL and, after a space, its data directory.
     Postgres {
         /// Where its programs are.
         programs: PathBuf,
+        /// Start it again whenever it ends by itself: it is killed on purpose.
+        #[arg(long)]
+        again: bool,
     },
     /// Any program; says its pid.
     Program {
@@ -68,7 +75,7 @@ impl Guard {
         if guard.said.is_empty() { Err("a server could not be started".into()) } else { Ok(guard) }
     }
 
-    /// What the guard said once the server was started: its address or its pid.
+    /// What the guard said once the server was started: where it is, or its pid.
     pub(crate) fn said(&self) -> &str {
         self.said.trim_end()
     }
@@ -89,9 +96,14 @@ impl Drop for Guard {
 /// The guard's side: starts what is to be held, says so, and stays until it has ended.
 pub(crate) fn hold(held: Held) -> Result {
     match held {
-        Held::Postgres { programs } => {
-            let postgres = servers::start_postgres(&programs)?;
-            until_released(postgres.process, &postgres.url)
+        Held::Postgres { programs, again } => {
+            let mut postgres = servers::Postgres::start(&programs)?;
+            let said = format!("{} {}", postgres.url(), postgres.data().display());
+            if again {
+                again_until_released(&mut postgres, &said)
+            } else {
+                until_released(&mut postgres.process, &said)
+            }
             // Here the directory is removed.
         }
         Held::Program { line } => {
@@ -99,23 +111,58 @@ pub(crate) fn hold(held: Held) -> Result {
             let mut command = Command::new(program);
             command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
             let started = command.spawn();
-            let process = started.map_err(|error| format!("{}: {error}", program.display()))?;
+            let mut process = started.map_err(|error| format!("{}: {error}", program.display()))?;
             let pid = process.id().to_string();
-            until_released(process, &pid)
+            until_released(&mut process, &pid)
         }
     }
 }
 
-fn until_released(mut process: Child, said: &str) -> Result {
-    let pid = Pid::from_child(&process);
+fn until_released(process: &mut Child, said: &str) -> Result {
+    let pid = Pid::from_child(process);
     thread::spawn(move || {
-        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        released();
         let _ = kill_process(pid, Signal::INT);
         thread::sleep(PATIENCE);
         let _ = kill_process(pid, Signal::KILL);
     });
-    // Nobody may be there to hear it any more: then the pipe is closed, and the thread sees that.
-    let _ = writeln!(io::stdout(), "{said}");
+    say(said);
     process.wait()?;
     Ok(())
+}
+
+/// Which process it is changes, so it is ended by whoever waits for it.
+fn again_until_released(postgres: &mut servers::Postgres, said: &str) -> Result {
+    let (held, release) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        released();
+        drop(held);
+    });
+    say(said);
+    while release.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+        if postgres.process.try_wait()?.is_some() {
+            postgres.spawn()?;
+        }
+    }
+    let pid = Pid::from_child(&postgres.process);
+    let deadline = Instant::now() + PATIENCE;
+    let _ = kill_process(pid, Signal::INT);
+    // It may have been paused on purpose, and then hears nothing.
+    let _ = kill_process(pid, Signal::CONT);
+    while postgres.process.try_wait()?.is_none() && Instant::now() < deadline {
+        thread::sleep(LOOK_EVERY);
+    }
+    let _ = postgres.process.kill();
+    postgres.process.wait()?;
+    Ok(())
+}
+
+/// Returns when the one who started us is gone.
+fn released() {
+    let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+}
+
+/// Nobody may be there to hear it any more: then the pipe is closed, which [`released`] sees.
+fn say(what: &str) {
+    let _ = writeln!(io::stdout(), "{what}");
 }

@@ -9,7 +9,7 @@ use crate::{Result, servers};
 /// `cargo xtask growth`, on a server of its own, so that nobody else's snapshot is open.
 pub(crate) fn growth(project: &Project, rest: &[OsString]) -> Result {
     let postgres = servers::postgres(project)?;
-    run_command(program(project, "growth", rest).env("LATCHKEY_TEST_POSTGRES", postgres.said()))
+    run_command(program(project, "growth", rest).env("LATCHKEY_TEST_POSTGRES", &postgres.url))
 }
 
 /// `cargo xtask drill`, on whatever installation it is pointed at.

@@ -5,7 +5,7 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,27 +16,42 @@ use crate::guard::Guard;
 use crate::project::Project;
 use crate::{Result, project, setup};
 
-/// A private Postgres, as the guard has it.
-pub(crate) struct Postgres {
-    pub(crate) process: Child,
+/// A private Postgres that lives as long as this value at the most.
+pub(crate) struct Server {
+    guard: Guard,
+    /// As clients take it.
     pub(crate) url: String,
-    /// Removed with this value.
-    _directory: TempDir,
+    /// Its data directory. The log is `log` in the directory above.
+    pub(crate) data: PathBuf,
 }
 
-/// Starts one; [`Guard::said`] is its URL.
-pub(crate) fn postgres(project: &Project) -> Result<Guard> {
+/// Starts one.
+pub(crate) fn postgres(project: &Project) -> Result<Server> {
+    start(project, &[])
+}
+
+/// Starts one that is started again whenever it ends by itself.
+pub(crate) fn lasting_postgres(project: &Project) -> Result<Server> {
+    start(project, &["--again"])
+}
+
+fn start(project: &Project, options: &[&str]) -> Result<Server> {
     let programs = setup::postgres_programs()?;
-    Guard::start(project, [OsStr::new("postgres"), programs.as_os_str()], |_| {})
+    let arguments = [OsStr::new("postgres"), programs.as_os_str()].into_iter();
+    let guard = Guard::start(project, arguments.chain(options.iter().map(OsStr::new)), |_| {})?;
+    let (url, data) = guard.said().split_once(' ').ok_or("the guard did not say where")?;
+    let (url, data) = (url.to_owned(), data.into());
+    Ok(Server { guard, url, data })
 }
 
 /// `cargo xtask db`
 pub(crate) fn keep_postgres(project: &Project) -> Result {
-    let mut guard = postgres(project)?;
-    println!("export LATCHKEY_TEST_POSTGRES={}", guard.said());
+    let mut server = lasting_postgres(project)?;
+    println!("export LATCHKEY_TEST_POSTGRES={}", server.url);
+    println!("export LATCHKEY_TEST_POSTGRES_DATA={}", server.data.display());
     println!("export LATCHKEY_TEST_BIN_DIR={}", project.debug().display());
     println!("# Postgres runs until Ctrl-C.");
-    while !guard.has_ended() {
+    while !server.guard.has_ended() {
         thread::sleep(Duration::from_millis(200));
     }
     Err("Postgres has ended".into())
@@ -47,63 +62,98 @@ pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-/// The guard's part: initializes, starts, and waits until connections are accepted. Durability is
-/// as it is in production: what is tested is what runs.
-pub(crate) fn start_postgres(programs: &Path) -> Result<Postgres> {
-    let directory = tempfile::Builder::new().prefix("latchkey-postgres-").tempdir()?;
-    let account = setup::server_account()?;
-    if let Some((user, group)) = account {
-        chown(directory.path(), Some(user), Some(group))?;
-    }
-    let log = directory.path().join("log");
-    let command = |name: &str| -> Result<Command> {
-        let file = fs::File::options().create(true).append(true).open(&log)?;
-        let mut command = Command::new(programs.join(name));
-        // Nothing of ours, such as PGPORT, is to reach it.
-        command.env_clear().env("LC_ALL", "C").env("PATH", programs);
-        command.current_dir(directory.path());
-        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+/// A free port below the range from which the system takes ports for outgoing connections: a server
+/// that was killed finds it free when it comes back.
+fn lasting_port() -> Result<u16> {
+    let begin = u16::try_from(std::process::id() % 2000)?;
+    let mut ports = (begin..2000).chain(0..begin).map(|number| 10_000 + number);
+    let free = ports.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
+    free.ok_or_else(|| "no port is free".into())
+}
+
+/// A private Postgres, as the guard has it.
+pub(crate) struct Postgres {
+    pub(crate) process: Child,
+    server: Command,
+    port: u16,
+    /// Removed with this value.
+    directory: TempDir,
+}
+
+impl Postgres {
+    /// Initializes, starts, and waits until connections are accepted. Durability is as it is in
+    /// production: what is tested is what runs.
+    pub(crate) fn start(programs: &Path) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("latchkey-postgres-").tempdir()?;
+        let account = setup::server_account()?;
         if let Some((user, group)) = account {
-            command.uid(user).gid(group);
+            chown(directory.path(), Some(user), Some(group))?;
         }
-        Ok(command)
-    };
-    let failed = |what: &str| {
-        let log = fs::read_to_string(&log).unwrap_or_default();
-        format!("{what} in {}:\n{log}", directory.path().display())
-    };
+        let log = directory.path().join("log");
+        let command = |name: &str| -> Result<Command> {
+            let file = fs::File::options().create(true).append(true).open(&log)?;
+            let mut command = Command::new(programs.join(name));
+            // Nothing of ours, such as PGPORT, is to reach it.
+            command.env_clear().env("LC_ALL", "C").env("PATH", programs);
+            command.current_dir(directory.path());
+            command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+            if let Some((user, group)) = account {
+                command.uid(user).gid(group);
+            }
+            Ok(command)
+        };
+        let failed = |what: &str| {
+            let log = fs::read_to_string(&log).unwrap_or_default();
+            format!("{what} in {}:\n{log}", directory.path().display())
+        };
 
-    let mut initdb = command("initdb")?;
-    initdb.args(["--no-sync", "--locale=C", "--encoding=UTF8", "--auth=trust"]);
-    initdb.args(["--username=postgres", "--pgdata=data"]);
-    if !initdb.status()?.success() {
-        return Err(failed("initdb failed").into());
-    }
-
-    let port = free_port()?;
-    let mut server = command("postgres")?;
-    server.args(["-D", "data", "-p", &port.to_string()]);
-    for setting in [
-        "listen_addresses=127.0.0.1",
-        "unix_socket_directories=",
-        "max_connections=300",
-        "wal_level=minimal",
-        "max_wal_senders=0",
-    ] {
-        server.args(["-c", setting]);
-    }
-    let mut process = server.spawn()?;
-    let deadline = Instant::now() + Duration::from_mins(1);
-    let mut probe = command("pg_isready")?;
-    probe.args(["--host=127.0.0.1", "--username=postgres", "--port", &port.to_string()]);
-    while !project::succeeds(&mut probe) {
-        if process.try_wait()?.is_some() || Instant::now() > deadline {
-            let _ = process.kill();
-            let _ = process.wait();
-            return Err(failed("Postgres does not start").into());
+        let mut initdb = command("initdb")?;
+        initdb.args(["--no-sync", "--locale=C", "--encoding=UTF8", "--auth=trust"]);
+        initdb.args(["--username=postgres", "--pgdata=data"]);
+        if !initdb.status()?.success() {
+            return Err(failed("initdb failed").into());
         }
-        thread::sleep(Duration::from_millis(20));
+
+        let port = lasting_port()?;
+        let mut server = command("postgres")?;
+        server.args(["-D", "data", "-p", &port.to_string()]);
+        for setting in [
+            "listen_addresses=127.0.0.1",
+            "unix_socket_directories=",
+            "max_connections=300",
+            "wal_level=minimal",
+            "max_wal_senders=0",
+        ] {
+            server.args(["-c", setting]);
+        }
+        let mut process = server.spawn()?;
+        let deadline = Instant::now() + Duration::from_mins(1);
+        let mut probe = command("pg_isready")?;
+        probe.args(["--host=127.0.0.1", "--username=postgres", "--port", &port.to_string()]);
+        while !project::succeeds(&mut probe) {
+            if process.try_wait()?.is_some() || Instant::now() > deadline {
+                let _ = process.kill();
+                let _ = process.wait();
+                return Err(failed("Postgres does not start").into());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(Self { process, server, port, directory })
     }
-    let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
-    Ok(Postgres { process, url, _directory: directory })
+
+    /// Starts it again after its end, without waiting.
+    pub(crate) fn spawn(&mut self) -> Result {
+        self.process = self.server.spawn()?;
+        Ok(())
+    }
+
+    /// As clients take it.
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Its data directory.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
 }

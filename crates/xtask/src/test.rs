@@ -114,7 +114,7 @@ fn rust(project: &Project, rest: &[OsString]) -> Result<Outcome> {
     run_command(project.cargo().arg("build").args(WHOLE).arg("--bins"))?;
     let mut test = project.cargo();
     test.arg("test").args(WHOLE).arg("--no-fail-fast").args(rest);
-    test.env("LATCHKEY_TEST_POSTGRES", postgres.said());
+    test.env("LATCHKEY_TEST_POSTGRES", &postgres.url);
     test.env("LATCHKEY_TEST_BIN_DIR", project.debug());
     count(&mut test)
 }
