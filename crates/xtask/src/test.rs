@@ -1,6 +1,8 @@
 //! `cargo xtask test`: the parts, in an order in which each uses what the one before has built.
 //!
-//! Always the whole workspace with all features: another selection would build dependencies again.
+//! Always the whole workspace: another selection would build dependencies again. That selection has
+//! every feature that serves, because the packages in it ask for each other's; what is tested is
+//! what runs.
 
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader};
@@ -11,8 +13,6 @@ use clap::ValueEnum;
 
 use crate::project::{Project, run as run_command, shown, succeeds};
 use crate::{Result, compose, deny, servers, setup};
-
-const WHOLE: [&str; 2] = ["--workspace", "--all-features"];
 
 /// One part of the tests.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -85,13 +85,13 @@ fn one(project: &Project, part: Part, rest: &[OsString]) -> Result<Outcome> {
         Part::Clippy => {
             component(project, "clippy", "clippy")?;
             let mut clippy = project.cargo();
-            clippy.arg("clippy").args(WHOLE).args(["--all-targets", "--", "-D", "warnings"]);
+            clippy.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
             run_command(&mut clippy)?;
         }
         Part::Rust => return rust(project, rest),
         Part::Doc => {
             let mut doc = project.cargo();
-            doc.arg("doc").args(WHOLE).arg("--no-deps").env("RUSTDOCFLAGS", "-Dwarnings");
+            doc.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings");
             run_command(&mut doc)?;
         }
         Part::Deny => return deny::check(project),
@@ -111,9 +111,9 @@ fn rust(project: &Project, rest: &[OsString]) -> Result<Outcome> {
     setup::curl()?;
     setup::redis()?;
     let postgres = servers::postgres(project)?;
-    run_command(project.cargo().arg("build").args(WHOLE).arg("--bins"))?;
+    run_command(project.cargo().args(["build", "--workspace", "--bins"]))?;
     let mut test = project.cargo();
-    test.arg("test").args(WHOLE).arg("--no-fail-fast").args(rest);
+    test.args(["test", "--workspace", "--no-fail-fast"]).args(rest);
     test.env("LATCHKEY_TEST_POSTGRES", &postgres.url);
     test.env("LATCHKEY_TEST_BIN_DIR", project.debug());
     count(&mut test)
