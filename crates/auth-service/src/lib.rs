@@ -17,6 +17,8 @@ pub mod keys;
 pub mod names;
 pub mod password_policy;
 pub mod passwords;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod random;
 pub mod revocation;
 pub mod seal;

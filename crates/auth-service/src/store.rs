@@ -4,6 +4,8 @@
 //! one statement on Postgres and one statement or transaction on SQLite, and runs in a task of its
 //! own: a client that goes away drops the handler's future, and a write must not go with it.
 
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod postgres;
 mod records;
 mod revocations;
@@ -188,6 +190,10 @@ impl Store {
 
     /// Ends a session. Ending it twice, or one that never was, changes nothing.
     pub async fn end_session(&self, id: SessionId, why: EndReason) -> Result<(), StoreError> {
+        #[cfg(feature = "planted-bugs")]
+        if let Some(answer) = self.planted_end_session(id, why).await {
+            return answer;
+        }
         let announcement = self.announcement();
         on_backend!(self, db => {
             let _announcement = announcement;

@@ -59,6 +59,8 @@ mod clock;
 #[cfg(feature = "follow")]
 pub mod follow;
 mod keys;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod rejection;
 mod revocations;
 mod verified;

@@ -9,6 +9,8 @@ use claims::{
     AccessTokenClaims, KeyId, RevocationEntry, Revoked, SessionId, Subject, Timestamp, TokenId,
 };
 
+#[cfg(feature = "planted-bugs")]
+use crate::planted::{self, Bug};
 use crate::rejection::Rejection;
 
 /// The revocations known, each until no token it could kill is alive any more.
@@ -33,6 +35,8 @@ struct Known {
     /// The issuer's clock, and when it showed that.
     issuer_time: Option<(Timestamp, Duration)>,
     prune_at: Duration,
+    #[cfg(feature = "planted-bugs")]
+    heard: planted::Heard,
 }
 
 impl RevocationList {
@@ -109,9 +113,13 @@ impl RevocationList {
         if claims.sid.is_some_and(|sid| known.sessions.contains_key(&sid)) {
             return Err(Rejection::SessionRevoked);
         }
-        if let Some((min_version, _)) = known.subjects.get(&claims.sub)
-            && claims.sub_ver.unwrap_or(0) < *min_version
-        {
+        let subject = known.subjects.get(&claims.sub);
+        let outdated =
+            subject.is_some_and(|(min_version, _)| claims.sub_ver.unwrap_or(0) < *min_version);
+        #[cfg(feature = "planted-bugs")]
+        let outdated =
+            if planted::is(Bug::TimestampVersion) { known.heard.refuses(claims) } else { outdated };
+        if outdated {
             return Err(Rejection::SubjectRevoked);
         }
         if known.tokens.contains_key(&claims.jti) {
@@ -127,6 +135,8 @@ impl Known {
             Revoked::Session { id } => later(self.sessions.entry(*id), until),
             Revoked::Token { id } => later(self.tokens.entry(*id), until),
             Revoked::Subject { id, min_version } => {
+                #[cfg(feature = "planted-bugs")]
+                self.heard.note(id, *min_version);
                 let subject = self.subjects.entry(id.clone()).or_insert((*min_version, until));
                 *subject = (subject.0.max(*min_version), subject.1.max(until));
             }

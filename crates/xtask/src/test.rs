@@ -84,9 +84,11 @@ fn one(project: &Project, part: Part, rest: &[OsString]) -> Result<Outcome> {
         Part::Compose => return compose::check(project),
         Part::Clippy => {
             component(project, "clippy", "clippy")?;
-            let mut clippy = project.cargo();
-            clippy.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
-            run_command(&mut clippy)?;
+            for features in [&[][..], &["--features", "planted-bugs"]] {
+                let mut clippy = project.cargo();
+                clippy.args(["clippy", "--workspace"]).args(features);
+                run_command(clippy.args(["--all-targets", "--", "-D", "warnings"]))?;
+            }
         }
         Part::Rust => return rust(project, rest),
         Part::Doc => {

@@ -5,6 +5,7 @@ mod bounded;
 mod clients;
 mod feed;
 mod house;
+mod planted;
 mod redis;
 mod replicas;
 mod resource;

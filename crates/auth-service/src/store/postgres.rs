@@ -43,7 +43,9 @@ macro_rules! clock {
     };
 }
 
-// After the macro, so that it knows it.
+// After the macro, so that they know it.
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod sessions;
 
 impl Postgres {

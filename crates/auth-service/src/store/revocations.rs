@@ -14,6 +14,8 @@ use verifier::Clock;
 
 use super::StoreError;
 use super::rows::{self, Columns};
+#[cfg(feature = "planted-bugs")]
+use crate::planted::{self, Bug};
 
 /// What one read found.
 #[derive(Debug)]
@@ -111,6 +113,10 @@ async fn read_postgres(
         Some(connection) => connection,
         None => slot.insert(PgConnection::connect_with(options).await?),
     };
+    #[cfg(feature = "planted-bugs")]
+    if planted::is(Bug::LastSeenId) {
+        return super::planted::read_above_the_last(connection, offset).await;
+    }
     let found = query(
         "with clock as materialized (select latchkey_now($1) as now) \
          select clock.now, pg_snapshot_xmin(pg_current_snapshot())::text as horizon, \
@@ -156,11 +162,11 @@ async fn read_sqlite(
 }
 
 /// `xid8` is read as text.
-fn number(row: &PgRow, column: &'static str) -> Result<u64, sqlx::Error> {
+pub(super) fn number(row: &PgRow, column: &'static str) -> Result<u64, sqlx::Error> {
     row.text(column)?.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
-fn entries<R: Row + Columns>(
+pub(super) fn entries<R: Row + Columns>(
     found: &[R],
     now: Timestamp,
     number: impl Fn(&R) -> Result<u64, sqlx::Error>,

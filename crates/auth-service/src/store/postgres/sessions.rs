@@ -11,6 +11,8 @@ use super::super::rotation::{Found, Rotate};
 use super::super::rows::{self, Columns as _, grant_columns, is_caller, live};
 use super::super::{REVOCATION_TTL_MS, StoreError};
 use super::Postgres;
+#[cfg(feature = "planted-bugs")]
+use crate::planted::{self, Bug};
 
 impl Postgres {
     /// The share lock makes a login and a password change wait for each other; whichever is second
@@ -207,6 +209,10 @@ impl Postgres {
 
 impl Rotate for Postgres {
     async fn advance(&self, presented: &Presented, from: u32) -> Result<Option<Grant>, StoreError> {
+        #[cfg(feature = "planted-bugs")]
+        if planted::is(Bug::NaiveRotation) {
+            return self.planted_advance(presented, from).await;
+        }
         let row = query(concat!(
             "with ",
             clock!("$1"),
@@ -271,7 +277,7 @@ impl Rotate for Postgres {
     }
 }
 
-fn granted(row: &PgRow) -> Result<Grant, sqlx::Error> {
+pub(super) fn granted(row: &PgRow) -> Result<Grant, sqlx::Error> {
     let now: Timestamp = row.time("now")?;
     rows::grant(row, now)
 }
