@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 mod compose;
 mod deny;
+mod faults;
 mod footprint;
 mod guard;
 mod measure;
@@ -41,6 +42,8 @@ enum Command {
     },
     /// Run a private Postgres until Ctrl-C, for `cargo test` by hand.
     Db,
+    /// Break everything at random around running services, and check the promises.
+    Faults(faults::Options),
     /// Measure size, time to ready and idle memory of what the image ships.
     Footprint,
     /// Refresh 200,000 times on a private Postgres and print what that did to the table.
@@ -75,6 +78,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Test { part, rest } => return Ok(test::run(&project, part, &rest)),
         Command::Db => servers::keep_postgres(&project)?,
+        Command::Faults(options) => return faults::run(&project, options),
         Command::Footprint => footprint::run(&project)?,
         Command::Growth { rest } => measure::growth(&project, &rest)?,
         Command::Drill { rest } => measure::drill(&project, &rest)?,

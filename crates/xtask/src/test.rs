@@ -12,7 +12,7 @@ use std::time::Instant;
 use clap::ValueEnum;
 
 use crate::project::{Project, run as run_command, shown, succeeds};
-use crate::{Result, compose, deny, servers, setup};
+use crate::{Result, compose, deny, faults, servers, setup};
 
 /// One part of the tests.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -25,6 +25,8 @@ pub(crate) enum Part {
     Clippy,
     /// Unit and acceptance tests, on a private Postgres.
     Rust,
+    /// The fault harness, as the services are and with bugs planted in them.
+    Faults,
     /// Rustdoc without warnings.
     Doc,
     /// Licences, banned crates, advisories.
@@ -34,8 +36,8 @@ pub(crate) enum Part {
 /// What came of a part.
 #[derive(Default)]
 pub(crate) struct Outcome {
-    passed: usize,
-    failed: usize,
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
     /// What was not checked, and why.
     pub(crate) unchecked: Vec<String>,
 }
@@ -43,10 +45,15 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// A part that is one check.
     pub(crate) fn passed() -> Self {
-        Self { passed: 1, ..Self::default() }
+        Self::one(true)
     }
 
-    fn add(&mut self, other: Self) {
+    /// One check.
+    pub(crate) fn one(passed: bool) -> Self {
+        Self { passed: passed.into(), failed: (!passed).into(), ..Self::default() }
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
         self.unchecked.extend(other.unchecked);
@@ -91,6 +98,7 @@ fn one(project: &Project, part: Part, rest: &[OsString]) -> Result<Outcome> {
             }
         }
         Part::Rust => return rust(project, rest),
+        Part::Faults => return faults::check(project),
         Part::Doc => {
             let mut doc = project.cargo();
             doc.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings");

@@ -1,4 +1,6 @@
-//! Planted bugs are only where they are asked for.
+//! Planted bugs are only where they are asked for, and each of them is tried.
+
+use std::collections::BTreeSet;
 
 use crate::house::{PRODUCT, is_planted, read, sources};
 
@@ -46,4 +48,21 @@ fn what_is_planted_is_compiled_only_where_it_is_asked_for() {
     for name in ["Dockerfile", "docker-compose.yml"] {
         assert!(!read(name).contains("features"), "{name} builds what is tested");
     }
+}
+
+#[test]
+fn the_planted_bugs_are_those_that_are_tried() {
+    let tried = read("crates/xtask/src/faults.rs");
+    let (_, list) = tried.split_once("const BUGS: [&str; 8] = [").expect("a list");
+    let (list, _) = list.split_once("];").expect("its end");
+    let tried: BTreeSet<_> = list.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    let names = |name: &str| -> Vec<String> {
+        let text = read(&format!("crates/{name}/src/planted.rs"));
+        let arms = text.lines().filter_map(|line| line.split_once(" => \"")?.1.split('"').next());
+        arms.map(str::to_owned).collect()
+    };
+    let planted: BTreeSet<_> =
+        [names("auth-service"), names("verifier")].concat().into_iter().collect();
+    assert_eq!(planted.len(), 8);
+    assert_eq!(planted, tried);
 }

@@ -1,0 +1,259 @@
+//! `cargo xtask faults`: the fault harness on the services as they are, and on services with bugs
+//! planted in them, each of which it must catch.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdout, Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use crate::project::{Project, run as run_command, shown, succeeds};
+use crate::test::Outcome;
+use crate::{Result, servers, setup};
+
+/// The bugs by the names that `planted.rs` of the auth-service and of the verifier give them.
+const BUGS: [&str; 8] = [
+    "naive-rotation",
+    "last-seen-id",
+    "age-from-receipt",
+    "early-204",
+    "droppable-begin",
+    "timestamp-version",
+    "cache-skips-revocation",
+    "sibling-in-window",
+];
+const SERVICES: [&str; 2] = ["auth-service", "resource-service"];
+const BUG: &str = "LATCHKEY_PLANTED_BUG";
+
+const SECONDS: u64 = 120;
+/// For each bug; most are caught in the first few.
+const PLANTED_SECONDS: u64 = 60;
+/// With the planted programs and no bug chosen.
+const ASLEEP_SECONDS: u64 = 20;
+/// For a run to begin and to look back at what happened. It gives itself less.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// What to run.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Show that each of the planted bugs is caught, instead.
+    #[arg(long)]
+    planted: bool,
+    /// The seed of the first run.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How long a run lasts (120; with --planted 60).
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// How many runs, each with the next seed.
+    #[arg(long, default_value_t = 1, conflicts_with = "planted")]
+    runs: u64,
+    /// Passed on to the harness.
+    #[arg(last = true)]
+    rest: Vec<OsString>,
+}
+
+/// `cargo xtask faults`
+pub(crate) fn run(project: &Project, options: Options) -> Result<ExitCode> {
+    let outcome = if options.planted {
+        let seconds = options.seconds.unwrap_or(PLANTED_SECONDS);
+        planted(project, options.seed, seconds, options.rest)?
+    } else {
+        build(project)?;
+        let harness = Harness::new(project, project.debug(), options.rest);
+        let seconds = options.seconds.unwrap_or(SECONDS);
+        let mut outcome = Outcome::default();
+        for seed in (options.seed..).take(usize::try_from(options.runs)?) {
+            let ended = harness.run(seed, seconds, None)?;
+            println!("seed {seed}: {}", ended.said());
+            outcome.add(Outcome::one(matches!(ended, Ended::Unharmed)));
+        }
+        println!("{} of {} runs had 0 violations", outcome.passed, options.runs);
+        outcome
+    };
+    Ok(if outcome.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The part `faults` of `cargo xtask test`: each run is a check.
+pub(crate) fn check(project: &Project) -> Result<Outcome> {
+    build(project)?;
+    let seed = 1;
+    let harness = Harness::new(project, project.debug(), Vec::new());
+    let ended = harness.run(seed, SECONDS, None)?;
+    println!("seed {seed}, {SECONDS} s: {}", ended.said());
+    let mut outcome = Outcome::one(matches!(ended, Ended::Unharmed));
+    outcome.add(planted(project, seed, PLANTED_SECONDS, Vec::new())?);
+    Ok(outcome)
+}
+
+/// One run in which no bug is awake, since it must be the bug that is caught and not the build, and
+/// one for each bug.
+fn planted(project: &Project, seed: u64, seconds: u64, rest: Vec<OsString>) -> Result<Outcome> {
+    let programs = build_planted(project)?;
+    let harness = Harness::new(project, programs, rest);
+    let asleep = harness.run(seed, ASLEEP_SECONDS, None)?;
+    let mut outcome = Outcome::one(matches!(asleep, Ended::Unharmed));
+    let mut report = vec![("none".to_owned(), asleep.said())];
+    let mut caught = 0;
+    for bug in BUGS {
+        let ended = harness.run(seed, seconds, Some(bug))?;
+        let is_caught = matches!(ended, Ended::Violated(_));
+        caught += usize::from(is_caught);
+        outcome.add(Outcome::one(is_caught));
+        report.push((bug.to_owned(), ended.said()));
+    }
+    println!("\n{:<26}what the harness said", "planted bug");
+    for (bug, said) in report {
+        println!("{bug:<26}{said}");
+    }
+    println!("{caught} of {} caught", BUGS.len());
+    Ok(outcome)
+}
+
+/// The same selection as for the tests: nothing is built twice.
+fn build(project: &Project) -> Result {
+    run_command(project.cargo().args(["build", "--workspace", "--bins"]))
+}
+
+/// Builds the services with the bugs and puts them into a directory of their own. Where they were
+/// built are then the ordinary ones again: cargo keeps both and links whichever it was asked for.
+fn build_planted(project: &Project) -> Result<PathBuf> {
+    let programs = project.target.join("planted");
+    let mut planted = project.cargo();
+    planted.args(["build", "--workspace", "--features", "planted-bugs"]);
+    for name in SERVICES {
+        planted.args(["--bin", name]);
+    }
+    let copied = run_command(&mut planted).and_then(|()| copy(&project.debug(), &programs));
+    build(project)?;
+    copied?;
+    for name in SERVICES {
+        if !has_bugs(&programs.join(name)) || has_bugs(&project.debug().join(name)) {
+            return Err(format!("the planted and the ordinary {name} were mixed up").into());
+        }
+    }
+    Ok(programs)
+}
+
+fn copy(from: &Path, to: &Path) -> Result {
+    if to.exists() {
+        fs::remove_dir_all(to)?;
+    }
+    fs::create_dir_all(to)?;
+    for name in SERVICES {
+        fs::copy(from.join(name), to.join(name))?;
+    }
+    Ok(())
+}
+
+/// Whether the name of the variable is in the program.
+fn has_bugs(program: &Path) -> bool {
+    succeeds(Command::new("grep").args(["-q", "-a", "-F", BUG]).arg(program))
+}
+
+/// How a run ended.
+enum Ended {
+    /// No promise was broken.
+    Unharmed,
+    /// One was, and it took this long until that was known.
+    Violated(Duration),
+    /// It says nothing.
+    Broken(String),
+}
+
+impl Ended {
+    fn said(&self) -> String {
+        match self {
+            Self::Unharmed => "0 violations".to_owned(),
+            Self::Violated(after) => format!("a violation after {:.1} s", after.as_secs_f64()),
+            Self::Broken(how) => format!("the run broke down: {how}"),
+        }
+    }
+}
+
+/// How to start the harness.
+struct Harness<'a> {
+    project: &'a Project,
+    /// Where the services are that it is to torment.
+    programs: PathBuf,
+    rest: Vec<OsString>,
+}
+
+impl<'a> Harness<'a> {
+    fn new(project: &'a Project, programs: PathBuf, rest: Vec<OsString>) -> Self {
+        Self { project, programs, rest }
+    }
+
+    /// A run on a Postgres of its own, which may be killed. With a bug it ends when that is caught.
+    fn run(&self, seed: u64, seconds: u64, bug: Option<&str>) -> Result<Ended> {
+        setup::redis()?;
+        let postgres = servers::lasting_postgres(self.project)?;
+        let mut command = self.project.command(self.project.debug().join("faults"));
+        command.args(["--seed", &seed.to_string(), "--seconds", &seconds.to_string()]);
+        command.env("LATCHKEY_TEST_POSTGRES", &postgres.url);
+        command.env("LATCHKEY_TEST_POSTGRES_DATA", &postgres.data);
+        command.env("LATCHKEY_TEST_BIN_DIR", &self.programs);
+        command.env_remove(BUG);
+        let prefix = bug.map_or_else(String::new, |bug| {
+            command.arg("--until-first").env(BUG, bug);
+            format!("{BUG}={bug} ")
+        });
+        command.args(&self.rest);
+        println!("\n$ {prefix}{}", shown(&command));
+        let begun = Instant::now();
+        let started = command.stdout(Stdio::piped()).spawn();
+        let mut process = started.map_err(|error| format!("faults: {error}"))?;
+        let output = process.stdout.take().ok_or("it has no output")?;
+        let reader = thread::spawn(move || show(output));
+        let status = loop {
+            if let Some(status) = process.try_wait()? {
+                break status;
+            }
+            if begun.elapsed() > Duration::from_secs(seconds) + PATIENCE {
+                process.kill()?;
+                process.wait()?;
+                return Ok(Ended::Broken("it did not end".to_owned()));
+            }
+            thread::sleep(Duration::from_millis(20));
+        };
+        let after = begun.elapsed();
+        // A run that fails for another reason has caught nothing.
+        Ok(match reader.join().map_err(|_| "its output cannot be shown")? {
+            0 if status.success() => Ended::Unharmed,
+            0 => Ended::Broken(format!("{status}, and no violation")),
+            _ => Ended::Violated(after),
+        })
+    }
+}
+
+/// Shows what it says, and how many violations that were.
+fn show(output: ChildStdout) -> u64 {
+    let mut violations = 0;
+    for line in BufReader::new(output).lines().map_while(std::result::Result::ok) {
+        println!("{line}");
+        violations = reported(&line).unwrap_or(violations);
+    }
+    violations
+}
+
+/// Of `violations: 2, seed 1`
+fn reported(line: &str) -> Option<u64> {
+    let number = line.strip_prefix("violations: ")?;
+    number.split(',').next()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_of_a_run_is_understood() {
+        assert_eq!(reported("violations: 2, seed 1"), Some(2));
+        assert_eq!(reported("violations: 0"), Some(0));
+        assert_eq!(reported("violation: a refresh after a logout"), None);
+    }
+}
