@@ -10,9 +10,11 @@ use crate::app::App;
 use crate::error::Error;
 use crate::names;
 use crate::store::{
-    Caller, Client, EndReason, Grant, NewSession, Presented, Removal, Reuse, Rotation,
+    Caller, Client, EndReason, Grant, NewSession, Presented, Removal, Reuse, Rotation, StoreError,
 };
 use crate::tokens::RefreshToken;
+
+const OPENING_ATTEMPTS: usize = 5;
 
 /// A login.
 pub struct LogIn {
@@ -89,12 +91,27 @@ pub async fn log_in(app: &App, login: LogIn) -> Result<Issued, Error> {
         client: login.client,
         replaces: replaces.map(|token| token.session_id()),
     };
-    // None: the password or the account changed while the password was being checked.
-    let Some(grant) = app.store.open_session(session).await? else {
-        return Err(Error::InvalidCredentials);
-    };
+    let grant = open(app, session).await?.ok_or(Error::InvalidCredentials)?;
     tracing::info!(user.id = %grant.user.id, session.id = %grant.session_id, "logged in");
     Ok(issue(app, &grant, &token, login.transport))
+}
+
+/// Opens the session; `None` when the password or the account changed while it was being checked.
+/// That somebody logged out everywhere meanwhile does not make a password wrong.
+async fn open(app: &App, mut session: NewSession) -> Result<Option<Grant>, Error> {
+    for _ in 0..OPENING_ATTEMPTS {
+        let (user, checked) = (session.credentials.user, session.credentials.password_version);
+        if let Some(grant) = app.store.open_session(session.clone()).await? {
+            return Ok(Some(grant));
+        }
+        match app.store.credentials_of(user).await? {
+            Some(now) if now.enabled && now.password_version == checked => {
+                session.credentials = now;
+            }
+            _ => return Ok(None),
+        }
+    }
+    Err(StoreError::Contended.into())
 }
 
 /// Exchanges a refresh token for its successor and a fresh access token.

@@ -56,7 +56,7 @@ pub enum StoreError {
     #[error("the database did not answer in time")]
     Timeout,
     /// The row kept changing under every attempt.
-    #[error("the session is being changed too often at once")]
+    #[error("the session or the account is being changed too often at once")]
     Contended,
 }
 

@@ -97,4 +97,23 @@ on_both_databases! {
             password = next;
         }
     }
+
+    async fn a_login_in_flight_while_everything_is_logged_out_is_not_told_a_wrong_password(world) {
+        world.register("ada").await;
+        for _ in 0..20 {
+            let own = world.login("ada").await;
+            let body = serde_json::json!({"username": "ada", "password": acceptance::PASSWORD});
+            let (logins, out) = tokio::join!(
+                join_all((0..4).map(|_| world.post("/login", &body))),
+                world.logout(&own.refresh, "all"),
+            );
+            assert_eq!(out.status, 204, "{}", out.text);
+            for login in logins {
+                // Ended if it was first, and live if it was second.
+                let tokens = Tokens::of(&login);
+                let answer = world.refresh(&tokens.refresh).await;
+                assert!(answer.status == 200 || answer.json()["reason"] == "logout", "{}", answer.text);
+            }
+        }
+    }
 }

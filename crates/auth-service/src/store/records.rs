@@ -70,7 +70,7 @@ pub struct Client {
 }
 
 /// A session to be opened.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct NewSession {
     /// Derived from its refresh token.
     pub id: SessionId,
