@@ -52,6 +52,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<OsString>,
     },
+    /// Measure the promises that are figures, on an installation of its own: how soon a logout is seen
+    /// with Redis in good and bad states, and what a service does that is cut off.
+    Promises {
+        /// Passed on: --rounds, --max-staleness.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<OsString>,
+    },
     /// Measure how long a logout takes to be seen, on a running installation; `-- --help` says more.
     Drill {
         /// Passed on: --auth, --resource, --username, --rounds.
@@ -81,6 +88,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Faults(options) => return faults::run(&project, options),
         Command::Footprint => footprint::run(&project)?,
         Command::Growth { rest } => measure::growth(&project, &rest)?,
+        Command::Promises { rest } => measure::promises(&project, &rest)?,
         Command::Drill { rest } => measure::drill(&project, &rest)?,
         Command::Hold(held) => guard::hold(held)?,
     }

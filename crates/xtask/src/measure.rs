@@ -4,21 +4,35 @@ use std::ffi::OsString;
 use std::process::Command;
 
 use crate::project::{Project, run as run_command};
-use crate::{Result, servers};
+use crate::{Result, servers, setup};
 
 /// `cargo xtask growth`, on a server of its own, so that nobody else's snapshot is open.
 pub(crate) fn growth(project: &Project, rest: &[OsString]) -> Result {
-    let postgres = servers::postgres(project)?;
-    run_command(program(project, "growth", rest).env("LATCHKEY_TEST_POSTGRES", &postgres.url))
+    on_a_server_of_its_own(project, "growth", rest)
+}
+
+/// `cargo xtask promises`, likewise.
+pub(crate) fn promises(project: &Project, rest: &[OsString]) -> Result {
+    setup::redis()?;
+    on_a_server_of_its_own(project, "promises", rest)
 }
 
 /// `cargo xtask drill`, on whatever installation it is pointed at.
 pub(crate) fn drill(project: &Project, rest: &[OsString]) -> Result {
-    run_command(&mut program(project, "drill", rest))
+    run_command(&mut program(project, "drill", rest)?)
 }
 
-fn program(project: &Project, name: &str, rest: &[OsString]) -> Command {
-    let mut program = project.cargo();
-    program.args(["run", "--release", "--package", "acceptance", "--bin", name, "--"]).args(rest);
-    program
+fn on_a_server_of_its_own(project: &Project, name: &str, rest: &[OsString]) -> Result {
+    let mut program = program(project, name, rest)?;
+    let postgres = servers::postgres(project)?;
+    run_command(program.env("LATCHKEY_TEST_POSTGRES", &postgres.url))
+}
+
+/// With the services beside it, which some of them start.
+fn program(project: &Project, name: &str, rest: &[OsString]) -> Result<Command> {
+    run_command(project.cargo().args(["build", "--release", "--workspace", "--bins"]))?;
+    let programs = project.target.join("release");
+    let mut program = project.command(programs.join(name));
+    program.args(rest).env("LATCHKEY_TEST_BIN_DIR", programs);
+    Ok(program)
 }
