@@ -100,6 +100,12 @@ impl Database {
         }
     }
 
+    /// Whether a Postgres server accepts connections to it within a second.
+    pub async fn answers(&self) -> bool {
+        let asking = async { PgConnection::connect(&self.url).await?.close().await };
+        matches!(tokio::time::timeout(Duration::from_secs(1), asking).await, Ok(Ok(())))
+    }
+
     /// A pool on a Postgres database.
     ///
     /// # Panics

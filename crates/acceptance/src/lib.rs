@@ -7,6 +7,7 @@ pub mod answer;
 pub mod browser;
 pub mod database;
 pub mod drill;
+pub mod faults;
 pub mod link;
 pub mod process;
 pub mod redis;

@@ -67,6 +67,14 @@ impl Process {
         kill_process(Pid::from_child(&self.0), Signal::CONT).expect("the process is there");
     }
 
+    /// Whether it has ended by itself.
+    ///
+    /// # Panics
+    /// When it cannot be asked.
+    pub fn has_ended(&mut self) -> bool {
+        self.0.try_wait().expect("the process can be asked").is_some()
+    }
+
     /// Waits for its end and says whether it was a good one.
     ///
     /// # Panics

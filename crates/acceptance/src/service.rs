@@ -137,6 +137,15 @@ impl Service {
         self.process.as_ref().expect("it runs").terminate();
     }
 
+    /// Whether it was started and has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        let ended = self.process.as_mut().is_some_and(Process::has_ended);
+        if ended {
+            self.process = None;
+        }
+        ended
+    }
+
     /// Waits for its end and says whether it was a good one.
     pub async fn ended(&mut self) -> bool {
         self.process.take().expect("it runs").ended().await

@@ -1,0 +1,84 @@
+//! Runs the fault harness: real processes, links that fail, users that are honest and users that
+//! are not, and a judge. `cargo xtask faults` starts the Postgres that it needs.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use acceptance::faults::run::{Plan, Verdict, run};
+use clap::Parser;
+
+/// Live in an installation while everything that can fail does, and judge what is answered.
+#[derive(Parser)]
+struct Arguments {
+    /// What everything is drawn from; some number without it.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How long users live. Healing and the last question come after it.
+    #[arg(long, default_value_t = 120)]
+    seconds: u64,
+    /// Stop at the first violation.
+    #[arg(long)]
+    until_first: bool,
+    /// Let nothing go wrong: what the load alone does.
+    #[arg(long)]
+    no_faults: bool,
+}
+
+/// How long after its time a run may still be busy.
+const SPARE: Duration = Duration::from_mins(4);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let plan = Plan {
+        seed: arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000)),
+        lasts: Duration::from_secs(arguments.seconds),
+        until_first: arguments.until_first,
+        faults: !arguments.no_faults,
+    };
+    println!("seed {}", plan.seed);
+    // Whatever ends this, the processes end with their values.
+    tokio::select! {
+        verdict = run(plan) => summary(&verdict, plan),
+        () = tokio::time::sleep(plan.lasts + SPARE) => stopped("the run does not come to its end"),
+        _ = tokio::signal::ctrl_c() => stopped("interrupted"),
+        () = terminated() => stopped("terminated"),
+    }
+}
+
+fn stopped(why: &str) -> ExitCode {
+    eprintln!("faults: {why}");
+    ExitCode::FAILURE
+}
+
+async fn terminated() {
+    let kind = tokio::signal::unix::SignalKind::terminate();
+    match tokio::signal::unix::signal(kind) {
+        Ok(mut signal) => _ = signal.recv().await,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+fn summary(verdict: &Verdict, plan: Plan) -> ExitCode {
+    let Verdict { court, world, faults } = verdict;
+    for violation in court.shown() {
+        println!("\nviolation: {violation}");
+    }
+    println!("\noperations: {} in {} lives", world.tally.total(), court.judged());
+    println!("{}", world.tally);
+    let faults = faults.lock().expect("nobody panicked with it");
+    println!("faults: {}", faults.values().sum::<u64>());
+    for (fault, count) in faults.iter() {
+        println!("  {count:4} {fault}");
+    }
+    if let Some([half, most, all]) = court.seen_after() {
+        let [half, most, all] = [half, most, all].map(|time| time.as_millis());
+        println!("from 204 to refusal, ms: p50 {half}, p99 {most}, max {all}");
+    }
+    let idle = verdict.idle(plan);
+    for what in &idle {
+        println!("too little was tested: {what}");
+    }
+    println!("violations: {}, seed {}", court.violations(), plan.seed);
+    if court.violations() == 0 && idle.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,22 @@
+//! The fault harness: a whole installation under load while everything that can fail does, and a
+//! judge of what was answered.
+//!
+//! From the outside in: [`run`] starts a [`site`] and lets [`actors`] live in it while [`chaos`]
+//! brings the [`trouble`] of the plan. What each user asked and was answered is a [`history`], and
+//! [`checker`] judges it; [`court`] keeps the judgements, and [`finale`] asks once more about some
+//! when everything is healed.
+
+pub mod actors;
+pub mod chaos;
+pub mod checker;
+pub mod court;
+pub mod finale;
+pub mod history;
+pub mod person;
+pub mod reading;
+pub mod reset;
+pub mod run;
+pub mod server;
+pub mod site;
+pub mod tally;
+pub mod trouble;

@@ -1,0 +1,47 @@
+//! A token is stolen. Its owner goes on, and when the thief presents it, the session must die for
+//! both.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use tokio::time::sleep;
+
+use super::super::history::WINDOW;
+use super::super::person::{PATIENCE, Person};
+use super::{keep_refreshing, newcomer, pause, watching};
+
+pub(super) async fn live(person: Person, mut rng: Rng) {
+    let _ = try_to_live(&person, &mut rng).await;
+}
+
+async fn try_to_live(person: &Person, rng: &mut Rng) -> Option<()> {
+    let stolen = newcomer(person, rng).await?;
+    let mut grant = keep_refreshing(person, rng, &stolen).await?;
+    if rng.u8(..6) == 0 {
+        // The parent of the newest token, after the window.
+        for _ in 0..31 {
+            sleep(WINDOW / 30).await;
+            if person.world.is_over() {
+                return None;
+            }
+        }
+    } else {
+        for _ in 0..rng.usize(1..4) {
+            sleep(Duration::from_millis(rng.u64(0..150))).await;
+            grant = keep_refreshing(person, rng, &grant).await?;
+        }
+    }
+    let access = grant.access.clone();
+    person.present(rng.usize(..3), &access).await;
+    // Until it was heard; by then the session must be dead for whoever asks.
+    let mut at = rng.usize(..2);
+    while person.refresh(at, &stolen.refresh, PATIENCE).await.is_open() {
+        pause(person, rng).await?;
+        at = 1 - at;
+    }
+    person.refresh(1 - at, &grant.refresh, PATIENCE).await;
+    person.refresh(at, &stolen.refresh, PATIENCE).await;
+    watching::watch(person, &[access]).await;
+    person.refresh(at, &grant.refresh, PATIENCE).await;
+    Some(())
+}

@@ -1,0 +1,212 @@
+//! What goes wrong, and when: a plan drawn from the seed.
+
+use std::fmt;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+/// The ends of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ends {
+    /// An auth-service and Postgres.
+    Database,
+    /// An auth-service and Redis.
+    Redis,
+    /// Clients and an auth-service.
+    Clients,
+    /// A resource-service and both feeds.
+    Feeds,
+    /// A resource-service and the key set.
+    Keys,
+}
+
+/// How a link fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    /// Everything is late.
+    Slow,
+    /// Connections are reset, and refused.
+    Cut,
+    /// Nothing arrives until it heals.
+    Held,
+    /// Connections die without a word.
+    Mute,
+    /// Connections are reset, several times.
+    Reset,
+    /// Requests arrive, and replies do not.
+    Swallowed,
+    /// Replies are almost too late, and then nothing arrives: old news, and nothing after it.
+    Late,
+}
+
+/// What can be killed or paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// An auth-service.
+    Auth,
+    /// A resource-service.
+    Resource,
+    /// The database server.
+    Postgres,
+    /// One process of it.
+    Backend,
+    /// Redis.
+    Redis,
+}
+
+/// Something that goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// A link fails.
+    Link(Ends, Way),
+    /// A process is ended (SIGKILL), and started again after a moment.
+    Kill(Part),
+    /// A process is without the processor for a while (SIGSTOP).
+    Pause(Part),
+    /// A resource-service is without the processor for longer than its knowledge keeps.
+    PauseBeyondBound,
+    /// Redis forgets everything.
+    Flush,
+    /// Redis has no room.
+    Full,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Link(ends, way) => write!(f, "{ends:?} link {way:?}"),
+            Self::Kill(part) => write!(f, "{part:?} killed"),
+            Self::Pause(part) => write!(f, "{part:?} paused"),
+            Self::PauseBeyondBound => f.write_str("Resource paused beyond the bound"),
+            Self::Flush => f.write_str("Redis flushed"),
+            Self::Full => f.write_str("Redis full"),
+        }
+    }
+}
+
+impl Fault {
+    /// How long it lasts.
+    #[must_use]
+    pub fn lasts(self, rng: &mut Rng) -> Duration {
+        let milliseconds = match self {
+            Self::Link(_, Way::Slow) => 1500..3500,
+            Self::Link(_, Way::Late) => 1200..2200,
+            Self::PauseBeyondBound => 2300..4000,
+            Self::Kill(_) | Self::Flush => 100..800,
+            Self::Link(_, Way::Held | Way::Mute) => 300..4000,
+            _ => 200..2000,
+        };
+        Duration::from_millis(rng.u64(milliseconds))
+    }
+}
+
+/// Faults that come one after the other; those of different lanes overlap.
+#[derive(Debug)]
+pub struct Lane {
+    kinds: &'static [Fault],
+    left: Vec<Fault>,
+    /// Where everything about this lane is drawn from.
+    pub rng: Rng,
+}
+
+impl Lane {
+    /// The lanes: below the auth-services, the auth-services themselves, and beyond them.
+    #[must_use]
+    pub fn all(seed: u64) -> [Self; 3] {
+        let lane = |kinds, number: u64| {
+            let rng = Rng::with_seed(seed.wrapping_mul(31).wrapping_add(number));
+            Self { kinds, left: Vec::new(), rng }
+        };
+        [lane(BELOW, 1), lane(AUTHS, 2), lane(BEYOND, 3)]
+    }
+
+    /// What comes next: all kinds in some order, then all in another.
+    ///
+    /// # Panics
+    /// Never: no lane is without kinds.
+    pub fn draw(&mut self) -> Fault {
+        if self.left.is_empty() {
+            self.left = self.kinds.to_vec();
+            self.rng.shuffle(&mut self.left);
+        }
+        self.left.pop().expect("a lane has kinds")
+    }
+
+    /// How long all is well before it.
+    pub fn peace(&mut self) -> Duration {
+        Duration::from_millis(self.rng.u64(300..1500))
+    }
+}
+
+/// The slow database thrice: under it a client that goes away hits every line of a handler.
+const BELOW: &[Fault] = &[
+    Fault::Link(Ends::Database, Way::Slow),
+    Fault::Link(Ends::Database, Way::Slow),
+    Fault::Link(Ends::Database, Way::Slow),
+    Fault::Link(Ends::Database, Way::Cut),
+    Fault::Link(Ends::Database, Way::Held),
+    Fault::Link(Ends::Database, Way::Mute),
+    Fault::Link(Ends::Database, Way::Reset),
+    Fault::Link(Ends::Database, Way::Swallowed),
+    Fault::Kill(Part::Postgres),
+    Fault::Pause(Part::Postgres),
+    Fault::Pause(Part::Backend),
+    Fault::Pause(Part::Backend),
+];
+
+const AUTHS: &[Fault] = &[
+    Fault::Link(Ends::Clients, Way::Slow),
+    Fault::Link(Ends::Clients, Way::Cut),
+    Fault::Link(Ends::Clients, Way::Held),
+    Fault::Link(Ends::Clients, Way::Mute),
+    Fault::Link(Ends::Clients, Way::Reset),
+    Fault::Link(Ends::Clients, Way::Swallowed),
+    Fault::Link(Ends::Clients, Way::Swallowed),
+    Fault::Kill(Part::Auth),
+    Fault::Kill(Part::Auth),
+    Fault::Pause(Part::Auth),
+];
+
+/// The late feed thrice: it takes a while, and it is what a wrong age shows itself by.
+const BEYOND: &[Fault] = &[
+    Fault::Link(Ends::Feeds, Way::Late),
+    Fault::Link(Ends::Feeds, Way::Late),
+    Fault::Link(Ends::Feeds, Way::Late),
+    Fault::Link(Ends::Feeds, Way::Slow),
+    Fault::Link(Ends::Feeds, Way::Cut),
+    Fault::Link(Ends::Feeds, Way::Held),
+    Fault::Link(Ends::Feeds, Way::Mute),
+    Fault::Link(Ends::Feeds, Way::Reset),
+    Fault::Link(Ends::Feeds, Way::Swallowed),
+    Fault::Link(Ends::Keys, Way::Cut),
+    Fault::Link(Ends::Redis, Way::Cut),
+    Fault::Link(Ends::Redis, Way::Held),
+    Fault::Link(Ends::Redis, Way::Mute),
+    Fault::Kill(Part::Resource),
+    Fault::Pause(Part::Resource),
+    Fault::PauseBeyondBound,
+    Fault::Kill(Part::Redis),
+    Fault::Pause(Part::Redis),
+    Fault::Flush,
+    Fault::Full,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_seed_makes_the_plan_and_every_kind_comes() {
+        let plan = |seed| {
+            let [mut lane, _, _] = Lane::all(seed);
+            (0..BELOW.len()).map(|_| lane.draw()).collect::<Vec<_>>()
+        };
+        assert_eq!(plan(7), plan(7));
+        assert_ne!(plan(7), plan(8));
+        let mut kinds = plan(7);
+        kinds.sort_unstable();
+        let mut all = BELOW.to_vec();
+        all.sort_unstable();
+        assert_eq!(kinds, all);
+    }
+}
