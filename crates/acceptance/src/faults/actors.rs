@@ -4,6 +4,7 @@ mod burst;
 mod everywhere;
 mod forgetful;
 mod honest;
+mod overtaken;
 mod resetter;
 mod tabs;
 mod thief;
@@ -46,6 +47,11 @@ pub const ACTORS: &[Actor] = &[
         name: "everywhere",
         number: 8,
         life: |person, rng| Box::pin(everywhere::live(person, rng)),
+    },
+    Actor {
+        name: "overtaken",
+        number: 6,
+        life: |person, rng| Box::pin(overtaken::live(person, rng)),
     },
     Actor { name: "thief", number: 4, life: |person, rng| Box::pin(thief::live(person, rng)) },
     Actor { name: "burst", number: 32, life: |person, rng| Box::pin(burst::live(person, rng)) },

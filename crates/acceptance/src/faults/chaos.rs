@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use fastrand::Rng;
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::time::sleep;
 
 use super::history::BOUND;
@@ -34,6 +35,7 @@ async fn suffer(site: &Site, fault: Fault, rng: &mut Rng) {
         Fault::Kill(part) => kill(site, part, lasts, rng).await,
         Fault::Pause(part) => pause(site, part, lasts, rng).await,
         Fault::PauseBeyondBound => pause(site, Part::Resource, lasts, rng).await,
+        Fault::Lock => lock(site, lasts).await,
         Fault::Flush => command(site, &["FLUSHALL"]).await,
         Fault::Full => {
             command(site, &["CONFIG", "SET", "maxmemory", "1"]).await;
@@ -81,7 +83,9 @@ async fn fail(links: &[&Link], way: Way, lasts: Duration, rng: &mut Rng) {
         }
         Way::Reset => {
             for _ in 0..10 {
-                links.iter().for_each(|link| link.reset());
+                for link in links {
+                    link.reset();
+                }
                 sleep(lasts / 10).await;
             }
         }
@@ -153,6 +157,20 @@ async fn pause(site: &Site, part: Part, lasts: Duration, rng: &mut Rng) {
             sleep(lasts).await;
             redis.resume();
         }
+    }
+}
+
+/// Holds the rows of a quarter of the new sessions, lets go for a moment, and holds others.
+async fn lock(site: &Site, lasts: Duration) {
+    const ROWS: &str = "select id from sessions where revoked_at is null \
+        and created_at > latchkey_now(0) - 5000 and hashtext(id) % 4 = 0 for update skip locked";
+    let Ok(mut connection) = PgConnection::connect(&site.database.url).await else { return };
+    for _ in 0..5 {
+        let Ok(mut held) = connection.begin().await else { return };
+        let _ = held.execute(ROWS).await;
+        sleep(lasts / 6).await;
+        let _ = held.rollback().await;
+        sleep(lasts / 30).await;
     }
 }
 

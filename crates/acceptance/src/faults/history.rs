@@ -1,5 +1,6 @@
 //! What was asked and what was answered, on one clock, for one user.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -183,27 +184,27 @@ impl Episode {
     /// The history as lines to read, around the event of that index.
     #[must_use]
     pub fn around(&self, index: usize, lines: usize) -> String {
-        let session = self.events.get(index).and_then(|event| self.session_of(event));
+        let session = self.events.get(index).and_then(session_of);
         let first = index.saturating_sub(lines);
         let mut text = String::new();
         for (number, event) in self.events.iter().enumerate().skip(first).take(2 * lines) {
-            let own = number == index || self.session_of(event) == session;
+            let own = number == index || session_of(event) == session;
             // Uses are many, and those of other sessions say nothing.
             if own || !matches!(event.operation, Operation::Use(_)) {
                 let mark = if number == index { ">" } else { " " };
-                text.push_str(&format!("  {mark} {}\n", line(event)));
+                let _ = writeln!(text, "  {mark} {}", line(event));
             }
         }
         text
     }
+}
 
-    fn session_of<'a>(&self, event: &'a Event) -> Option<&'a str> {
-        match (&event.operation, &event.outcome) {
-            (Operation::Refresh(token) | Operation::LogOut(token, _), _) => Some(&token.session),
-            (Operation::Use(token), _) => Some(&token.session),
-            (Operation::LogIn, Outcome::Granted(grant)) => Some(&grant.session),
-            _ => None,
-        }
+fn session_of(event: &Event) -> Option<&str> {
+    match (&event.operation, &event.outcome) {
+        (Operation::Refresh(token) | Operation::LogOut(token, _), _) => Some(&token.session),
+        (Operation::Use(token), _) => Some(&token.session),
+        (Operation::LogIn, Outcome::Granted(grant)) => Some(&grant.session),
+        _ => None,
     }
 }
 

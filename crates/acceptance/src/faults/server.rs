@@ -38,9 +38,10 @@ impl Server {
     /// The one that [`DATA`] names.
     #[must_use]
     pub fn find() -> Self {
-        let data = std::env::var_os(DATA).map(PathBuf::from).unwrap_or_else(|| {
+        let data = std::env::var_os(DATA).unwrap_or_else(|| {
             panic!("{DATA} names no directory beside {SERVER}: run `cargo xtask faults`")
         });
+        let data = PathBuf::from(data);
         let log_begins = fs::metadata(log(&data)).map_or(0, |log| log.len());
         Self { data, log_begins }
     }

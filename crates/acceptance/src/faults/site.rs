@@ -1,11 +1,6 @@
 //! The installation: two auth-services on one Postgres and one Redis, three resource-services that
 //! follow both, and a link that can misbehave between any two of them.
 
-#![expect(
-    clippy::missing_panics_doc,
-    reason = "everything here panics when an installation cannot be made at all"
-)]
-
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
@@ -56,6 +51,9 @@ impl Links {
 
 impl Site {
     /// Makes one and waits until all of it is ready.
+    ///
+    /// # Panics
+    /// When that is not possible.
     pub async fn start() -> Self {
         let database = Database::create(Kind::Postgres).await;
         let redis = Redis::start(&[]).await;

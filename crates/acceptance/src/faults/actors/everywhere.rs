@@ -19,6 +19,7 @@ async fn try_to_live(person: &Person, rng: &mut Rng) -> Option<()> {
     let mut grants = vec![newcomer(person, rng).await?];
     let logins = (0..rng.usize(1..4)).map(|at| person.log_in(at % 2, Transport::Body));
     grants.extend(join_all(logins.collect::<Vec<_>>()).await.into_iter().flatten());
+    sleep(Duration::from_millis(rng.u64(..500))).await;
     let ending = if rng.u8(..3) == 0 { Ending::Others } else { Ending::All };
     let caller = grants[0].clone();
     let at = rng.usize(..2);

@@ -23,7 +23,7 @@ async fn try_to_live(person: &Person, rng: &mut Rng) -> Option<()> {
     }
     let hasty = rng.u8(..4) == 0;
     for _ in 0..rng.usize(2..6) {
-        let spread = rng.u64(1..40);
+        let spread = if rng.bool() { 4 } else { 60 };
         let tabs = rng.usize(3..9);
         let mut answers: FuturesUnordered<_> = (0..tabs)
             .map(|tab| {

@@ -1,0 +1,40 @@
+//! A refresh is overtaken by several generations of its own successors.
+//!
+//! Where the first replica is slow, its token is long spent when the database hears of it, and the
+//! session may rightly die of that. What must not happen is that it goes back.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use tokio::time::sleep;
+
+use super::super::history::{Ending, Outcome};
+use super::super::person::{PATIENCE, Person, granted};
+use super::{newcomer, watching};
+
+pub(super) async fn live(person: Person, mut rng: Rng) {
+    let _ = try_to_live(&person, &mut rng).await;
+}
+
+async fn try_to_live(person: &Person, rng: &mut Rng) -> Option<()> {
+    let mut grant = newcomer(person, rng).await?;
+    for _ in 0..rng.usize(2..5) {
+        let slow = rng.usize(..2);
+        let (token, generations) = (grant.refresh.clone(), rng.usize(2..5));
+        let head_start = Duration::from_millis(rng.u64(..150));
+        let (_, newest) = tokio::join!(person.refresh(slow, &token, PATIENCE), async {
+            sleep(head_start).await;
+            for _ in 0..generations {
+                let next = person.refresh(1 - slow, &grant.refresh, PATIENCE).await;
+                grant = granted(next)?;
+            }
+            Some(grant)
+        });
+        // And now that the slow one has arrived.
+        grant = granted(person.refresh(1 - slow, &newest?.refresh, PATIENCE).await)?;
+    }
+    if person.log_out(rng.usize(..2), &grant.refresh, Ending::Current).await == Outcome::Done {
+        watching::watch(person, &[grant.access]).await;
+    }
+    Some(())
+}
