@@ -51,11 +51,18 @@ impl Case<'_> {
         judged_by: Moment,
     ) -> bool {
         self.refreshes(&token.session).any(|(other, presented)| {
-            let newer = presented.generation > token.generation && other.begun < judged_by;
-            let older = presented.generation == token.generation
+            // The newest generation that there may be because of it; a refusal changed nothing.
+            let made = match &other.outcome {
+                Outcome::Granted(grant) => grant.refresh.generation,
+                outcome if outcome.is_open() => presented.generation + 1,
+                _ => return false,
+            };
+            let twice = made >= token.generation + 2 && other.begun < judged_by;
+            let late = made == token.generation + 1
+                && presented.generation == token.generation
                 && !std::ptr::eq(other, presentation)
                 && other.begun + WINDOW < judged_by + SLACK;
-            newer || older
+            twice || late
         })
     }
 
