@@ -21,6 +21,8 @@ pub enum Rule {
     EndedIsEnded,
     /// No token is accepted whose session's end was acknowledged longer ago than the bound.
     Bound,
+    /// A resource-service that refused a token does not accept it again, started anew or not.
+    StaysRefused,
     /// A session that nobody ended refreshes; nothing acknowledged is forgotten.
     LivesOn,
     /// A session dies of reuse only if a spent token was really presented.

@@ -199,6 +199,15 @@ pub(super) fn used(case: &Case<'_>, event: &Event, token: &AccessToken, report: 
             if **session != *token.session {
                 report(Rule::OwnSubject, format!("it was taken for session {session}"));
             }
+            let refused_before = case.0.iter().any(|other| {
+                matches!(&other.operation, Operation::Use(same) if same.text == token.text)
+                    && other.at == event.at
+                    && other.over <= event.begun
+                    && other.outcome.is_refused_as("invalid-token")
+            });
+            if refused_before {
+                report(Rule::StaysRefused, "it was refused here before".to_owned());
+            }
             let late = case.known_over(&token.session).and_then(|over| {
                 event.begun.checked_sub(over + BOUND).filter(|late| !late.is_zero())
             });

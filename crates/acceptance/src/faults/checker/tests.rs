@@ -181,6 +181,19 @@ fn nothing_is_accepted_after_the_bound() {
 }
 
 #[test]
+fn what_was_refused_stays_refused() {
+    let refused = || {
+        let out = Told::new().logout(40, 50, "a", Ending::Current, Outcome::Done);
+        out.used(60, 70, "a", refused(401, "invalid-token"))
+    };
+    assert_eq!(refused().used(70, 80, "a", accepted("a")).breaks(), [Rule::StaysRefused]);
+    assert_eq!(refused().used(65, 80, "a", accepted("a")).breaks(), [], "both at once");
+    let mut elsewhere = refused().used(70, 80, "a", accepted("a"));
+    elsewhere.0.last_mut().unwrap().at = 1;
+    assert_eq!(elsewhere.breaks(), []);
+}
+
+#[test]
 fn an_honest_retry_is_never_refused_in_the_window() {
     let lost = || Told::new().refresh(40, 4000, 1, Outcome::Lost);
     assert_eq!(lost().refresh(4010, 4020, 1, granted("a", 2)).breaks(), []);
