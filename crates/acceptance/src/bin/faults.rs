@@ -60,12 +60,12 @@ async fn terminated() {
 }
 
 fn summary(verdict: &Verdict, plan: Plan) -> ExitCode {
-    let Verdict { court, world, faults } = verdict;
+    let Verdict { court, stage, faults } = verdict;
     for violation in court.shown() {
         println!("\nviolation: {violation}");
     }
-    println!("\noperations: {} in {} lives", world.tally.total(), court.judged());
-    println!("{}", world.tally);
+    println!("\noperations: {} in {} lives", stage.tally.total(), court.judged());
+    println!("{}", stage.tally);
     let faults = faults.lock().expect("nobody panicked with it");
     println!("faults: {}", faults.values().sum::<u64>());
     for (fault, count) in faults.iter() {

@@ -50,7 +50,7 @@ pub const ACTORS: &[Actor] = &[
     },
     Actor {
         name: "overtaken",
-        number: 6,
+        number: 10,
         life: |person, rng| Box::pin(overtaken::live(person, rng)),
     },
     Actor { name: "thief", number: 4, life: |person, rng| Box::pin(thief::live(person, rng)) },
@@ -62,7 +62,7 @@ pub const ACTORS: &[Actor] = &[
     },
 ];
 
-/// Registers and logs in, however often that takes; `None` when the world ends before.
+/// Registers and logs in, however often that takes; `None` when the play is over before.
 async fn newcomer(person: &Person, rng: &mut Rng) -> Option<Grant> {
     loop {
         let outcome = person.register(rng.usize(..2)).await;
@@ -83,14 +83,14 @@ async fn log_in(person: &Person, rng: &mut Rng, transport: Transport) -> Option<
     }
 }
 
-/// A moment after a failure; `None` when the world has come to its end.
+/// A moment after a failure; `None` when the play is over.
 async fn pause(person: &Person, rng: &mut Rng) -> Option<()> {
     sleep(Duration::from_millis(rng.u64(50..300))).await;
-    (!person.world.is_over()).then_some(())
+    (!person.stage.is_over()).then_some(())
 }
 
 /// Refreshes as a good client does: the same token again, at the other replica, until there is an
-/// answer. `None` when the session is over or the world ends.
+/// answer. `None` when the session is over or the play is over.
 async fn keep_refreshing(person: &Person, rng: &mut Rng, grant: &Grant) -> Option<Grant> {
     let mut at = rng.usize(..2);
     loop {

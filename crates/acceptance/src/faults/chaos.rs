@@ -9,7 +9,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::time::sleep;
 
 use super::history::BOUND;
-use super::person::World;
+use super::person::Stage;
 use super::site::Site;
 use super::trouble::{Ends, Fault, Lane, Part, Way};
 use crate::Link;
@@ -18,9 +18,9 @@ use crate::link::Mode;
 /// Faults that came, by kind.
 pub type Counts = Mutex<BTreeMap<Fault, u64>>;
 
-/// One lane of the plan, until the world comes to its end. All is well again afterwards.
-pub async fn run(mut lane: Lane, site: &Site, world: &World, counts: &Counts) {
-    while !world.is_over() {
+/// One lane of the plan, until the play is over. All is well again afterwards.
+pub async fn run(mut lane: Lane, site: &Site, stage: &Stage, counts: &Counts) {
+    while !stage.is_over() {
         sleep(lane.peace()).await;
         let fault = lane.draw();
         *counts.lock().unwrap_or_else(PoisonError::into_inner).entry(fault).or_default() += 1;

@@ -10,30 +10,30 @@ use tokio::time::{Instant, sleep};
 use super::checker::Rule;
 use super::court::Court;
 use super::history::{BOUND, Episode, Grant, Outcome};
-use super::person::{PATIENCE, Person, World};
+use super::person::{PATIENCE, Person, Stage};
 use super::site::Site;
 
 /// How long everything may take to be well after it was healed.
 const HEALING: Duration = Duration::from_secs(30);
 
 /// Heals, waits, asks about the histories that were kept, and looks at the database.
-pub async fn ask(site: &Site, world: &Arc<World>, court: &Court) {
+pub async fn ask(site: &Site, stage: &Arc<Stage>, court: &Court) {
     site.heal();
     if !site.postgres.accepts(&site.database).await {
         court.object(Rule::Heals, "Postgres does not come back: does anybody start it again?");
         return;
     }
-    for late in site.ready(HEALING).await {
-        court.object(Rule::Heals, &format!("{late} is not ready"));
+    for wrong in site.ready(HEALING).await {
+        court.object(Rule::Heals, &wrong);
     }
     // From now on no resource-service may have old news.
     sleep(BOUND).await;
     let episodes = court.kept();
-    stream::iter(episodes).for_each_concurrent(8, |episode| ask_about(world, court, episode)).await;
+    stream::iter(episodes).for_each_concurrent(8, |episode| ask_about(stage, court, episode)).await;
     look_at_the_database(site, court).await;
 }
 
-async fn ask_about(world: &Arc<World>, court: &Court, episode: Episode) {
+async fn ask_about(stage: &Arc<Stage>, court: &Court, episode: Episode) {
     let mut grants: Vec<Grant> = Vec::new();
     for event in &episode.events {
         let Outcome::Granted(grant) = &event.outcome else { continue };
@@ -45,35 +45,42 @@ async fn ask_about(world: &Arc<World>, court: &Court, episode: Episode) {
             None => grants.push((**grant).clone()),
         }
     }
-    let asked_from = world.now();
-    let person = Person::again(world, episode);
+    let asked_from = stage.now();
+    let person = Person::again(stage, episode);
     for grant in &grants {
-        let healed = Instant::now() + HEALING;
-        let mut at = 0;
-        let answer = loop {
-            let answer = person.refresh(at, &grant.refresh, PATIENCE).await;
-            at = 1 - at;
-            if !answer.is_open() {
-                break answer;
-            }
-            if Instant::now() > healed {
-                let name = answer.name();
-                court.object(Rule::Heals, &format!("a refresh is still answered: {name}"));
-                return;
-            }
-            sleep(Duration::from_millis(100)).await;
+        let asking = async |at| person.refresh(at % 2, &grant.refresh, PATIENCE).await;
+        let newest = match answered(court, "a refresh", asking).await {
+            Some(Outcome::Granted(next)) => next.access,
+            _ => grant.access.clone(),
         };
-        let newest =
-            if let Outcome::Granted(next) = &answer { &next.access } else { &grant.access };
         for resource in 0..3 {
-            let answer = person.present(resource, newest).await;
-            if answer.is_open() {
-                let name = answer.name();
-                court.object(Rule::Heals, &format!("a resource-service answers: {name}"));
-            }
+            let asking = async |_| person.present(resource, &newest).await;
+            answered(court, "a use", asking).await;
         }
     }
     court.judge_from(&person.history().await, asked_from);
+}
+
+/// Asks until there is an answer; there must be one when all is well.
+async fn answered(
+    court: &Court,
+    what: &str,
+    asking: impl AsyncFn(usize) -> Outcome,
+) -> Option<Outcome> {
+    let healed = Instant::now() + HEALING;
+    let mut tries = 0;
+    loop {
+        let outcome = asking(tries).await;
+        if !outcome.is_open() {
+            return Some(outcome);
+        }
+        if Instant::now() > healed {
+            court.object(Rule::Heals, &format!("{what} is still answered: {}", outcome.name()));
+            return None;
+        }
+        tries += 1;
+        sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Nothing of what a dropped handler leaves behind.

@@ -17,9 +17,9 @@ use crate::PASSWORD;
 /// How long a client waits for an answer, unless it is told otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(4);
 
-/// What all users share.
+/// What all users share: where the services are, the clock, and the end.
 #[derive(Debug)]
-pub struct World {
+pub struct Stage {
     /// `http://host:port` of each auth-service, by way of its link.
     pub auths: [String; 2],
     /// `host:port` of each auth-service itself, for whoever resets connections.
@@ -36,7 +36,7 @@ pub struct World {
     pub tally: Tally,
 }
 
-impl World {
+impl Stage {
     /// The time.
     #[must_use]
     pub fn now(&self) -> Moment {
@@ -54,7 +54,7 @@ impl World {
 #[derive(Debug, Clone)]
 pub struct Person {
     /// Everything around.
-    pub world: Arc<World>,
+    pub stage: Arc<Stage>,
     episode: Arc<Mutex<Episode>>,
     username: Arc<str>,
 }
@@ -62,15 +62,15 @@ pub struct Person {
 impl Person {
     /// Nobody has met this user before.
     #[must_use]
-    pub fn new(world: &Arc<World>, actor: &'static str, username: String) -> Self {
-        Self::again(world, Episode { actor, username, events: Vec::new() })
+    pub fn new(stage: &Arc<Stage>, actor: &'static str, username: String) -> Self {
+        Self::again(stage, Episode { actor, username, events: Vec::new() })
     }
 
     /// A user with a history.
     #[must_use]
-    pub fn again(world: &Arc<World>, episode: Episode) -> Self {
+    pub fn again(stage: &Arc<Stage>, episode: Episode) -> Self {
         let username = episode.username.as_str().into();
-        Self { world: Arc::clone(world), episode: Arc::new(Mutex::new(episode)), username }
+        Self { stage: Arc::clone(stage), episode: Arc::new(Mutex::new(episode)), username }
     }
 
     /// The user's name.
@@ -129,23 +129,23 @@ impl Person {
 
     /// Presents an access token to a resource-service.
     pub async fn present(&self, at: usize, token: &AccessToken) -> Outcome {
-        let url = format!("{}/whoami", self.world.resources[at]);
-        let request = self.world.http.get(url).bearer_auth(&*token.text);
+        let url = format!("{}/whoami", self.stage.resources[at]);
+        let request = self.stage.http.get(url).bearer_auth(&*token.text);
         let patience = Duration::from_secs(2);
         self.ask(at, Operation::Use(token.clone()), request, patience, Expected::Identity).await
     }
 
     /// Writes down what was done without an answer.
     pub fn note(&self, begun: Moment, at: usize, operation: Operation, outcome: Outcome) {
-        let over = self.world.now();
-        self.world.tally.count(operation.name(), &outcome);
+        let over = self.stage.now();
+        self.stage.tally.count(operation.name(), &outcome);
         let mut episode = self.episode.lock().unwrap_or_else(PoisonError::into_inner);
         episode.events.push(Event { begun, over, at, operation, outcome });
     }
 
     fn to_auth(&self, at: usize, path: &str) -> reqwest::RequestBuilder {
         // What a page of the service's own would send; without a cookie it means nothing.
-        let request = self.world.http.post(format!("{}{path}", self.world.auths[at]));
+        let request = self.stage.http.post(format!("{}{path}", self.stage.auths[at]));
         request.header("x-latchkey", "1")
     }
 
@@ -157,7 +157,7 @@ impl Person {
         patience: Duration,
         expected: Expected,
     ) -> Outcome {
-        let begun = self.world.now();
+        let begun = self.stage.now();
         let answer = reading::answer(request.timeout(patience)).await;
         let outcome = reading::outcome(answer, expected, begun);
         self.note(begun, at, operation, outcome.clone());

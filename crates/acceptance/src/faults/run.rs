@@ -11,7 +11,7 @@ use super::actors::{ACTORS, Actor};
 use super::chaos::{self, Counts};
 use super::court::Court;
 use super::finale;
-use super::person::{Person, World};
+use super::person::{Person, Stage};
 use super::site::Site;
 use super::tally::Tally;
 use super::trouble::Lane;
@@ -35,7 +35,7 @@ pub struct Verdict {
     /// What was found.
     pub court: Court,
     /// What was asked and answered.
-    pub world: Arc<World>,
+    pub stage: Arc<Stage>,
     /// What went wrong.
     pub faults: Counts,
 }
@@ -46,39 +46,39 @@ pub struct Verdict {
 /// When the installation cannot be made.
 pub async fn run(plan: Plan) -> Verdict {
     let site = Arc::new(Site::start().await);
-    let world = Arc::new(world(&site));
+    let stage = Arc::new(stage(&site));
     let court = Arc::new(Court::new(plan.seed));
     let faults = Arc::new(Counts::default());
     let mut everybody = JoinSet::new();
     let mut rng = Rng::with_seed(plan.seed);
     for actor in ACTORS {
         for number in 0..actor.number {
-            let (world, court) = (Arc::clone(&world), Arc::clone(&court));
-            everybody.spawn(lives(*actor, number, world, court, plan, rng.fork()));
+            let (stage, court) = (Arc::clone(&stage), Arc::clone(&court));
+            everybody.spawn(lives(*actor, number, stage, court, plan, rng.fork()));
         }
     }
     for lane in Lane::all(plan.seed).into_iter().filter(|_| plan.faults) {
-        let (site, world, faults) = (Arc::clone(&site), Arc::clone(&world), Arc::clone(&faults));
-        everybody.spawn(async move { chaos::run(lane, &site, &world, &faults).await });
+        let (site, stage, faults) = (Arc::clone(&site), Arc::clone(&stage), Arc::clone(&faults));
+        everybody.spawn(async move { chaos::run(lane, &site, &stage, &faults).await });
     }
     let deadline = Instant::now() + plan.lasts;
-    while Instant::now() < deadline && !world.is_over() {
+    while Instant::now() < deadline && !stage.is_over() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    world.over.store(true, Ordering::Relaxed);
+    stage.over.store(true, Ordering::Relaxed);
     while let Some(ended) = everybody.join_next().await {
         ended.expect("nobody panics");
     }
     if !(plan.until_first && court.violations() > 0) {
-        finale::ask(&site, &world, &court).await;
+        finale::ask(&site, &stage, &court).await;
     }
     drop(site);
     let (court, faults) = (Arc::into_inner(court), Arc::into_inner(faults));
     let court = court.expect("everybody who held it has ended");
-    Verdict { court, world, faults: faults.expect("everybody who held it has ended") }
+    Verdict { court, stage, faults: faults.expect("everybody who held it has ended") }
 }
 
-fn world(site: &Site) -> World {
+fn stage(site: &Site) -> Stage {
     let direct = |service: &tokio::sync::Mutex<crate::Service>| {
         let service = service.try_lock().expect("nobody else has it yet");
         service.public.clone()
@@ -89,7 +89,7 @@ fn world(site: &Site) -> World {
         .no_proxy()
         .build()
         .expect("a client can be made");
-    World {
+    Stage {
         auths: site.links.clients.each_ref().map(|link| format!("http://{}", link.address())),
         direct: site.auths.each_ref().map(|auth| direct(auth).replace("http://", "")),
         resources: site.resources.each_ref().map(direct),
@@ -104,7 +104,7 @@ fn world(site: &Site) -> World {
 async fn lives(
     actor: Actor,
     number: usize,
-    world: Arc<World>,
+    stage: Arc<Stage>,
     court: Arc<Court>,
     plan: Plan,
     mut rng: Rng,
@@ -112,14 +112,14 @@ async fn lives(
     let mut life = 0;
     // Not all at once.
     tokio::time::sleep(Duration::from_millis(rng.u64(..500))).await;
-    while !world.is_over() {
+    while !stage.is_over() {
         life += 1;
         let username = format!("{} {number} {life} of {}", actor.name, plan.seed);
-        let person = Person::new(&world, actor.name, username);
+        let person = Person::new(&stage, actor.name, username);
         (actor.life)(person.clone(), rng.fork()).await;
         let good = court.judge(person.history().await);
         if !good && plan.until_first {
-            world.over.store(true, Ordering::Relaxed);
+            stage.over.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -138,7 +138,7 @@ impl Verdict {
         ];
         let too_few = least.into_iter().filter_map(|(operation, outcome, a_second)| {
             let (count, least) =
-                (self.world.tally.of(operation, outcome), a_second * plan.lasts.as_secs());
+                (self.stage.tally.of(operation, outcome), a_second * plan.lasts.as_secs());
             (count < least).then(|| format!("{count} {operation} {outcome}, not {least}"))
         });
         too_few.collect()

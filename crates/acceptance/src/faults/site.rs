@@ -111,21 +111,25 @@ impl Site {
         }
     }
 
-    /// Waits until everything is ready, and names what is not after that time.
+    /// Waits until everything is ready, and says what is not after that time.
     pub async fn ready(&self, patience: Duration) -> Vec<String> {
         let deadline = Instant::now() + patience;
-        let mut late = Vec::new();
+        let mut wrong = Vec::new();
         for service in self.auths.iter().chain(&self.resources) {
-            let service = service.lock().await;
+            let mut service = service.lock().await;
             while !answers_ready(&service).await {
+                if service.has_ended() {
+                    wrong.push(format!("{} has ended by itself", service.public));
+                    break;
+                }
                 if Instant::now() > deadline {
-                    late.push(service.public.clone());
+                    wrong.push(format!("{} is not ready", service.public));
                     break;
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
-        late
+        wrong
     }
 
     /// Starts a killed auth-service until it is ready: without its database it ends again, and

@@ -175,7 +175,7 @@ const BELOW: Kinds = Kinds {
 };
 
 const AUTHS: Kinds = Kinds {
-    often: &[Fault::Link(Ends::Clients, Way::Swallowed)],
+    often: &[Fault::Link(Ends::Clients, Way::Swallowed), Fault::Link(Ends::Database, Way::Slow)],
     others: &[
         Fault::Link(Ends::Clients, Way::Slow),
         Fault::Link(Ends::Clients, Way::Cut),

@@ -20,7 +20,7 @@ pub(super) async fn live(person: Person, mut rng: Rng) {
     let others: Vec<_> = join_all(logins).await.into_iter().flatten().collect();
     person.present(rng.usize(..3), &grant.access).await;
     let beat = BEAT.as_micros();
-    let into = person.world.now().as_micros() % beat;
+    let into = person.stage.now().as_micros() % beat;
     sleep(Duration::from_micros(u64::try_from(beat - into).unwrap_or(0))).await;
     let at = rng.usize(..2);
     // Several in one statement take a while, and one alone overtakes them.

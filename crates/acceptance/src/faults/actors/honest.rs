@@ -31,7 +31,7 @@ async fn try_to_live(person: &Person, rng: &mut Rng) -> Option<()> {
     join_all((0..3).map(|resource| person.present(resource, &grant.access))).await;
     let mut at = rng.usize(..2);
     while person.log_out(at, &grant.refresh, Ending::Current).await != Outcome::Done {
-        if person.world.is_over() {
+        if person.stage.is_over() {
             return None;
         }
         at = 1 - at;

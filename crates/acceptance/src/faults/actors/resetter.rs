@@ -15,7 +15,7 @@ use crate::PASSWORD;
 pub(super) async fn live(person: Person, mut rng: Rng) {
     let Some(grant) = newcomer(&person, &mut rng).await else { return };
     for _ in 0..rng.usize(10..40) {
-        if person.world.is_over() {
+        if person.stage.is_over() {
             return;
         }
         let token = &grant.refresh;
@@ -32,8 +32,8 @@ pub(super) async fn live(person: Person, mut rng: Rng) {
         let after =
             Duration::from_micros(200 << rng.u32(..10)) + Duration::from_micros(rng.u64(..400));
         let at = rng.usize(..2);
-        let begun = person.world.now();
-        post_and_reset(&person.world.direct[at], path, &body, after).await;
+        let begun = person.stage.now();
+        post_and_reset(&person.stage.direct[at], path, &body, after).await;
         person.note(begun, at, operation, Outcome::Lost);
         sleep(Duration::from_millis(rng.u64(..10))).await;
     }

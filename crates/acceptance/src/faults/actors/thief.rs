@@ -21,7 +21,7 @@ async fn try_to_live(person: &Person, rng: &mut Rng) -> Option<()> {
         // The parent of the newest token, after the window.
         for _ in 0..31 {
             sleep(WINDOW / 30).await;
-            if person.world.is_over() {
+            if person.stage.is_over() {
                 return None;
             }
         }
