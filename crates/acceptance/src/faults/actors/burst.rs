@@ -16,7 +16,7 @@ const BEAT: Duration = Duration::from_secs(2);
 
 pub(super) async fn live(person: Person, mut rng: Rng) {
     let Some(grant) = newcomer(&person, &mut rng).await else { return };
-    let logins: Vec<_> = (0..2).map(|at| person.log_in(at, Transport::Body)).collect();
+    let logins: Vec<_> = (0..3).map(|at| person.log_in(at % 2, Transport::Body)).collect();
     let others: Vec<_> = join_all(logins).await.into_iter().flatten().collect();
     person.present(rng.usize(..3), &grant.access).await;
     let beat = BEAT.as_micros();
