@@ -2,13 +2,14 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use claims::{
     AccessTokenClaims, KeyId, RevocationEntry, Revoked, SessionId, Subject, Timestamp, TokenId,
 };
 
+use crate::clock::Clock;
 #[cfg(feature = "planted-bugs")]
 use crate::planted::{self, Bug};
 use crate::rejection::Rejection;
@@ -16,7 +17,7 @@ use crate::rejection::Rejection;
 /// The revocations known, each until no token it could kill is alive any more.
 ///
 /// Entries are idempotent and only ever added; they leave by their own expiry, on the clock that
-/// nobody can set. All durations on that clock come from [`Clock::elapsed`](crate::Clock::elapsed).
+/// nobody can set. All durations on that clock come from [`Clock::elapsed`].
 #[derive(Debug, Default)]
 pub struct RevocationList {
     known: RwLock<Known>,
@@ -75,9 +76,7 @@ impl RevocationList {
     /// How old the knowledge is; `None` when it was never complete.
     #[must_use]
     pub fn age(&self, now: Duration) -> Option<Duration> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let as_of = known.complete_as_of.filter(|as_of| *as_of >= known.begun);
-        as_of.map(|as_of| now.saturating_sub(as_of))
+        self.known.read().unwrap_or_else(PoisonError::into_inner).age(now)
     }
 
     /// How many entries are remembered.
@@ -93,20 +92,41 @@ impl RevocationList {
         self.len() == 0
     }
 
+    /// What is known now. The moment is read under the lock, so it belongs to what is known: a thread
+    /// that is stopped between two questions gets both answers as of then, not one from before and
+    /// the other from after.
+    pub(crate) fn at_this_moment(&self, clock: &Clock) -> Moment<'_> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        Moment { known, own_time: clock.now(), now: clock.elapsed() }
+    }
+}
+
+/// What is known at one moment; nothing is learnt while it is held.
+pub(crate) struct Moment<'a> {
+    known: RwLockReadGuard<'a, Known>,
+    own_time: Timestamp,
+    now: Duration,
+}
+
+impl Moment<'_> {
     /// The time to judge `exp` by: the later of the verifier's own clock and the issuer's, so that
     /// a verifier whose clock is behind does not keep dead tokens alive.
-    pub(crate) fn judging_time(&self, own: Timestamp, now: Duration) -> Timestamp {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let issuer = known.issuer_time.map(|(time, at)| {
-            let since = i64::try_from(now.saturating_sub(at).as_millis()).unwrap_or(i64::MAX);
+    pub(crate) fn time(&self) -> Timestamp {
+        let issuer = self.known.issuer_time.map(|(time, at)| {
+            let since = i64::try_from(self.now.saturating_sub(at).as_millis()).unwrap_or(i64::MAX);
             Timestamp(time.0.saturating_add(since))
         });
-        issuer.map_or(own, |issuer| issuer.max(own))
+        issuer.map_or(self.own_time, |issuer| issuer.max(self.own_time))
+    }
+
+    /// How old the knowledge is; `None` when it was never complete.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        self.known.age(self.now)
     }
 
     /// Refuses what was revoked.
     pub(crate) fn check(&self, claims: &AccessTokenClaims, key: &KeyId) -> Result<(), Rejection> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = &self.known;
         if known.keys.contains(key) {
             return Err(Rejection::KeyRevoked);
         }
@@ -130,6 +150,11 @@ impl RevocationList {
 }
 
 impl Known {
+    fn age(&self, now: Duration) -> Option<Duration> {
+        let as_of = self.complete_as_of.filter(|as_of| *as_of >= self.begun);
+        as_of.map(|as_of| now.saturating_sub(as_of))
+    }
+
     fn add(&mut self, revoked: &Revoked, until: Duration) {
         match revoked {
             Revoked::Session { id } => later(self.sessions.entry(*id), until),
@@ -204,11 +229,36 @@ mod tests {
         assert_eq!(list.age(SECOND * 8), Some(SECOND * 3));
     }
 
+    /// A thread that looked at the list before a revocation arrived, and at its age afterwards, once
+    /// accepted what had been revoked long before, on knowledge that was fresh by then.
+    #[test]
+    fn nothing_is_learnt_within_a_moment() {
+        let (list, clock) = (RevocationList::default(), Clock::default());
+        let moment = list.at_this_moment(&clock);
+        std::thread::scope(|scope| {
+            let learning = scope.spawn(|| {
+                list.add(&[session(1, 100)], clock.elapsed());
+                list.complete(clock.elapsed(), Timestamp(0), clock.elapsed());
+            });
+            std::thread::sleep(Duration::from_millis(20));
+            assert_eq!((moment.known.sessions.len(), moment.age()), (0, None));
+            assert!(!learning.is_finished());
+            drop(moment);
+        });
+        let moment = list.at_this_moment(&clock);
+        assert_eq!(moment.known.sessions.len(), 1);
+        assert!(moment.age().is_some_and(|age| age < SECOND));
+    }
+
     #[test]
     fn a_clock_that_is_behind_is_corrected_by_the_issuers() {
         let list = RevocationList::default();
         list.complete(SECOND, Timestamp(100_000), SECOND);
-        assert_eq!(list.judging_time(Timestamp(50_000), SECOND * 4), Timestamp(103_000));
-        assert_eq!(list.judging_time(Timestamp(200_000), SECOND * 4), Timestamp(200_000));
+        let time = |own_time, now| {
+            let known = list.known.read().unwrap();
+            Moment { known, own_time, now }.time()
+        };
+        assert_eq!(time(Timestamp(50_000), SECOND * 4), Timestamp(103_000));
+        assert_eq!(time(Timestamp(200_000), SECOND * 4), Timestamp(200_000));
     }
 }

@@ -79,7 +79,7 @@ impl Verifier {
         if !self.keys.loaded() {
             return Err(Rejection::NoKeys);
         }
-        self.check_fresh()
+        self.check_fresh(self.revocation_age())
     }
 
     /// The keys it trusts.
@@ -110,7 +110,7 @@ impl Verifier {
     /// so that a clock that is behind does not keep dead tokens and old logins alive.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.revocations.judging_time(self.clock.now(), self.clock.elapsed())
+        self.revocations.at_this_moment(&self.clock).time()
     }
 
     /// How old its knowledge of revocations is.
@@ -127,7 +127,9 @@ impl Verifier {
             Some(verified) => Arc::clone(verified),
             None => Arc::new(self.check_form(token)?),
         };
-        if let Err(rejection) = self.check_time(verified.claims()) {
+        // Whatever can change is judged as of one moment.
+        let moment = self.revocations.at_this_moment(&self.clock);
+        if let Err(rejection) = check_time(verified.claims(), moment.time()) {
             self.cache.forget(token);
             return Err(rejection);
         }
@@ -136,10 +138,10 @@ impl Verifier {
         }
         #[cfg(feature = "planted-bugs")]
         if known.is_some() && planted::is(Bug::CacheSkipsRevocation) {
-            return self.check_fresh().map(|()| verified);
+            return self.check_fresh(moment.age()).map(|()| verified);
         }
-        self.revocations.check(verified.claims(), verified.key())?;
-        self.check_fresh()?;
+        moment.check(verified.claims(), verified.key())?;
+        self.check_fresh(moment.age())?;
         Ok(verified)
     }
 
@@ -186,26 +188,26 @@ impl Verifier {
         Ok(())
     }
 
-    fn check_time(&self, claims: &AccessTokenClaims) -> Result<(), Rejection> {
-        let now = self.now().unix_seconds();
-        if now >= claims.exp.saturating_add(LEEWAY_SECONDS) {
-            return Err(Rejection::Expired);
-        }
-        if claims.iat > now.saturating_add(LEEWAY_SECONDS) {
-            return Err(Rejection::IssuedInFuture);
-        }
-        if claims.nbf.is_some_and(|nbf| nbf > now.saturating_add(LEEWAY_SECONDS)) {
-            return Err(Rejection::NotYetValid);
-        }
-        Ok(())
-    }
-
-    fn check_fresh(&self) -> Result<(), Rejection> {
-        match self.revocation_age() {
+    fn check_fresh(&self, age: Option<Duration>) -> Result<(), Rejection> {
+        match age {
             Some(age) if age <= self.expectations.max_staleness => Ok(()),
             _ => Err(Rejection::Stale),
         }
     }
+}
+
+fn check_time(claims: &AccessTokenClaims, now: Timestamp) -> Result<(), Rejection> {
+    let now = now.unix_seconds();
+    if now >= claims.exp.saturating_add(LEEWAY_SECONDS) {
+        return Err(Rejection::Expired);
+    }
+    if claims.iat > now.saturating_add(LEEWAY_SECONDS) {
+        return Err(Rejection::IssuedInFuture);
+    }
+    if claims.nbf.is_some_and(|nbf| nbf > now.saturating_add(LEEWAY_SECONDS)) {
+        return Err(Rejection::NotYetValid);
+    }
+    Ok(())
 }
 
 /// What is signed, and the three segments of a token that has the shape of one.
