@@ -82,12 +82,7 @@ pub(super) fn log_in(case: &Case<'_>, event: &Event, report: Report<'_>) {
             && (other.outcome == Outcome::Done || other.outcome.is_refused_as("conflict"))
             && other.over <= event.begun
     });
-    // The account changes under a login's feet; that is refused as a wrong password is.
-    let raced = case.0.iter().any(|other| {
-        let all = matches!(other.operation, Operation::LogOut(_, Ending::All));
-        all && other.begun < event.over && (other.outcome.is_open() || other.over > event.begun)
-    });
-    if event.outcome.is_refused_as("invalid-credentials") && registered && !raced {
+    if event.outcome.is_refused_as("invalid-credentials") && registered {
         report(Rule::CanLogIn, "the user is registered, and this is the password".to_owned());
     }
 }

@@ -143,7 +143,8 @@ fn a_logout_of_others_and_of_all_ends_what_was_open() {
     };
     assert_eq!(raced().used(5000, 5010, "b", accepted("b")).breaks(), []);
     assert_eq!(raced().used(5000, 5010, "b", refused(401, "invalid-token")).breaks(), []);
-    assert_eq!(raced().login(66, 69, refused(401, "invalid-credentials")).breaks(), []);
+    let told = raced().login(66, 69, refused(401, "invalid-credentials"));
+    assert_eq!(told.breaks(), [Rule::CanLogIn], "no password is wrong because of that");
     let later = all().login(71, 80, granted("c", 1));
     assert_eq!(later.used(90, 95, "c", refused(401, "invalid-token")).breaks(), [Rule::GoodIsGood]);
     let later = all().login(71, 80, refused(401, "invalid-credentials"));
