@@ -3,6 +3,7 @@
 
 mod bounded;
 mod clients;
+mod compromise;
 mod feed;
 mod house;
 mod planted;
