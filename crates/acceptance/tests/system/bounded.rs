@@ -106,6 +106,39 @@ on_each_empty_database! {
         }
     }
 
+    /// Promise "clocks": a wall clock that is wrong moves the end of tokens, and nothing else.
+    async fn a_service_with_a_wrong_clock_sees_logouts_and_keeps_the_bound(database) {
+        let mut auth = Service::auth(&database.url, &[]);
+        auth.start().await;
+        let tokens = auth.newcomer("ada").await;
+        let link = Link::start(auth.internal.trim_start_matches("http://")).await;
+        let feed = format!("http://{}/internal/revocations", link.address());
+        for offset in ["-86400", "-31", "25"] {
+            let mut resource = Service::resource(&auth, &[
+                ("RESOURCE__CLOCK__OFFSET_SECONDS", offset),
+                ("RESOURCE__REVOCATION__MAX_STALENESS_SECONDS", "2"),
+                ("RESOURCE__FEED__URLS", &feed),
+            ]);
+            resource.start().await;
+            let ended = auth.login("ada").await;
+            for tokens in [&tokens, &ended] {
+                assert_eq!(resource.whoami(&tokens.access).await.status, 200, "{offset}");
+            }
+            auth.logout(&ended.refresh).await;
+            let out = Instant::now();
+            until("it is seen", async || resource.whoami(&ended.access).await.status == 401).await;
+            assert!(out.elapsed() < Duration::from_millis(400), "{offset}: {:?}", out.elapsed());
+            link.set(Mode::Hold);
+            let cut = Instant::now();
+            until("it is stale", async || resource.whoami(&tokens.access).await.status == 503).await;
+            assert!(cut.elapsed() < Duration::from_millis(2_200), "{offset}: {:?}", cut.elapsed());
+            link.set(Mode::Pass);
+        }
+        let mut ahead = Service::resource(&auth, &[("RESOURCE__CLOCK__OFFSET_SECONDS", "700")]);
+        ahead.start().await;
+        assert_eq!(ahead.whoami(&tokens.access).await.status, 401, "it ended there already");
+    }
+
     /// It is not ready, and refuses, until it knows everything that was revoked before.
     async fn a_service_that_starts_in_a_storm_of_logouts_accepts_nothing_revoked_before(database) {
         let mut auth = Service::auth(&database.url, &[]);
