@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::checker::Rule;
 use super::court::Court;
-use super::history::{BOUND, Episode, Grant, Outcome};
+use super::history::{BOUND, Ending, Episode, Grant, Moment, Operation, Outcome};
 use super::person::{PATIENCE, Person, Stage};
 use super::site::Site;
 
@@ -29,6 +29,7 @@ pub async fn ask(site: &Site, stage: &Arc<Stage>, court: &Court) {
     // From now on no resource-service may have old news.
     sleep(BOUND).await;
     let episodes = court.kept();
+    look_at_redis(site, court, &lately_ended(&episodes, stage.now())).await;
     stream::iter(episodes).for_each_concurrent(8, |episode| ask_about(stage, court, episode)).await;
     look_at_the_database(site, court).await;
 }
@@ -79,6 +80,41 @@ async fn answered(
             return None;
         }
         tries += 1;
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// The sessions whose logout was acknowledged, and whose tokens may be alive.
+fn lately_ended(episodes: &[Episode], now: Moment) -> Vec<Arc<str>> {
+    let events = episodes.iter().flat_map(|episode| &episode.events);
+    let ended = events.filter_map(|event| match &event.operation {
+        Operation::LogOut(by, Ending::Current) if event.outcome == Outcome::Done => {
+            (event.over + Duration::from_mins(10) > now).then(|| Arc::clone(&by.session))
+        }
+        _ => None,
+    });
+    ended.collect()
+}
+
+/// The blacklist has everything again, whatever became of Redis meanwhile.
+async fn look_at_redis(site: &Site, court: &Court, ended: &[Arc<str>]) {
+    let mut connection = site.redis.lock().await.connect().await;
+    let healed = Instant::now() + HEALING;
+    loop {
+        let mut asking = redis::pipe();
+        asking.exists("revoked:complete");
+        for session in ended {
+            asking.exists(format!("revoked:session:{session}"));
+        }
+        let found: Result<Vec<bool>, _> = asking.query_async(&mut connection).await;
+        let missing = found.map_or(usize::MAX, |found| found.iter().filter(|one| !**one).count());
+        if missing == 0 {
+            return;
+        }
+        if Instant::now() > healed {
+            court.object(Rule::Heals, &format!("{missing} keys are missing in Redis"));
+            return;
+        }
         sleep(Duration::from_millis(100)).await;
     }
 }

@@ -36,6 +36,9 @@ pub fn outcome(answer: Option<Answer>, expected: Expected, begun: Moment) -> Out
             tokens(&answer, transport, begun).map(|grant| Outcome::Granted(Box::new(grant)))
         }
         (200, Expected::Identity) => identity(&answer),
+        // The server gave the connection up before a whole request had arrived, as it may on one that
+        // was opened early and then lay idle (RFC 9110 §15.5.9): this is about no request.
+        (408, _) => Some(Outcome::Lost),
         (400..=599, _) => problem(&answer),
         _ => None,
     };
