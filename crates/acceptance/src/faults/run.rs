@@ -64,6 +64,10 @@ pub async fn run(plan: Plan) -> Verdict {
     let deadline = Instant::now() + plan.lasts;
     while Instant::now() < deadline && !stage.is_over() {
         tokio::time::sleep(Duration::from_millis(20)).await;
+        if let Some(ended) = everybody.try_join_next() {
+            // Before its time only by a panic.
+            ended.expect("nobody panics");
+        }
     }
     stage.over.store(true, Ordering::Relaxed);
     while let Some(ended) = everybody.join_next().await {
