@@ -61,7 +61,7 @@ async fn fail(links: &[&Link], way: Way, lasts: Duration, rng: &mut Rng) {
     let set = |mode| links.iter().for_each(|link| link.set(mode));
     match way {
         Way::Slow => {
-            let late = Duration::from_millis(rng.u64(10..120));
+            let late = Duration::from_millis(rng.u64(40..150));
             set(Mode::Delay(late));
             sleep(lasts).await;
         }

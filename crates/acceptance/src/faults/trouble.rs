@@ -156,11 +156,11 @@ impl Lane {
     }
 }
 
-/// Under a slow database, a client that goes away hits every line of a handler. Where rows are
-/// locked, numbers drawn early are committed late.
+/// Where rows are locked, numbers drawn early are committed late.
 const BELOW: Kinds = Kinds {
-    often: &[Fault::Link(Ends::Database, Way::Slow), Fault::Lock],
+    often: &[Fault::Lock],
     others: &[
+        Fault::Link(Ends::Database, Way::Slow),
         Fault::Link(Ends::Database, Way::Slow),
         Fault::Link(Ends::Database, Way::Cut),
         Fault::Link(Ends::Database, Way::Held),
@@ -174,6 +174,7 @@ const BELOW: Kinds = Kinds {
     ],
 };
 
+/// Under a slow database, a client that goes away hits every line of a handler.
 const AUTHS: Kinds = Kinds {
     often: &[Fault::Link(Ends::Clients, Way::Swallowed), Fault::Link(Ends::Database, Way::Slow)],
     others: &[

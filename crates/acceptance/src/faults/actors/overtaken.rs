@@ -21,7 +21,7 @@ async fn try_to_live(person: &Person, rng: &mut Rng) -> Option<()> {
     for _ in 0..rng.usize(2..5) {
         let slow = rng.usize(..2);
         let (token, generations) = (grant.refresh.clone(), rng.usize(2..5));
-        let head_start = Duration::from_millis(rng.u64(..150));
+        let head_start = Duration::from_millis(rng.u64(..250));
         let (_, newest) = tokio::join!(person.refresh(slow, &token, PATIENCE), async {
             sleep(head_start).await;
             for _ in 0..generations {
