@@ -132,13 +132,13 @@ impl Verdict {
     /// What there was too little of for the judgement to mean anything.
     #[must_use]
     pub fn idle(&self, plan: Plan) -> Vec<String> {
-        // About a quarter of what two busy cores do.
+        // About an eighth of what two cores do that have nothing else to do.
         let least = [
-            ("login", "granted", 3),
-            ("refresh", "granted", 6),
-            ("logout", "done", 2),
-            ("use", "accepted", 15),
-            ("use", "401 invalid-token", 30),
+            ("login", "granted", 2),
+            ("refresh", "granted", 4),
+            ("logout", "done", 1),
+            ("use", "accepted", 8),
+            ("use", "401 invalid-token", 15),
         ];
         let too_few = least.into_iter().filter_map(|(operation, outcome, a_second)| {
             let (count, least) =
