@@ -29,6 +29,9 @@ const SPARE: Duration = Duration::from_mins(4);
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // The services end with us, and we with whoever started us, however that ends.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
     let arguments = Arguments::parse();
     let plan = Plan {
         seed: arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000)),
