@@ -8,6 +8,8 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::link::Link;
+
 /// The variable that names the Postgres server for tests.
 pub const SERVER: &str = "LATCHKEY_TEST_POSTGRES";
 
@@ -58,6 +60,23 @@ impl Database {
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// `host:port` of the Postgres server.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn server(&self) -> String {
+        let authority = self.url.split('/').nth(2).expect("the URL names a server");
+        let host = authority.rsplit('@').next().expect("a split has a part");
+        if host.contains(':') { host.to_owned() } else { format!("{host}:5432") }
+    }
+
+    /// The URL by way of a link to [`server`](Self::server).
+    #[must_use]
+    pub fn url_by(&self, link: &Link) -> String {
+        self.url.replace(&self.server(), &link.address())
     }
 
     /// One number from the database, by a query that both dialects understand.

@@ -14,7 +14,6 @@ pub mod finale;
 pub mod history;
 pub mod person;
 pub mod reading;
-pub mod reset;
 pub mod run;
 pub mod server;
 pub mod site;

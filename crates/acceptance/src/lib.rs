@@ -11,6 +11,7 @@ pub mod faults;
 pub mod link;
 pub mod process;
 pub mod redis;
+pub mod reset;
 pub mod rule;
 pub mod service;
 pub mod world;

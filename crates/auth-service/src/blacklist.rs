@@ -5,9 +5,10 @@
 //! that the blacklist is behind until it is written again.
 //!
 //! `revoked:session:<sid>`, `revoked:subject:<sub>` (its value: the lowest `sub_ver` still good),
-//! `revoked:token:<jti>` and, without an end, `revoked:key:<kid>`. `revoked:complete` exists where
-//! nothing was forgotten.
+//! `revoked:token:<jti>` and, without an end, `revoked:key:<kid>`. `revoked:complete` exists while
+//! nothing was forgotten and somebody keeps the blacklist; without it nobody should rely on it.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +16,12 @@ use std::time::Duration;
 use claims::{RevocationEntry, Revoked};
 use futures_util::StreamExt as _;
 use redis::aio::MultiplexedConnection;
-use redis::{Client, IntoConnectionInfo as _, Pipeline, RedisError};
+use redis::{Client, Cmd, IntoConnectionInfo as _, Pipeline, RedisError};
 use secrecy::ExposeSecret as _;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
+use uuid::Uuid;
 
 use crate::config::{self, ConfigError};
 use crate::revocation::Feed;
@@ -27,8 +29,18 @@ use crate::revocation::Feed;
 /// Its messages say only "read now".
 const CHANNEL: &str = "latchkey:revoked";
 const COMPLETE: &str = "revoked:complete";
+/// Gone with a flush, so that what was flushed while it was written is not called complete.
+const WRITING: &str = "revoked:writing";
+/// How long the marks outlive whoever keeps them, in seconds.
+const MARK_SECONDS: u64 = 5;
+const WRITING_SECONDS: u64 = 60;
+/// At first; then twice as long each time, to the most.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
-/// How soon a flushed Redis is noticed.
+const RETRY_AT_MOST: Duration = Duration::from_secs(5);
+/// After this long without a failure it is well again. Less would let one that fails again and again
+/// fill the log.
+const HOLDS_AFTER: Duration = Duration::from_secs(10);
+/// How soon a flushed Redis, or a connection whose other end has died, is noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Commands sent at once.
@@ -60,7 +72,13 @@ impl Blacklist {
     #[must_use]
     pub fn run(self, feed: &Arc<Feed>, commits: watch::Receiver<()>) -> Vec<JoinHandle<()>> {
         let (woken, written) = (Arc::clone(feed), Arc::clone(feed));
-        let link = |task| Link { client: self.0.clone(), task, failing: false };
+        let link = |task| Link {
+            client: self.0.clone(),
+            task,
+            failing: false,
+            works_since: None,
+            policy: String::new(),
+        };
         vec![
             tokio::spawn(link("announcing").keep(async move |link| announce(link, &commits).await)),
             tokio::spawn(link("listening").keep(async move |link| listen(link, &woken).await)),
@@ -73,7 +91,11 @@ impl Blacklist {
 struct Link {
     client: Client,
     task: &'static str,
+    /// Told of, and not over yet.
     failing: bool,
+    works_since: Option<Instant>,
+    /// As it was told of last.
+    policy: String,
 }
 
 impl Link {
@@ -81,15 +103,17 @@ impl Link {
         mut self,
         mut work: impl AsyncFnMut(&mut Self) -> Result<Infallible, RedisError>,
     ) {
+        let mut pause = RETRY_AFTER;
         loop {
             let Err(error) = work(&mut self).await;
             metrics::gauge!("latchkey_redis_up", "task" => self.task).set(0);
             metrics::counter!("latchkey_redis_failures_total", "task" => self.task).increment(1);
-            if std::mem::replace(&mut self.failing, true) {
-                sleep(RETRY_AFTER).await;
-            } else {
+            let held = self.works_since.take().is_some_and(|since| since.elapsed() > HOLDS_AFTER);
+            pause = if held { RETRY_AFTER } else { (pause * 2).min(RETRY_AT_MOST) };
+            if !std::mem::replace(&mut self.failing, true) {
                 tracing::warn!(task = self.task, %error, "Redis is lost; nothing depends on it");
             }
+            sleep(pause).await;
         }
     }
 
@@ -97,10 +121,12 @@ impl Link {
         self.client.get_multiplexed_async_connection().await
     }
 
-    /// To be called once it is seen to work.
+    /// To be called whenever it is seen to work.
     fn works(&mut self) {
         metrics::gauge!("latchkey_redis_up", "task" => self.task).set(1);
-        if std::mem::take(&mut self.failing) {
+        let since = *self.works_since.get_or_insert_with(Instant::now);
+        if self.failing && since.elapsed() > HOLDS_AFTER {
+            self.failing = false;
             tracing::info!(task = self.task, "Redis is back");
         }
     }
@@ -115,9 +141,13 @@ async fn announce(
     loop {
         // At first also without a commit: one may have been announced in vain.
         redis::cmd("PUBLISH").arg(CHANNEL).arg("").exec_async(&mut connection).await?;
-        link.works();
-        if commits.changed().await.is_err() {
-            std::future::pending::<()>().await;
+        loop {
+            link.works();
+            match timeout(LOOK_EVERY, commits.changed()).await {
+                Ok(Ok(())) => break,
+                Ok(Err(_)) => std::future::pending().await,
+                Err(_) => redis::cmd("PING").exec_async(&mut connection).await?,
+            }
         }
     }
 }
@@ -130,11 +160,11 @@ async fn listen(link: &mut Link, feed: &Feed) -> Result<Infallible, RedisError> 
         Ok::<_, RedisError>(subscription.split())
     };
     let (mut asking, mut messages) = in_time(connecting).await?;
-    link.works();
     loop {
         // At first also without a message: some may have been missed.
         feed.read_now();
         loop {
+            link.works();
             match timeout(LOOK_EVERY, messages.next()).await {
                 Ok(Some(_)) => break,
                 Ok(None) => {
@@ -150,32 +180,60 @@ async fn listen(link: &mut Link, feed: &Feed) -> Result<Infallible, RedisError> 
 /// Follows the feed like any verifier, and writes down what it tells.
 async fn write(link: &mut Link, feed: &Feed) -> Result<Infallible, RedisError> {
     let mut connection = link.connect().await?;
-    check_policy(&mut connection).await;
+    check_policy(link, &mut connection).await;
     let mut cursor = String::new();
     loop {
         let Some(batch) = feed.after(&cursor, LOOK_EVERY).await else {
             sleep(RETRY_AFTER).await;
             continue;
         };
-        let mut entries = batch.entries;
-        // Of two of one subject the higher version is to stay.
-        entries.sort_by_key(|entry| match &entry.revoked {
-            Revoked::Subject { min_version, .. } => *min_version,
-            _ => 0,
-        });
-        for chunk in entries.chunks(CHUNK) {
+        let writing = format!("{WRITING}:{}", Uuid::new_v4().simple());
+        if batch.reset {
+            set(&writing, 1, Some(WRITING_SECONDS)).exec_async(&mut connection).await?;
+        }
+        for chunk in highest(batch.entries).chunks(CHUNK) {
             commands(chunk).exec_async(&mut connection).await?;
         }
-        let complete: bool = if batch.reset {
-            redis::cmd("SET").arg(COMPLETE).arg("").exec_async(&mut connection).await?;
-            true
+        let mut mark = set(COMPLETE, 1, Some(MARK_SECONDS));
+        let whole = if batch.reset {
+            let there = redis::cmd("EXISTS").arg(&writing).query_async(&mut connection).await?;
+            if there {
+                mark.exec_async(&mut connection).await?;
+            }
+            there
         } else {
-            redis::cmd("EXISTS").arg(COMPLETE).query_async(&mut connection).await?
+            let kept: Option<String> = mark.arg("XX").query_async(&mut connection).await?;
+            kept.is_some()
         };
         link.works();
         // Flushed: everything again.
-        cursor = if complete { batch.cursor } else { String::new() };
+        cursor = if whole { batch.cursor } else { String::new() };
     }
+}
+
+/// Of two versions of one subject the higher one alone.
+fn highest(entries: Vec<RevocationEntry>) -> Vec<RevocationEntry> {
+    let mut versions = HashMap::new();
+    for entry in &entries {
+        if let Revoked::Subject { id, min_version } = &entry.revoked {
+            let highest = versions.entry(id.clone()).or_insert(*min_version);
+            *highest = (*highest).max(*min_version);
+        }
+    }
+    let stands = |entry: &RevocationEntry| match &entry.revoked {
+        Revoked::Subject { id, min_version } => versions.get(id) == Some(min_version),
+        _ => true,
+    };
+    entries.into_iter().filter(stands).collect()
+}
+
+fn set(key: &str, value: u32, seconds: Option<u64>) -> Cmd {
+    let mut command = redis::cmd("SET");
+    command.arg(key).arg(value);
+    if let Some(seconds) = seconds {
+        command.arg("EX").arg(seconds);
+    }
+    command
 }
 
 fn commands(entries: &[RevocationEntry]) -> Pipeline {
@@ -187,20 +245,20 @@ fn commands(entries: &[RevocationEntry]) -> Pipeline {
             Revoked::Token { id } => (format!("revoked:token:{id}"), 1),
             Revoked::Key { id } => (format!("revoked:key:{id}"), 1),
         };
-        let command = commands.cmd("SET").arg(key).arg(value).ignore();
-        if let Some(seconds) = entry.expires_in {
-            command.arg("EX").arg(seconds);
-        }
+        commands.add_command(set(&key, value, entry.expires_in)).ignore();
     }
     commands
 }
 
 /// A Redis that evicts forgets revocations without a word.
-async fn check_policy(connection: &mut MultiplexedConnection) {
+async fn check_policy(link: &mut Link, connection: &mut MultiplexedConnection) {
     let info: Result<String, _> = redis::cmd("INFO").arg("memory").query_async(connection).await;
     let info = match info {
         Ok(info) => info,
         Err(error) => {
+            if std::mem::replace(&mut link.policy, "not told".to_owned()) == "not told" {
+                return;
+            }
             tracing::warn!(%error, "Redis does not tell its maxmemory-policy; it must be noeviction");
             return;
         }
@@ -209,7 +267,8 @@ async fn check_policy(connection: &mut MultiplexedConnection) {
     let policy = policy.unwrap_or("unknown").trim();
     let keeps = policy == "noeviction";
     metrics::gauge!("latchkey_redis_noeviction").set(u8::from(keeps));
-    if !keeps {
+    let told = std::mem::replace(&mut link.policy, policy.to_owned()) == policy;
+    if !keeps && !told {
         tracing::error!(
             policy,
             "Redis may forget revocations: set its maxmemory-policy to noeviction, or do not rely \

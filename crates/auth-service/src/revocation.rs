@@ -27,8 +27,8 @@ const POLL_EVERY: Duration = Duration::from_millis(250);
 /// Against whatever an incremental read might miss.
 const READ_ALL_EVERY: Duration = Duration::from_secs(10);
 const READ_PATIENCE: Duration = Duration::from_secs(6);
-/// How long a follower that knows nothing waits for a read of its own.
-const FRESH_PATIENCE: Duration = Duration::from_millis(500);
+/// The least time between two reads, however often somebody asks for one.
+const READ_AT_MOST_EVERY: Duration = Duration::from_millis(5);
 
 /// What followers are served from.
 #[derive(Debug)]
@@ -36,18 +36,10 @@ pub struct Feed {
     /// Names this run of this replica.
     replica: String,
     log: Mutex<Log>,
-    progress: watch::Sender<Progress>,
+    /// The number of the newest entry.
+    newest: watch::Sender<u64>,
     wanted: Notify,
     verifier: Arc<Verifier>,
-}
-
-/// What followers wait for.
-#[derive(Debug, Clone, Copy, Default)]
-struct Progress {
-    /// The number of the newest entry.
-    newest: u64,
-    /// When the last complete read was begun.
-    read: Duration,
 }
 
 /// What a follower lacks.
@@ -65,8 +57,8 @@ impl Feed {
     #[must_use]
     pub fn new(verifier: Arc<Verifier>) -> Self {
         let replica = URL_SAFE_NO_PAD.encode(random::bytes::<9>());
-        let (progress, wanted) = (watch::Sender::default(), Notify::new());
-        Self { replica, log: Mutex::default(), progress, wanted, verifier }
+        let (newest, wanted) = (watch::Sender::new(0), Notify::new());
+        Self { replica, log: Mutex::default(), newest, wanted, verifier }
     }
 
     /// Has the database read now; while it is being read, once more afterwards.
@@ -74,23 +66,22 @@ impl Feed {
         self.wanted.notify_one();
     }
 
-    /// What a follower at `cursor` does not know yet, waiting up to `wait` for news. Where the cursor
-    /// says nothing here it is everything, as of a read that is begun now: a service that starts is
-    /// not to accept what was revoked before. `None` until the first read.
+    /// What a follower at `cursor` does not know yet, waiting up to `wait` for news; everything where
+    /// the cursor says nothing here. `None` until the first read.
     pub async fn after(&self, cursor: &str, wait: Duration) -> Option<RevocationBatch> {
         let cursor = Cursor::parse(cursor).unwrap_or_default();
-        let mut progress = self.progress.subscribe();
-        // A time-out is an answer too: nothing new, and an age.
         if let Some(seen) = self.quiet_until_after(&cursor) {
-            let news = progress.wait_for(|progress| progress.newest > seen);
+            let mut newest = self.newest.subscribe();
+            let news = newest.wait_for(|newest| *newest > seen);
+            // A time-out is an answer too: nothing new, and a fresh age.
             let _ = tokio::time::timeout(wait, news).await;
-        } else if matches!(self.lacks(&self.log(), &cursor), Lacks::All) {
-            let asked = self.verifier.clock().elapsed();
-            self.read_now();
-            let fresh = progress.wait_for(|progress| progress.read >= asked);
-            let _ = tokio::time::timeout(FRESH_PATIENCE, fresh).await;
         }
-        self.batch(cursor)
+        let batch = self.batch(cursor);
+        if batch.as_ref().is_some_and(|batch| batch.reset) {
+            // Somebody starts, and will ask again for what was revoked before that.
+            self.read_now();
+        }
+        batch
     }
 
     /// The number after which there is something to tell, if there is nothing yet.
@@ -124,9 +115,6 @@ impl Feed {
             Lacks::After(number) => log.after_number(number, now),
             Lacks::From(xid) => log.since_xid(xid, now),
         };
-        if matches!(lacks, Lacks::All) {
-            metrics::counter!("latchkey_feed_resets_total", "side" => "given").increment(1);
-        }
         let cursor = cursor.after(&self.replica, log.newest, log.horizon.clone());
         Some(RevocationBatch {
             cursor: cursor.to_string(),
@@ -148,7 +136,7 @@ impl Feed {
             log.add(read, begun, now);
             log.newest
         };
-        self.progress.send_replace(Progress { newest, read: begun });
+        self.newest.send_if_modified(|number| std::mem::replace(number, newest) != newest);
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
@@ -164,6 +152,7 @@ pub async fn poll(feed: Arc<Feed>, store: Store) {
     let mut failing = false;
     loop {
         let full = Instant::now() >= read_all_at;
+        let earliest = Instant::now() + READ_AT_MOST_EVERY;
         let begun = feed.verifier.clock().elapsed();
         let read = tokio::time::timeout(READ_PATIENCE, reader.read(full)).await;
         match read {
@@ -194,6 +183,7 @@ pub async fn poll(feed: Arc<Feed>, store: Store) {
             _ = commits.changed() => {}
             () = feed.wanted.notified() => {}
         }
+        tokio::time::sleep_until(earliest).await;
     }
 }
 
@@ -204,9 +194,6 @@ mod tests {
 
     use super::*;
     use crate::store::Horizon;
-
-    /// No poll is at work here, so a read of the future stands for the one that a stranger wants.
-    const LATER: Duration = Duration::from_secs(1 << 40);
 
     fn feed() -> Feed {
         let expectations = Expectations {
@@ -238,10 +225,10 @@ mod tests {
     async fn a_follower_gets_what_is_new_and_a_stranger_everything() {
         let feed = feed();
         assert!(feed.after("", Duration::ZERO).await.is_none(), "nothing before the first read");
-        feed.learn(read(&[1, 2], 3), LATER);
+        feed.learn(read(&[1, 2], 3), Duration::ZERO);
         let first = told(&feed, "").await;
         assert!(first.reset && first.entries.len() == 2);
-        feed.learn(read(&[2, 3], 4), LATER);
+        feed.learn(read(&[2, 3], 4), Duration::ZERO);
         let second = told(&feed, &first.cursor).await;
         assert!(!second.reset && second.entries.len() == 1, "a repeat is no news");
         let stranger = told(&feed, "elsewhere.1").await;
@@ -251,30 +238,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stranger_is_told_what_a_read_begun_after_its_question_found() {
-        let feed = Arc::new(feed());
+    async fn a_stranger_makes_the_database_be_read_and_nobody_else_does() {
+        let feed = feed();
         feed.learn(read(&[1], 2), Duration::ZERO);
-        let asking = tokio::spawn({
-            let feed = Arc::clone(&feed);
-            async move { told(&feed, "").await }
-        });
-        feed.wanted.notified().await;
-        let now = feed.verifier.clock().elapsed();
-        feed.learn(read(&[1, 2], 3), now);
-        assert_eq!(asking.await.unwrap().entries.len(), 2);
+        let wanted = async || tokio::time::timeout(Duration::ZERO, feed.wanted.notified()).await;
+        let cursor = told(&feed, "").await.cursor;
+        assert!(wanted().await.is_ok());
+        told(&feed, &cursor).await;
+        assert!(wanted().await.is_err());
     }
 
     #[tokio::test]
     async fn a_waiting_follower_is_answered_at_once_when_there_is_news() {
         let feed = Arc::new(feed());
-        feed.learn(read(&[], 1), LATER);
+        feed.learn(read(&[], 1), Duration::ZERO);
         let cursor = told(&feed, "").await.cursor;
         let waiting = tokio::spawn({
             let feed = Arc::clone(&feed);
             async move { feed.after(&cursor, Duration::from_mins(1)).await }
         });
         tokio::task::yield_now().await;
-        feed.learn(read(&[1], 2), LATER);
+        feed.learn(read(&[1], 2), Duration::ZERO);
         assert_eq!(waiting.await.unwrap().unwrap().entries.len(), 1);
     }
 
@@ -282,8 +266,8 @@ mod tests {
     async fn a_follower_of_another_replica_goes_on_from_the_horizon() {
         let (one, other) = (feed(), feed());
         // Transaction 4 was still open when each of them read.
-        one.learn(read(&[1, 2, 5], 4), LATER);
-        other.learn(read(&[1, 2, 5, 6], 4), LATER);
+        one.learn(read(&[1, 2, 5], 4), Duration::ZERO);
+        other.learn(read(&[1, 2, 5, 6], 4), Duration::ZERO);
         let cursor = told(&one, "").await.cursor;
         let moved = told(&other, &cursor).await;
         assert!(!moved.reset);
@@ -292,26 +276,26 @@ mod tests {
         assert_eq!(told(&one, &moved.cursor).await.entries, []);
         let back = told(&other, &told(&one, &moved.cursor).await.cursor).await;
         assert_eq!(back.entries, []);
-        one.learn(read(&[4, 5, 6], 7), LATER);
+        one.learn(read(&[4, 5, 6], 7), Duration::ZERO);
         assert_eq!(told(&one, &back.cursor).await.entries.len(), 2, "4, and 6 from the other");
     }
 
     #[tokio::test]
     async fn a_follower_ahead_of_this_replica_waits_for_what_is_new_to_it() {
         let (ahead, behind) = (feed(), Arc::new(feed()));
-        ahead.learn(read(&[1, 2, 3], 4), LATER);
-        behind.learn(read(&[1], 2), LATER);
+        ahead.learn(read(&[1, 2, 3], 4), Duration::ZERO);
+        behind.learn(read(&[1], 2), Duration::ZERO);
         let cursor = told(&ahead, "").await.cursor;
         let quiet = told(&behind, &cursor).await;
         assert!(!quiet.reset && quiet.entries.is_empty());
-        behind.learn(read(&[2, 3], 4), LATER);
-        behind.learn(read(&[4], 5), LATER);
+        behind.learn(read(&[2, 3], 4), Duration::ZERO);
+        behind.learn(read(&[4], 5), Duration::ZERO);
         let news = told(&behind, &quiet.cursor).await;
         assert_eq!(news.entries.len(), 3, "the first two again: they were news to this replica");
         let after = Horizon { epoch: "another".to_owned(), xid: 2 };
         let restored = RevocationRead { horizon: Some(after), ..read(&[], 0) };
         let other = self::feed();
-        other.learn(restored, LATER);
+        other.learn(restored, Duration::ZERO);
         assert!(told(&other, &cursor).await.reset, "numbers of another epoch mean nothing");
     }
 }

@@ -10,12 +10,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hosting::secret_file;
 
-const REDIS: &str = "redis://latchkey:";
+/// Users of Redis.
+const SERVICE: &str = "latchkey";
+const READER: &str = "reader";
 
 type Failure = Box<dyn std::error::Error>;
 
 /// `auth/master_key`, `feed/feed_secret`, `postgres/postgres_password` with `auth/database_url` made
-/// of it, and `auth/redis_url` with `redis/users.acl` made of that.
+/// of it, and `auth/redis_url` and `redis/reader_url` with `redis/users.acl` made of them.
 pub(crate) fn write(directory: &Path, group_readable: bool) -> Result<(), Failure> {
     let mode = if group_readable { 0o440 } else { 0o400 };
     let keep_or_write = |name, secret: &str| {
@@ -29,24 +31,45 @@ pub(crate) fn write(directory: &Path, group_readable: bool) -> Result<(), Failur
     let password = fs::read_to_string(directory.join("postgres/postgres_password"))?;
     let url = format!("postgres://latchkey:{}@postgres/latchkey", password.trim());
     keep_or_write("auth/database_url", &url)?;
-    let url = format!("{REDIS}{}@redis", URL_SAFE_NO_PAD.encode(random()?));
-    keep_or_write("auth/redis_url", &url)?;
-    let url = fs::read_to_string(directory.join("auth/redis_url"))?;
-    let password = url.trim().strip_prefix(REDIS).and_then(|rest| rest.strip_suffix("@redis"));
-    let password = password.ok_or("auth/redis_url is not what this program wrote there")?;
-    Ok(keep_or_write("redis/users.acl", &redis_users(password))?)
+    let password = || -> Result<String, Failure> { Ok(URL_SAFE_NO_PAD.encode(random()?)) };
+    keep_or_write("auth/redis_url", &redis_url(SERVICE, &password()?))?;
+    keep_or_write("redis/reader_url", &redis_url(READER, &password()?))?;
+    let service = redis_password(directory, "auth/redis_url", SERVICE)?;
+    let reader = redis_password(directory, "redis/reader_url", READER)?;
+    if let (Some(service), Some(reader)) = (service, reader) {
+        keep_or_write("redis/users.acl", &redis_users(&service, &reader))?;
+    }
+    Ok(())
 }
 
-/// Redis's access list: anybody may ask whether it is there, and the auth-service may do what its
-/// blacklist needs.
-fn redis_users(password: &str) -> String {
-    let hash = digest::digest(&digest::SHA256, password.as_bytes());
-    let hash = hash.as_ref().iter().fold(String::new(), |hash, byte| format!("{hash}{byte:02x}"));
+fn redis_url(user: &str, password: &str) -> String {
+    format!("redis://{user}:{password}@redis")
+}
+
+/// `None` when the file names a Redis that is not ours, and has users of its own.
+fn redis_password(directory: &Path, file: &str, user: &str) -> Result<Option<String>, Failure> {
+    let url = fs::read_to_string(directory.join(file))?;
+    let (before, after) = (format!("redis://{user}:"), "@redis");
+    let password = url.trim().strip_prefix(&before).and_then(|rest| rest.strip_suffix(after));
+    Ok(password.map(str::to_owned))
+}
+
+/// Redis's access list: anybody may ask whether it is there, the auth-service may do what its
+/// blacklist needs, and whoever asks the blacklist may read it.
+fn redis_users(service: &str, reader: &str) -> String {
+    let (service, reader) = (sha256(service), sha256(reader));
     format!(
         "user default on nopass resetkeys resetchannels -@all +ping\n\
-         user latchkey on #{hash} resetkeys ~revoked:* resetchannels &latchkey:revoked \
-         -@all +ping +info +set +exists +publish +subscribe\n"
+         user {SERVICE} on #{service} resetkeys ~revoked:* resetchannels &latchkey:revoked \
+         -@all +ping +info +set +exists +publish +subscribe\n\
+         user {READER} on #{reader} resetkeys %R~revoked:* resetchannels \
+         -@all +ping +get +mget +exists +ttl\n"
     )
+}
+
+fn sha256(text: &str) -> String {
+    let hash = digest::digest(&digest::SHA256, text.as_bytes());
+    hash.as_ref().iter().fold(String::new(), |hash, byte| format!("{hash}{byte:02x}"))
 }
 
 fn random() -> Result<[u8; 32], Failure> {

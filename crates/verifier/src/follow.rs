@@ -16,8 +16,13 @@ const MAX_KEY_SET_BYTES: usize = 256 * 1024;
 /// A million revocations within a quarter of an hour.
 const MAX_BATCH_BYTES: usize = 128 * 1024 * 1024;
 
-/// Between questions until the first answer that counts.
+/// Between questions until an answer counts, at first. The feed reads the database when somebody new
+/// asks, and the next answer tells of that read.
 const STARTING_PAUSE: Duration = Duration::from_millis(10);
+/// And at the most.
+const STARTING_PATIENCE: Duration = Duration::from_millis(250);
+/// The least time between two questions where the answers have entries and no news in them.
+const PAUSE_WITHOUT_NEWS: Duration = Duration::from_millis(20);
 
 /// Where to get what a verifier needs.
 #[derive(Clone)]
@@ -124,9 +129,14 @@ async fn follow_revocations(verifier: Arc<Verifier>, http: reqwest::Client, sour
     let mut trouble = Trouble::new("revocation feed");
     let mut cursor = String::new();
     let mut address = 0;
+    let mut starting = STARTING_PAUSE;
     verifier.revocations().begin(verifier.clock().elapsed());
+    // So that the read that the first question causes is begun after this, as is seen from here.
+    tokio::time::sleep(STARTING_PAUSE).await;
     loop {
         let url = &sources.feed_urls[address];
+        let began = verifier.revocation_age().is_some();
+        let wait = if began { wait } else { Duration::ZERO };
         let sent = verifier.clock().elapsed();
         let mut request = http
             .get(url)
@@ -141,13 +151,15 @@ async fn follow_revocations(verifier: Arc<Verifier>, http: reqwest::Client, sour
         match batch {
             Ok(batch) => {
                 trouble.over();
-                learn(&verifier, &batch, sent);
-                cursor = batch.cursor;
+                let news = learn(&verifier, &batch, sent);
                 if verifier.revocation_age().is_none() {
-                    // As of before we began. Without a cursor the next answer is read anew.
-                    cursor.clear();
-                    tokio::time::sleep(STARTING_PAUSE).await;
+                    // As of before we began.
+                    tokio::time::sleep(starting).await;
+                    starting = (starting * 2).min(STARTING_PATIENCE);
+                } else if !news && !batch.entries.is_empty() {
+                    tokio::time::sleep(PAUSE_WITHOUT_NEWS).await;
                 }
+                cursor = batch.cursor;
             }
             Err(error) => {
                 let pause = trouble.met(url, &error);
@@ -159,19 +171,20 @@ async fn follow_revocations(verifier: Arc<Verifier>, http: reqwest::Client, sour
 }
 
 /// The age is counted from when the request was *sent*: whatever the network did to the answer,
-/// the knowledge in it is at least as fresh as that.
-fn learn(verifier: &Verifier, batch: &RevocationBatch, sent: Duration) {
+/// the knowledge in it is at least as fresh as that. Says whether there was anything new in it.
+fn learn(verifier: &Verifier, batch: &RevocationBatch, sent: Duration) -> bool {
     let now = verifier.clock().elapsed();
     #[cfg(feature = "planted-bugs")]
     let sent = if planted::is(Bug::AgeFromReceipt) { now } else { sent };
     let list = verifier.revocations();
-    list.add(&batch.entries, now);
+    let news = list.add(&batch.entries, now);
     let seconds = i64::try_from(batch.now).unwrap_or(i64::MAX / 1000);
     let as_of = sent.saturating_sub(Duration::from_millis(batch.age_ms));
     list.complete(as_of, Timestamp(seconds.saturating_mul(1000)), now);
     if batch.reset {
         metrics::counter!("latchkey_feed_resets_total", "side" => "taken").increment(1);
     }
+    news
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;

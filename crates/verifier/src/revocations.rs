@@ -41,21 +41,29 @@ struct Known {
 }
 
 impl RevocationList {
-    /// Adds entries at the moment `now`.
-    pub fn add<'a>(&self, entries: impl IntoIterator<Item = &'a RevocationEntry>, now: Duration) {
+    /// Adds entries at the moment `now`. Says whether any of them was not known.
+    pub fn add<'a>(
+        &self,
+        entries: impl IntoIterator<Item = &'a RevocationEntry>,
+        now: Duration,
+    ) -> bool {
         let mut entries = entries.into_iter().peekable();
         if entries.peek().is_none() {
-            return;
+            return false;
         }
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let before = known.len();
+        let mut raised = false;
         for entry in entries {
             let until = match entry.expires_in {
                 Some(seconds) => now.saturating_add(Duration::from_secs(seconds)),
                 None => Duration::MAX,
             };
-            known.add(&entry.revoked, until);
+            raised |= known.add(&entry.revoked, until);
         }
+        let news = raised || known.len() > before;
         known.prune(now);
+        news
     }
 
     /// Says that everything revoked before `as_of` has been added, and what the issuer's clock
@@ -82,8 +90,7 @@ impl RevocationList {
     /// How many entries are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.sessions.len() + known.subjects.len() + known.tokens.len() + known.keys.len()
+        self.known.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Whether nothing is revoked.
@@ -155,7 +162,12 @@ impl Known {
         as_of.map(|as_of| now.saturating_sub(as_of))
     }
 
-    fn add(&mut self, revoked: &Revoked, until: Duration) {
+    fn len(&self) -> usize {
+        self.sessions.len() + self.subjects.len() + self.tokens.len() + self.keys.len()
+    }
+
+    /// Whether it raised the version of a subject that was known.
+    fn add(&mut self, revoked: &Revoked, until: Duration) -> bool {
         match revoked {
             Revoked::Session { id } => later(self.sessions.entry(*id), until),
             Revoked::Token { id } => later(self.tokens.entry(*id), until),
@@ -163,12 +175,15 @@ impl Known {
                 #[cfg(feature = "planted-bugs")]
                 self.heard.note(id, *min_version);
                 let subject = self.subjects.entry(id.clone()).or_insert((*min_version, until));
+                let raised = subject.0 < *min_version;
                 *subject = (subject.0.max(*min_version), subject.1.max(until));
+                return raised;
             }
             Revoked::Key { id } => {
                 self.keys.insert(id.clone());
             }
         }
+        false
     }
 
     /// Forgets what no longer matters, at most once a minute: the walk holds the lock.

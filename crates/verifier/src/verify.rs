@@ -127,9 +127,14 @@ impl Verifier {
             Some(verified) => Arc::clone(verified),
             None => Arc::new(self.check_form(token)?),
         };
-        // Whatever can change is judged as of one moment.
-        let moment = self.revocations.at_this_moment(&self.clock);
-        if let Err(rejection) = check_time(verified.claims(), moment.time()) {
+        // Whatever can change is judged as of one moment; the cache is looked after when it is over.
+        let (timely, good) = {
+            let moment = self.revocations.at_this_moment(&self.clock);
+            let good = moment.check(verified.claims(), verified.key());
+            let good = good.and_then(|()| self.check_fresh(moment.age()));
+            (check_time(verified.claims(), moment.time()), good)
+        };
+        if let Err(rejection) = timely {
             self.cache.forget(token);
             return Err(rejection);
         }
@@ -138,11 +143,9 @@ impl Verifier {
         }
         #[cfg(feature = "planted-bugs")]
         if known.is_some() && planted::is(Bug::CacheSkipsRevocation) {
-            return self.check_fresh(moment.age()).map(|()| verified);
+            return self.check_fresh(self.revocation_age()).map(|()| verified);
         }
-        moment.check(verified.claims(), verified.key())?;
-        self.check_fresh(moment.age())?;
-        Ok(verified)
+        good.map(|()| verified)
     }
 
     /// Everything about a token that cannot change while its key is trusted.

@@ -201,7 +201,7 @@ async fn a_service_that_starts_is_not_content_with_what_was_known_before() {
     until(|| issuer.state().asked.len() > 2).await;
     assert_eq!(service.verifier.revocation_age(), None, "20 s are within the bound");
     service.refuses(&service.token(Algorithm::Es256), Rejection::Stale, "but it began just now");
-    assert!(issuer.state().asked.iter().all(String::is_empty), "asked anew, without a cursor");
+    assert!(!issuer.state().asked[1..].contains(&String::new()), "nothing is told twice");
 
     issuer.state().age = Duration::ZERO;
     until(|| service.verifier.ready().is_ok()).await;

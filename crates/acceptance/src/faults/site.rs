@@ -57,11 +57,11 @@ impl Site {
     pub async fn start() -> Self {
         let database = Database::create(Kind::Postgres).await;
         let redis = Redis::start(&[]).await;
-        let address = server_address(&database.url);
+        let address = database.server();
         let to_database = [Link::start(&address).await, Link::start(&address).await];
         let to_redis = [Link::start(&redis.address).await, Link::start(&redis.address).await];
         let mut auths = [0, 1].map(|replica| {
-            let url = database.url.replace(&address, &to_database[replica].address());
+            let url = database.url_by(&to_database[replica]);
             let redis = format!("redis://{}", to_redis[replica].address());
             let bound = BOUND.as_secs().to_string();
             let others = [
@@ -171,13 +171,6 @@ fn resource(auth: &Service, feeds: &[Link; 2], keys: &Link, number: usize) -> Se
 
 fn host(url: &str) -> &str {
     url.trim_start_matches("http://")
-}
-
-/// `host:port` of a database's URL.
-fn server_address(url: &str) -> String {
-    let authority = url.split('/').nth(2).expect("the URL names a server");
-    let host = authority.rsplit('@').next().expect("a split has a part");
-    if host.contains(':') { host.to_owned() } else { format!("{host}:5432") }
 }
 
 fn array<T, const N: usize>(items: Vec<T>) -> [T; N] {

@@ -5,31 +5,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use acceptance::link::Mode;
+use acceptance::reset::post_and_reset;
 use acceptance::{Database, Kind, Link, PASSWORD, Tokens, World};
-use aws_lc_rs::rand;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 
 const RESETS: usize = 20_000;
 
 /// Sends a request and, up to three milliseconds later, a reset.
 async fn reset_in_the_middle(world: &World, path: &str, body: &Value) {
-    let address = world.auth.trim_start_matches("http://");
-    let Ok(mut stream) = TcpStream::connect(address).await else { return };
-    let body = body.to_string();
-    let request = format!(
-        "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    // With a linger of zero the system answers a close with a reset.
-    let _ = stream.set_zero_linger();
-    let _ = stream.write_all(request.as_bytes()).await;
-    let mut micros = [0; 2];
-    rand::fill(&mut micros).unwrap();
-    tokio::time::sleep(Duration::from_micros(u64::from(u16::from_le_bytes(micros) % 3000))).await;
+    let after = Duration::from_micros(fastrand::u64(..3000));
+    post_and_reset(world.auth.trim_start_matches("http://"), path, body, after).await;
 }
 
 /// Refreshes, logs in and logs out, and never hears of it.
@@ -97,10 +83,8 @@ async fn nothing_acknowledged_is_lost_among_clients_that_reset() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nor_is_anything_by_way_of_a_slow_link_to_the_database() {
     let database = Database::create(Kind::Postgres).await;
-    let (account, rest) = database.url.rsplit_once('@').unwrap();
-    let (target, name) = rest.split_once('/').unwrap();
-    let link = Link::start(target).await;
-    let url = format!("{account}@{}/{name}", link.address());
+    let link = Link::start(database.server()).await;
+    let url = database.url_by(&link);
     let settings =
         [("AUTH__DATABASE__URL", url.as_str()), ("AUTH__DATABASE__MAX_CONNECTIONS", "64")];
     let world = World::start_with(Kind::Postgres, &settings).await;

@@ -9,10 +9,8 @@ use futures_util::future::join_all;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_falls_silent_keeps_no_connection_and_no_shutdown() {
     let database = Database::create(Kind::Postgres).await;
-    let (account, rest) = database.url.rsplit_once('@').unwrap();
-    let (target, name) = rest.split_once('/').unwrap();
-    let link = Link::start(target).await;
-    let url = format!("{account}@{}/{name}", link.address());
+    let link = Link::start(database.server()).await;
+    let url = database.url_by(&link);
     let settings =
         [("AUTH__DATABASE__URL", url.as_str()), ("AUTH__DATABASE__MAX_CONNECTIONS", "2")];
     let mut world = World::start_with(Kind::Postgres, &settings).await;

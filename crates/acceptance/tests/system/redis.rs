@@ -2,12 +2,16 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use acceptance::process::command;
 use acceptance::service::{run, until};
 use acceptance::{Answer, Database, Kind, Redis, Service, Tokens};
 use redis::AsyncTypedCommands as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 /// Two auth-services on one Postgres and one Redis, and a resource-service that follows the second.
 struct Site {
@@ -110,7 +114,8 @@ async fn the_blacklist_is_there_for_whoever_asks_and_comes_back_whole() {
         assert!((900..=992).contains(&left), "as long as any token it could kill: {left}");
         assert_eq!(asking.get(&subject).await.unwrap().as_deref(), Some("2"), "the version");
         let all: Vec<String> = asking.keys("*").await.unwrap();
-        assert_eq!(all.len(), 3, "nothing else: {all:?}");
+        let lasting = all.iter().filter(|key| !key.starts_with("revoked:writing:"));
+        assert_eq!(lasting.count(), 3, "nothing else: {all:?}");
         asking
     };
     let mut asking = whole(&site.redis).await;
@@ -120,6 +125,73 @@ async fn the_blacklist_is_there_for_whoever_asks_and_comes_back_whole() {
     site.redis.restart().await;
     whole(&site.redis).await;
     site.all_up().await;
+}
+
+/// The mark says that the blacklist is whole; a flush in the middle of its being written must not be
+/// covered by it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_flushed_while_it_is_written_is_not_called_complete() {
+    const ENTRIES: usize = 60_000;
+    let redis = Redis::start(&[]).await;
+    let database = Database::create(Kind::Postgres).await;
+    let mut auth = Service::auth(&database.url, &[("AUTH__REDIS__URL", &redis.url())]);
+    auth.start().await;
+    let sql = "insert into revocations (kind, id, created_at, expires_at) \
+        select 'session', rpad(n::text, 21, 'A') || 'A', 0, 9999999999999 \
+        from generate_series(100000, 159999) n";
+    database.execute(sql).await;
+    let mut asking = redis.connect().await;
+    let mut flushed = 0;
+    until("it is whole in spite of two flushes", async || {
+        let size: usize = redis::cmd("DBSIZE").query_async(&mut asking).await.unwrap();
+        if flushed < 2 && (5_000..ENTRIES).contains(&size) {
+            redis::cmd("FLUSHALL").exec_async(&mut asking).await.unwrap();
+            flushed += 1;
+        }
+        // In this order: what is complete now was written before.
+        let complete = asking.exists("revoked:complete").await.unwrap();
+        let size: usize = redis::cmd("DBSIZE").query_async(&mut asking).await.unwrap();
+        assert!(flushed == 0 || !complete || size > ENTRIES, "complete, with {size} keys");
+        flushed == 2 && complete && size > ENTRIES
+    })
+    .await;
+}
+
+/// Agrees to everything, and to a subscription too, and then is gone.
+async fn hang_up_on_subscribers(mut stream: TcpStream) {
+    let mut heard = vec![0; 4096];
+    while let Ok(length @ 1..) = stream.read(&mut heard).await {
+        let text = String::from_utf8_lossy(&heard[..length]);
+        if text.contains("SUBSCRIBE") {
+            let reply = "*3\r\n$9\r\nsubscribe\r\n$16\r\nlatchkey:revoked\r\n:1\r\n";
+            let _ = stream.write_all(reply.as_bytes()).await;
+            return;
+        }
+        let commands = text.matches('*').count();
+        let _ = stream.write_all("+OK\r\n".repeat(commands).as_bytes()).await;
+    }
+}
+
+/// As a proxy does that knows nothing of subscriptions.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_hangs_up_again_and_again_is_not_asked_without_a_pause() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counting = Arc::clone(&calls);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            counting.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(hang_up_on_subscribers(stream));
+        }
+    });
+    let database = Database::create(Kind::Sqlite).await;
+    let mut auth = Service::auth(&database.url, &[("AUTH__REDIS__URL", &url)]);
+    auth.start().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let calls = calls.load(Ordering::Relaxed);
+    assert!((3..40).contains(&calls), "{calls} connections in three seconds");
+    auth.newcomer("ada").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -161,7 +233,7 @@ async fn a_redis_that_is_absent_or_refuses_us_does_not_keep_the_service_from_sta
     let guarded = Redis::start(&[("requirepass", "a-password")]).await;
     let wrong = format!("redis://:wrong@{}", guarded.address);
     let none = format!("redis://{}", acceptance::process::free_address());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = format!("redis://{}", listener.local_addr().unwrap());
     for (name, url) in [("absent", &none), ("wrong password", &wrong), ("silent", &silent)] {
         let site = Site::start(Redis::start(&[]).await, url).await;
@@ -187,19 +259,26 @@ async fn the_access_list_lets_the_service_do_what_it_needs_and_nothing_else() {
     let client = redis::Client::open(url.as_str()).unwrap();
     let mut as_service = client.get_multiplexed_async_connection().await.unwrap();
     let mut as_anybody = site.redis.connect().await;
+    let reader = fs::read_to_string(directory.path().join("redis/reader_url")).unwrap();
+    let reader = reader.trim().replace("@redis", &format!("@{}", site.redis.address));
+    let client = redis::Client::open(reader).unwrap();
+    let mut as_reader = client.get_multiplexed_async_connection().await.unwrap();
+    assert!(as_reader.get("revoked:complete").await.unwrap().is_some(), "a reader reads");
+    assert!(!as_reader.exists("revoked:session:AAAAAAAAAAAAAAAAAAAAAA").await.unwrap());
     let pong: String = redis::cmd("PING").query_async(&mut as_anybody).await.unwrap();
     assert_eq!(pong, "PONG");
     for forbidden in [
         &["FLUSHALL"][..],
         &["KEYS", "*"],
-        &["GET", "revoked:complete"],
+        &["GET", "something"],
         &["DEL", "revoked:complete"],
         &["SET", "something", "else"],
+        &["EXPIRE", "revoked:complete", "1"],
         &["PUBLISH", "elsewhere", ""],
         &["CONFIG", "GET", "*"],
         &["EVAL", "return 1", "0"],
     ] {
-        for connection in [&mut as_service, &mut as_anybody] {
+        for connection in [&mut as_service, &mut as_reader, &mut as_anybody] {
             let mut command = redis::cmd(forbidden[0]);
             let answer = command.arg(&forbidden[1..]).query_async::<redis::Value>(connection).await;
             let error = answer.expect_err(forbidden[0]).to_string();

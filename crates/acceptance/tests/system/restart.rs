@@ -394,6 +394,7 @@ fn the_secrets_of_a_deployment_are_written_once_and_for_their_owner_only() {
         "postgres/postgres_password",
         "auth/redis_url",
         "redis/users.acl",
+        "redis/reader_url",
     ];
     let read = || {
         names.map(|name| {
@@ -405,9 +406,11 @@ fn the_secrets_of_a_deployment_are_written_once_and_for_their_owner_only() {
         })
     };
     let first = read();
-    let [url, master_key, feed_secret, password, redis_url, users] = &first;
-    let redis_password = redis_url.split([':', '@']).nth(2).expect("a password");
-    assert!(redis_password.len() >= 32 && !users.contains(redis_password), "its hash alone");
+    let [url, master_key, feed_secret, password, redis_url, users, reader_url] = &first;
+    for url in [redis_url, reader_url] {
+        let password = url.split([':', '@']).nth(2).expect("a password");
+        assert!(password.len() >= 32 && !users.contains(password), "its hash alone");
+    }
     assert!(url.contains(&format!(":{password}@")), "made of it");
     for secret in [master_key, feed_secret, password] {
         assert!(secret.len() >= 32 && first.iter().filter(|one| *one == secret).count() == 1);
@@ -420,6 +423,12 @@ fn the_secrets_of_a_deployment_are_written_once_and_for_their_owner_only() {
     let made = read();
     assert_ne!(made[2], first[2], "what is missing is made");
     assert_eq!((&made[..2], &made[3..]), (&first[..2], &first[3..]));
+
+    fs::remove_file(secrets.join("auth/redis_url")).expect("it can be removed");
+    fs::remove_file(secrets.join("redis/users.acl")).expect("it can be removed");
+    fs::write(secrets.join("auth/redis_url"), "redis://elsewhere").expect("it can be written");
+    assert!(run("auth-service", &["secrets", path], &[]).status.success());
+    assert!(!secrets.join("redis/users.acl").exists(), "a Redis of one's own has its own users");
 
     let below_a_file = format!("{path}/auth/master_key/x");
     let output = run("auth-service", &["secrets", &below_a_file], &[]);

@@ -36,6 +36,9 @@ pub(super) async fn feed(app: web::Data<App>, request: HttpRequest) -> Result<Ht
         () = app.stopping() => app.feed.after(&query.cursor, Duration::ZERO).await,
     };
     let batch = batch.ok_or(Error::NotReady)?;
+    if batch.reset {
+        metrics::counter!("latchkey_feed_resets_total", "side" => "given").increment(1);
+    }
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(batch))
 }
 

@@ -9,8 +9,8 @@ use std::fmt::{self, Display};
 
 use crate::store::Horizon;
 
-/// As many replicas as are remembered; of the others the horizon is good enough.
-const REPLICAS: usize = 4;
+/// As many replicas as are remembered: more than anybody has behind one name.
+const REPLICAS: usize = 16;
 /// In place of an epoch where the database has none.
 const NO_EPOCH: &str = "0";
 
@@ -93,17 +93,18 @@ mod tests {
         {
             assert_eq!(Cursor::parse(nonsense), None, "{nonsense}");
         }
-        assert_eq!(Cursor::parse("e.1.a.1.b.1.c.1.d.1.e.1"), None, "longer than any of ours");
+        let too_long = format!("e.1{}", ".a.1".repeat(REPLICAS + 1));
+        assert_eq!(Cursor::parse(&too_long), None, "longer than any of ours");
     }
 
     #[test]
     fn a_follower_passed_around_keeps_its_place_at_each_replica() {
         let mut cursor = Cursor::default();
-        for number in 1..=6 {
-            cursor = cursor.after(&number.to_string(), number, Some(horizon("e", 10 - number)));
+        for number in 1..=18 {
+            cursor = cursor.after(&number.to_string(), number, Some(horizon("e", 30 - number)));
         }
-        assert_eq!(cursor.horizon, Some(horizon("e", 9)), "what was seen stays seen");
-        assert_eq!(cursor.number("6"), Some(6));
+        assert_eq!(cursor.horizon, Some(horizon("e", 29)), "what was seen stays seen");
+        assert_eq!(cursor.number("18"), Some(18));
         assert_eq!(cursor.number("3"), Some(3));
         assert_eq!(cursor.number("2"), None, "too long ago");
         let cursor = cursor.after("3", 9, Some(horizon("f", 2)));

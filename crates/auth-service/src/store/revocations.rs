@@ -32,7 +32,7 @@ pub struct RevocationRead {
 /// A moment that every replica on one Postgres understands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Horizon {
-    /// Names one run of one server: in another, numbers may be given again.
+    /// Names a database in one run of one server: in another, numbers may be given again.
     pub epoch: String,
     /// Transactions below this number are over, and what they wrote was seen.
     pub xid: u64,
@@ -74,8 +74,16 @@ impl RevocationReader {
         let read = match &mut self.source {
             Source::Postgres { options, connection, horizon } => {
                 let from = horizon.take().filter(|_| !full && connection.is_some());
-                let read = read_postgres(options, connection, from, self.clock.offset_millis());
-                read.await.inspect(|read| horizon.clone_from(&read.horizon))
+                let epoch = from.as_ref().map(|horizon| horizon.epoch.clone());
+                let offset = self.clock.offset_millis();
+                let mut read = read_postgres(options, connection, from, offset).await;
+                let found =
+                    |read: &RevocationRead| read.horizon.as_ref().map(|it| it.epoch.clone());
+                if epoch.is_some() && read.as_ref().is_ok_and(|read| found(read) != epoch) {
+                    // Another server behind the same connection: numbers mean something else there.
+                    read = read_postgres(options, connection, None, offset).await;
+                }
+                read.inspect(|read| horizon.clone_from(&read.horizon))
             }
             Source::Sqlite { pool, last_seen } => {
                 let from = if full { 0 } else { *last_seen };
@@ -122,7 +130,9 @@ async fn read_postgres(
          select clock.now, pg_snapshot_xmin(pg_current_snapshot())::text as horizon, \
             cast(case when pg_is_in_recovery() then 1 else 0 end as bigint) as standby, \
             (select md5(concat(extract(epoch from pg_postmaster_start_time()), ' ', \
-                extract(epoch from stats_reset))) from pg_stat_bgwriter) as epoch, \
+                extract(epoch from stats_reset), ' ', d.oid)) \
+                from pg_stat_bgwriter, pg_database d where d.datname = current_database()) \
+                as epoch, \
             r.xid::text as xid, r.kind, r.id, cast(r.min_version as bigint) as min_version, r.expires_at \
          from clock left join revocations r \
             on r.xid >= cast(coalesce($2, '0') as xid8) \
