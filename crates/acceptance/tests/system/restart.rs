@@ -54,6 +54,10 @@ on_each_empty_database! {
         let old = auth.newcomer("old").await;
         let older = Tokens::of(&auth.refresh(&old.refresh).await);
         let newest = Tokens::of(&auth.refresh(&older.refresh).await);
+        let sam = auth.newcomer("sam").await;
+        let body = json!({"current_password": PASSWORD, "new_password": "another ordinary sentence"});
+        let request = auth.http.post(format!("{}/password", auth.public)).bearer_auth(&sam.access);
+        assert_eq!(Answer::to(request.json(&body)).await.status, 204);
         auth.logout(&eve.refresh).await;
         auth.kill();
         auth.start().await;
@@ -67,6 +71,14 @@ on_each_empty_database! {
         let answer = auth.refresh(&eve.refresh).await;
         answer.assert_problem(401, "session-revoked");
         assert_eq!(answer.json()["reason"], "logout");
+
+        let login = |password: &str| {
+            let body = json!({"username": "sam", "password": password});
+            let request = auth.http.post(format!("{}/login", auth.public)).json(&body);
+            Answer::to(request)
+        };
+        login(PASSWORD).await.assert_problem(401, "invalid-credentials");
+        assert_eq!(login("another ordinary sentence").await.status, 200);
 
         let next = Tokens::of(&auth.refresh(&ada.refresh).await);
         assert_eq!((generation(&next.refresh), &next.session), (2, &ada.session));
