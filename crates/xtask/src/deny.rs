@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use crate::Result;
+use crate::outcome::Outcome;
 use crate::project::{Project, run, succeeds};
-use crate::test::Outcome;
 
 /// Built for this checkout where there is none: two minutes, once.
 const VERSION: &str = "0.20.2";

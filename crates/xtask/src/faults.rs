@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use crate::outcome::Outcome;
 use crate::project::{Project, run as run_command, shown, succeeds};
-use crate::test::Outcome;
 use crate::{Result, servers, setup};
 
 /// The bugs by the names that `planted.rs` of the auth-service and of the verifier give them.

@@ -11,7 +11,10 @@ mod deny;
 mod faults;
 mod footprint;
 mod guard;
+mod hold;
 mod measure;
+mod outcome;
+mod postgres;
 mod project;
 mod servers;
 mod services;
@@ -67,7 +70,7 @@ enum Command {
     },
     /// What a guard process does; started by the others, not by people.
     #[command(subcommand, hide = true)]
-    Hold(guard::Held),
+    Hold(hold::Held),
 }
 
 fn main() -> ExitCode {
@@ -90,7 +93,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Growth { rest } => measure::growth(&project, &rest)?,
         Command::Promises { rest } => measure::promises(&project, &rest)?,
         Command::Drill { rest } => measure::drill(&project, &rest)?,
-        Command::Hold(held) => guard::hold(held)?,
+        Command::Hold(held) => hold::hold(held)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 
+use crate::outcome::Outcome;
 use crate::project::{Project, run as run_command, shown, succeeds};
 use crate::{Result, compose, deny, faults, servers, setup};
 
@@ -31,33 +32,6 @@ pub(crate) enum Part {
     Doc,
     /// Licences, banned crates, advisories.
     Deny,
-}
-
-/// What came of a part.
-#[derive(Default)]
-pub(crate) struct Outcome {
-    pub(crate) passed: usize,
-    pub(crate) failed: usize,
-    /// What was not checked, and why.
-    pub(crate) unchecked: Vec<String>,
-}
-
-impl Outcome {
-    /// A part that is one check.
-    pub(crate) fn passed() -> Self {
-        Self::one(true)
-    }
-
-    /// One check.
-    pub(crate) fn one(passed: bool) -> Self {
-        Self { passed: passed.into(), failed: (!passed).into(), ..Self::default() }
-    }
-
-    pub(crate) fn add(&mut self, other: Self) {
-        self.passed += other.passed;
-        self.failed += other.failed;
-        self.unchecked.extend(other.unchecked);
-    }
 }
 
 /// Runs a part or all of them: one that fails does not hide what the others find.
