@@ -31,9 +31,17 @@ const CHANNEL: &str = "latchkey:revoked";
 const COMPLETE: &str = "revoked:complete";
 /// Gone with a flush, so that what was flushed while it was written is not called complete.
 const WRITING: &str = "revoked:writing";
-/// How long the marks outlive whoever keeps them, in seconds.
-const MARK_SECONDS: u64 = 5;
+/// How long the marks outlive whoever keeps them, and how old what is written may be to be called
+/// complete, in seconds.
+const MARK_SECONDS: u64 = 3;
 const WRITING_SECONDS: u64 = 60;
+/// Calls complete what was written, unless it was flushed meanwhile: then it says 0.
+const FINISH: &str = "if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end \
+    if ARGV[1] ~= '0' then redis.call('SET', KEYS[2], 1, 'EX', ARGV[1]) end \
+    return 1";
+/// Several replicas write, and one that was paused must not take a higher version of another back.
+const RAISE: &str = "local known = tonumber(redis.call('GET', KEYS[1]) or 0) \
+    if known <= tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2]) end";
 /// At first; then twice as long each time, to the most.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 const RETRY_AT_MOST: Duration = Duration::from_secs(5);
@@ -194,16 +202,20 @@ async fn write(link: &mut Link, feed: &Feed) -> Result<Infallible, RedisError> {
         for chunk in highest(batch.entries).chunks(CHUNK) {
             commands(chunk).exec_async(&mut connection).await?;
         }
-        let mut mark = set(COMPLETE, 1, Some(MARK_SECONDS));
-        let whole = if batch.reset {
-            let there = redis::cmd("EXISTS").arg(&writing).query_async(&mut connection).await?;
-            if there {
-                mark.exec_async(&mut connection).await?;
+        let fresh = batch.age_ms < MARK_SECONDS * 1000;
+        let whole = match (batch.reset, fresh) {
+            (true, _) => {
+                let seconds = if fresh { MARK_SECONDS } else { 0 };
+                let mut finish = redis::cmd("EVAL");
+                finish.arg(FINISH).arg(2).arg(&writing).arg(COMPLETE).arg(seconds);
+                finish.query_async(&mut connection).await?
             }
-            there
-        } else {
-            let kept: Option<String> = mark.arg("XX").query_async(&mut connection).await?;
-            kept.is_some()
+            (false, true) => {
+                let mut mark = set(COMPLETE, 1, Some(MARK_SECONDS));
+                mark.arg("XX").query_async::<Option<String>>(&mut connection).await?.is_some()
+            }
+            // Nobody knows what is missing; the mark runs out.
+            (false, false) => true,
         };
         link.works();
         // Flushed: everything again.
@@ -239,13 +251,19 @@ fn set(key: &str, value: u32, seconds: Option<u64>) -> Cmd {
 fn commands(entries: &[RevocationEntry]) -> Pipeline {
     let mut commands = Pipeline::with_capacity(entries.len());
     for entry in entries {
-        let (key, value) = match &entry.revoked {
-            Revoked::Session { id } => (format!("revoked:session:{id}"), 1),
-            Revoked::Subject { id, min_version } => (format!("revoked:subject:{id}"), *min_version),
-            Revoked::Token { id } => (format!("revoked:token:{id}"), 1),
-            Revoked::Key { id } => (format!("revoked:key:{id}"), 1),
+        let command = match &entry.revoked {
+            Revoked::Session { id } => set(&format!("revoked:session:{id}"), 1, entry.expires_in),
+            Revoked::Token { id } => set(&format!("revoked:token:{id}"), 1, entry.expires_in),
+            Revoked::Key { id } => set(&format!("revoked:key:{id}"), 1, entry.expires_in),
+            Revoked::Subject { id, min_version } => {
+                let mut raise = redis::cmd("EVAL");
+                let seconds = entry.expires_in.unwrap_or(claims::time::REVOCATION_TTL_SECONDS);
+                raise.arg(RAISE).arg(1).arg(format!("revoked:subject:{id}"));
+                raise.arg(*min_version).arg(seconds);
+                raise
+            }
         };
-        commands.add_command(set(&key, value, entry.expires_in)).ignore();
+        commands.add_command(command).ignore();
     }
     commands
 }

@@ -61,7 +61,7 @@ fn redis_users(service: &str, reader: &str) -> String {
     format!(
         "user default on nopass resetkeys resetchannels -@all +ping\n\
          user {SERVICE} on #{service} resetkeys ~revoked:* resetchannels &latchkey:revoked \
-         -@all +ping +info +set +exists +publish +subscribe\n\
+         -@all +ping +info +get +set +exists +eval +publish +subscribe\n\
          user {READER} on #{reader} resetkeys %R~revoked:* resetchannels \
          -@all +ping +get +mget +exists +ttl\n"
     )
