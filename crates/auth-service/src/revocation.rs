@@ -27,7 +27,7 @@ const POLL_EVERY: Duration = Duration::from_millis(250);
 /// Against whatever an incremental read might miss.
 const READ_ALL_EVERY: Duration = Duration::from_secs(10);
 const READ_PATIENCE: Duration = Duration::from_secs(6);
-/// The least time between two reads, however often somebody asks for one.
+/// The least time between two reads because somebody else asks for one, however often they do.
 const READ_AT_MOST_EVERY: Duration = Duration::from_millis(5);
 
 /// What followers are served from.
@@ -144,6 +144,12 @@ impl Feed {
     }
 }
 
+/// Waits until a read is asked for, and for the moment.
+async fn asked_for(feed: &Feed, earliest: Instant) {
+    tokio::time::sleep_until(earliest).await;
+    feed.wanted.notified().await;
+}
+
 /// Keeps `feed` current until the task is aborted.
 pub async fn poll(feed: Arc<Feed>, store: Store) {
     let mut reader = store.revocation_reader();
@@ -181,9 +187,8 @@ pub async fn poll(feed: Arc<Feed>, store: Store) {
         tokio::select! {
             () = tokio::time::sleep(POLL_EVERY) => {}
             _ = commits.changed() => {}
-            () = feed.wanted.notified() => {}
+            () = asked_for(&feed, earliest) => {}
         }
-        tokio::time::sleep_until(earliest).await;
     }
 }
 

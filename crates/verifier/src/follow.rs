@@ -135,8 +135,9 @@ async fn follow_revocations(verifier: Arc<Verifier>, http: reqwest::Client, sour
     tokio::time::sleep(STARTING_PAUSE).await;
     loop {
         let url = &sources.feed_urls[address];
-        let began = verifier.revocation_age().is_some();
-        let wait = if began { wait } else { Duration::ZERO };
+        // While something is wrong, soon to hear that it is over.
+        let well = verifier.revocation_age().is_some() && trouble.failures == 0;
+        let wait = if well { wait } else { Duration::ZERO };
         let sent = verifier.clock().elapsed();
         let mut request = http
             .get(url)
@@ -216,14 +217,14 @@ impl Trouble {
         Self { what, failures: 0 }
     }
 
-    /// How long to wait before the next try: 50 ms doubling to 1 s.
+    /// How long to wait before the next try: 50 ms doubling to half a second.
     fn met(&mut self, url: &str, error: &Failure) -> Duration {
         if self.failures == 0 {
             let cause = error.source().map(ToString::to_string).unwrap_or_default();
             tracing::warn!(url, error = %error, cause, "the {} cannot be fetched", self.what);
         }
         self.failures = self.failures.saturating_add(1);
-        Duration::from_millis(50 << self.failures.min(5) >> 1).min(Duration::from_secs(1))
+        Duration::from_millis(50 << self.failures.min(5) >> 1).min(Duration::from_millis(500))
     }
 
     fn over(&mut self) {
