@@ -142,6 +142,17 @@ impl World {
         self.running = Some(started.running);
     }
 
+    /// Changes a setting, for the next [`restart`](Self::restart).
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// The auth-service's settings, for its command line.
+    #[must_use]
+    pub fn auth_settings(&self) -> Vec<(String, String)> {
+        auth_settings(&self.database.url, &self.settings).collect()
+    }
+
     /// Posts JSON to the auth-service.
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         Answer::to(self.http.post(format!("{}{path}", self.auth)).json(body)).await

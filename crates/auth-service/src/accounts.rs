@@ -4,8 +4,9 @@ use claims::UserId;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::app::App;
+use crate::config;
 use crate::error::Error;
-use crate::names;
+use crate::names::{self, NameKey};
 use crate::password_policy::{self, Violation};
 use crate::passwords::MAX_BYTES;
 use crate::store::{Caller, Credentials, NewPassword, NewUser, OtherSessions, UserRecord};
@@ -22,30 +23,42 @@ pub struct Registration {
 
 /// Adds a user.
 pub async fn register(app: &App, registration: Registration) -> Result<UserRecord, Error> {
+    let (username_key, email) = check(&app.config.passwords, &registration)?;
+    let Registration { username, password, .. } = registration;
+    let password_hash = app.passwords.hash(password).await?;
+    let roles = Vec::new();
+    let user = NewUser { username, username_key, email, password_hash, roles };
+    let user = app.store.create_user(user).await?.ok_or(Error::Conflict)?;
+    tracing::info!(user.id = %user.id, "registered");
+    Ok(user)
+}
+
+/// Whether somebody may register so: what the name is compared by, and the address with what that is
+/// compared by.
+pub fn check(
+    policy: &config::Passwords,
+    registration: &Registration,
+) -> Result<(NameKey, Option<(String, NameKey)>), Error> {
     let Registration { username, password, email } = registration;
     let invalid = |detail: &str| Error::InvalidRequest(detail.to_owned());
-    let username_key = names::username(&username).ok_or_else(|| {
+    let username_key = names::username(username).ok_or_else(|| {
         invalid("A username has 1 to 64 visible characters, no @ and no spaces at its ends.")
     })?;
     let email = match email {
         Some(email) => {
-            let key = names::email(&email);
-            Some((email, key.ok_or_else(|| invalid("The email is not an address."))?))
+            let key = names::email(email);
+            Some((email.clone(), key.ok_or_else(|| invalid("The email is not an address."))?))
         }
         None => None,
     };
-    check_password_text(&password)?;
+    check_password_text(password)?;
     let mut own_names = vec![username.as_str()];
     own_names.extend(email.as_ref().map(|(email, _)| email.as_str()));
-    let violations = password_policy::violations(&app.config.passwords, &password, &own_names);
+    let violations = password_policy::violations(policy, password, &own_names);
     if !violations.is_empty() {
         return Err(Error::PasswordPolicy(violations));
     }
-    let password_hash = app.passwords.hash(password).await?;
-    let user = NewUser { username, username_key, email, password_hash };
-    let user = app.store.create_user(user).await?.ok_or(Error::Conflict)?;
-    tracing::info!(user.id = %user.id, "registered");
-    Ok(user)
+    Ok((username_key, email))
 }
 
 /// The caller's user.

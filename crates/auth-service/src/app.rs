@@ -21,7 +21,7 @@ pub struct App {
     /// Hashing.
     pub passwords: Arc<Passwords>,
     /// Keys.
-    pub keyring: Keyring,
+    pub keyring: Arc<Keyring>,
     /// The revocation feed.
     pub feed: Arc<Feed>,
     /// What decides whether a bearer token is good.

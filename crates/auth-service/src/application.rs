@@ -11,15 +11,15 @@ use hosting::{Cors, Server, listen, telemetry};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use verifier::actix::Protection;
-use verifier::{Clock, Expectations, KeySet, KeySetError, Verifier};
+use verifier::{Clock, Expectations, Verifier};
 
 use crate::app::App;
 use crate::blacklist::Blacklist;
 use crate::config::{Config, ConfigError};
-use crate::keyring::{self, KeyringError};
+use crate::key_rotation::Rotation;
+use crate::keyring::{Keyring, KeyringError};
 use crate::passwords::Passwords;
 use crate::revocation::{self, Feed};
-use crate::seal::MasterKey;
 use crate::store::{OpenError, Store};
 use crate::{housekeeping, http};
 
@@ -38,9 +38,6 @@ pub enum StartError {
     /// The keys.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
-    /// The keys again.
-    #[error("the signing keys cannot be used: {0}")]
-    Keys(#[from] KeySetError),
     /// The cost of passwords.
     #[error("passwords: Argon2 does not take these parameters: {0}")]
     Passwords(argon2::Error),
@@ -64,9 +61,8 @@ impl Application {
         let public = listen("http.listen", &config.http.listen)?;
         let internal = listen("http.internal_listen", &config.http.internal_listen)?;
         let blacklist = Blacklist::new(&config.redis)?;
-        let master = MasterKey::new(&config.master_key()?);
+        let masters = config.master_keys()?;
         let store = Store::open(&config.database, clock.clone()).await?;
-        let keyring = keyring::load(&store, &master, &config).await?;
         let passwords = Passwords::new(&config.passwords).map_err(StartError::Passwords)?;
         let expectations = Expectations {
             issuer: config.issuer.clone(),
@@ -74,12 +70,21 @@ impl Application {
             max_staleness: Duration::from_secs(config.revocation.max_staleness_seconds),
         };
         let verifier = Arc::new(Verifier::new(expectations, clock));
-        verifier.keys().replace(KeySet::from_jwks(&keyring.public)?);
         let feed = Arc::new(Feed::new(Arc::clone(&verifier)));
+        let rotation = Rotation {
+            store: store.clone(),
+            masters,
+            config: config.clone(),
+            verifier: Arc::clone(&verifier),
+            feed: Arc::clone(&feed),
+        };
+        let (known, keys) = rotation.begin().await?;
+        let keyring = Arc::new(Keyring::new(keys));
         let mut background =
             blacklist.map_or_else(Vec::new, |blacklist| blacklist.run(&feed, store.commits()));
         background.push(tokio::spawn(revocation::poll(Arc::clone(&feed), store.clone())));
-        background.push(tokio::spawn(housekeeping::run(store.clone())));
+        background.push(tokio::spawn(rotation.run(Arc::clone(&keyring), known)));
+        background.push(tokio::spawn(housekeeping::run(store.clone(), config.events)));
         let protection = web::Data::new(Protection::new(Arc::clone(&verifier), "latchkey", None));
         let app = web::Data::new(App {
             config,

@@ -75,6 +75,16 @@ impl Blacklist {
         Client::open(info).map(|client| Some(Self(client))).map_err(|_| problem())
     }
 
+    /// Asks Redis for its `maxmemory-policy`; an error says why it does not tell.
+    pub async fn policy(&self) -> Result<String, String> {
+        let asking = async {
+            let mut connection = self.0.get_multiplexed_async_connection().await?;
+            redis::cmd("INFO").arg("memory").query_async::<String>(&mut connection).await
+        };
+        let info = in_time(asking).await.map_err(|error| error.to_string())?;
+        Ok(policy_in(&info).to_owned())
+    }
+
     /// Starts the three tasks, each on a connection of its own: what waits for messages or for a long
     /// write must not hold up the others. `commits` changes with every revocation here.
     #[must_use]
@@ -281,8 +291,7 @@ async fn check_policy(link: &mut Link, connection: &mut MultiplexedConnection) {
             return;
         }
     };
-    let policy = info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:"));
-    let policy = policy.unwrap_or("unknown").trim();
+    let policy = policy_in(&info);
     let keeps = policy == "noeviction";
     metrics::gauge!("latchkey_redis_noeviction").set(u8::from(keeps));
     let told = std::mem::replace(&mut link.policy, policy.to_owned()) == policy;
@@ -293,6 +302,11 @@ async fn check_policy(link: &mut Link, connection: &mut MultiplexedConnection) {
              on the blacklist in it"
         );
     }
+}
+
+fn policy_in(info: &str) -> &str {
+    let policy = info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:"));
+    policy.unwrap_or("unknown").trim()
 }
 
 async fn in_time<T>(work: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {

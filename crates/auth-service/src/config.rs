@@ -10,6 +10,9 @@ pub use hosting::settings::ConfigError;
 use hosting::settings::{self, ClockOffset, Revocation, fail, is_loopback, list};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::seal::MasterKeys;
 
 const DEFAULTS: &str = include_str!("defaults.toml");
 
@@ -31,6 +34,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// Password policy and cost.
     pub passwords: Passwords,
+    /// The trail.
+    pub events: Events,
     /// The revocation feed.
     pub feed: Feed,
     /// Freshness.
@@ -94,8 +99,14 @@ pub struct Redis {
 pub struct Keys {
     /// 32 bytes in base64.
     pub master_key: SecretString,
+    /// Another one that opens; empty: none.
+    pub other_master_key: SecretString,
     /// How new tokens are signed.
     pub algorithm: Algorithm,
+    /// How long a key is published before it is used, seconds.
+    pub publish_seconds: u32,
+    /// How long a key is used, days; 0: until somebody says otherwise.
+    pub rotate_days: u32,
 }
 
 /// `[tokens]`
@@ -135,6 +146,16 @@ pub struct Passwords {
     pub iterations: u32,
 }
 
+/// `[events]`
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Events {
+    /// How long events are kept, days.
+    pub keep_days: u32,
+    /// How many are kept at the most.
+    pub most: u32,
+}
+
 /// `[feed]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -161,20 +182,22 @@ impl Config {
         is_loopback(&self.issuer)
     }
 
-    /// The 32 bytes of the master key.
-    pub fn master_key(&self) -> Result<[u8; 32], ConfigError> {
-        let text = self.keys.master_key.expose_secret().trim();
-        let bytes = STANDARD.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text));
-        bytes.ok().and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| {
-            let problem = "must be 32 bytes in base64: `openssl rand -base64 32`".to_owned();
-            ConfigError::Value { key: "keys.master_key", problem }
-        })
+    /// The master keys.
+    pub fn master_keys(&self) -> Result<MasterKeys, ConfigError> {
+        let current = key_of("keys.master_key", &self.keys.master_key)?;
+        let other = &self.keys.other_master_key;
+        let other = if other.expose_secret().is_empty() {
+            None
+        } else {
+            Some(key_of("keys.other_master_key", other)?)
+        };
+        Ok(MasterKeys::new(&current, other.as_deref()))
     }
 
     fn check(&self) -> Result<(), ConfigError> {
         self.check_issuer()?;
         self.check_tokens()?;
-        self.master_key()?;
+        self.check_keys()?;
         let url = self.database.url.expose_secret();
         if !["postgres://", "postgresql://", "sqlite:"].iter().any(|s| url.starts_with(s)) {
             return fail("database.url", "must start with postgres:// or sqlite:");
@@ -232,6 +255,25 @@ impl Config {
         Ok(())
     }
 
+    fn check_keys(&self) -> Result<(), ConfigError> {
+        self.master_keys()?;
+        let keys = &self.keys;
+        // Verifiers fetch the key set every five minutes, and caches keep it as long.
+        let least = if self.is_local() { 1 } else { 900 };
+        if keys.publish_seconds < least {
+            let problem =
+                format!("must be at least {least}, or services meet keys they do not know");
+            return Err(ConfigError::Value { key: "keys.publish_seconds", problem });
+        }
+        if keys.rotate_days > 0 && keys.publish_seconds >= keys.rotate_days.saturating_mul(86_400) {
+            return fail("keys.rotate_days", "must be longer than keys.publish_seconds, or 0");
+        }
+        if self.events.keep_days == 0 || self.events.most == 0 {
+            return fail("events.keep_days", "and events.most must be at least 1");
+        }
+        Ok(())
+    }
+
     fn check_tokens(&self) -> Result<(), ConfigError> {
         let tokens = &self.tokens;
         if !(60..=LIFETIME_CAP_SECONDS).contains(&tokens.access_seconds) {
@@ -260,6 +302,17 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// 32 bytes in base64.
+fn key_of(key: &'static str, text: &SecretString) -> Result<Zeroizing<[u8; 32]>, ConfigError> {
+    let text = text.expose_secret().trim();
+    let bytes = STANDARD.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text)).map(Zeroizing::new);
+    let bytes = bytes.ok().and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok());
+    bytes.map(Zeroizing::new).ok_or_else(|| {
+        let problem = "must be 32 bytes in base64: `openssl rand -base64 32`".to_owned();
+        ConfigError::Value { key, problem }
+    })
 }
 
 #[cfg(test)]
@@ -300,7 +353,11 @@ mod tests {
             ("AUTH__DATABASE__URL", "mysql://x", "database.url"),
             ("AUTH__DATABASE__URL", "sqlite::memory:", "database.url"),
             ("AUTH__KEYS__MASTER_KEY", "c2hvcnQ=", "keys.master_key"),
+            ("AUTH__KEYS__OTHER_MASTER_KEY", "c2hvcnQ=", "keys.other_master_key"),
             ("AUTH__KEYS__ALGORITHM", "HS256", "keys.algorithm"),
+            ("AUTH__KEYS__PUBLISH_SECONDS", "0", "keys.publish_seconds"),
+            ("AUTH__KEYS__PUBLISH_SECONDS", "90000000", "keys.rotate_days"),
+            ("AUTH__EVENTS__KEEP_DAYS", "0", "events.keep_days"),
             ("AUTH__TOKENS__ACCESS_SECONDS", "901", "tokens.access_seconds"),
             ("AUTH__TOKENS__IDLE_SECONDS", "0", "tokens.idle_seconds"),
             ("AUTH__TOKENS__IDLE_SECONDS", "60", "tokens.idle_seconds"),

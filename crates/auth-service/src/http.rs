@@ -1,6 +1,7 @@
 //! The routes. Handlers have one shape: extract, one call, respond.
 
 mod csrf;
+mod events;
 mod health;
 mod login;
 mod logout;
@@ -27,6 +28,7 @@ pub(crate) fn public(routes: &mut ServiceConfig) {
         .service(post("/refresh", refresh::refresh))
         .service(post("/logout", logout::logout))
         .service(get("/sessions", sessions::list))
+        .service(get("/sessions/events", events::list))
         .service(
             web::resource("/sessions/{id}")
                 .route(web::delete().to(sessions::remove))

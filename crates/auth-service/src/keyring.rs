@@ -1,14 +1,14 @@
-//! The keys in use: read from the database, opened with the master key, made where there are none.
+//! The keys in use, opened with the master key, replaced as a whole when the database has others.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use claims::{Algorithm, Audience, Jwk, KeyId};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use claims::{Audience, Jwk, KeyId};
+use verifier::{KeySet, KeySetError};
 
 use crate::config::Config;
 use crate::keys::{DamagedKey, SigningKey};
-use crate::random;
-use crate::seal::MasterKey;
-use crate::store::{Store, StoreError, StoredKey};
+use crate::seal::MasterKeys;
+use crate::store::{KeyState, Purpose, StoreError, StoredKey};
 use crate::tokens::{AccessTokens, RefreshKeys};
 
 /// Why there are no keys to work with.
@@ -18,72 +18,94 @@ pub enum KeyringError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The master key is not the one the keys were sealed under.
-    #[error("keys.master_key: does not open key {0} in the database; it is another master key's")]
+    #[error(
+        "keys.master_key: does not open key {0} in the database; it was sealed with another master \
+         key, which may be named in keys.other_master_key"
+    )]
     Sealed(KeyId),
     /// A key opened, but is not one.
     #[error(transparent)]
     Damaged(#[from] DamagedKey),
+    /// No key makes tokens.
+    #[error("the database has no active key for purpose `{0}`")]
+    Inactive(&'static str),
+    /// The keys cannot be published.
+    #[error("the signing keys cannot be used: {0}")]
+    KeySet(#[from] KeySetError),
 }
 
 /// Everything that is made or checked with a key.
-pub struct Keyring {
+pub struct KeysInUse {
     /// Makes access tokens.
     pub access: AccessTokens,
     /// Makes and checks refresh tokens.
     pub refresh: RefreshKeys,
-    /// The public keys.
+    /// The public keys: of the next one, the current one and those that retire.
     pub public: Vec<Jwk>,
+    /// The same, for verifying.
+    pub set: KeySet,
 }
 
-/// Loads the keys; a database that has none gets them. Replicas that start together end up with the
-/// same ones: the database admits one of each.
-pub async fn load(
-    store: &Store,
-    master: &MasterKey,
-    config: &Config,
-) -> Result<Keyring, KeyringError> {
-    let algorithm = config.keys.algorithm;
-    let mut stored = store.keys().await?;
-    let in_use = |stored: &[StoredKey], algorithm: Option<Algorithm>| {
-        stored.iter().any(|key| key.active && key.algorithm == algorithm)
-    };
-    if !in_use(&stored, Some(algorithm)) || !in_use(&stored, None) {
-        store.add_key(new_signing_key(master, algorithm)).await?;
-        store.add_key(new_refresh_key(master)).await?;
-        stored = store.keys().await?;
+/// The keys in use at the moment.
+pub struct Keyring(RwLock<Arc<KeysInUse>>);
+
+impl Keyring {
+    /// Begins with `keys`.
+    #[must_use]
+    pub fn new(keys: KeysInUse) -> Self {
+        Self(RwLock::new(Arc::new(keys)))
     }
-    assemble(&stored, master, config)
+
+    /// The keys as they are now. One answer should be made with one of these.
+    #[must_use]
+    pub fn now(&self) -> Arc<KeysInUse> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on, these.
+    pub fn replace(&self, keys: KeysInUse) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+    }
 }
 
-fn assemble(
+/// Opens the stored keys.
+pub fn open(
     stored: &[StoredKey],
-    master: &MasterKey,
+    masters: &MasterKeys,
     config: &Config,
-) -> Result<Keyring, KeyringError> {
+) -> Result<KeysInUse, KeyringError> {
     let (mut signer, mut public) = (None, Vec::new());
-    let (mut refresh, mut older) = (None, Vec::new());
-    for key in stored {
-        let secret = master
+    let (mut refresh, mut others) = (None, Vec::new());
+    for key in stored.iter().filter(|key| key.state.checks()) {
+        let secret = masters
             .open(&place(&key.id), &key.sealed)
             .map_err(|_| KeyringError::Sealed(key.id.clone()))?;
+        let active = key.state == KeyState::Active;
         match key.algorithm {
             Some(algorithm) => {
                 let signing = SigningKey::from_pkcs8(key.id.clone(), algorithm, &secret)?;
                 public.push(signing.jwk().clone());
-                if key.active && algorithm == config.keys.algorithm {
+                if active {
                     signer = Some(signing);
                 }
             }
-            None if key.active => refresh = Some(secret),
-            None => older.push(secret),
+            None if active => refresh = Some(secret),
+            None => others.push(secret),
         }
     }
-    let (Some(signer), Some(refresh)) = (signer, refresh) else {
-        return Err(StoreError::Contended.into());
-    };
+    let signer = signer.ok_or(KeyringError::Inactive(Purpose::Sign.as_str()))?;
+    let refresh = refresh.ok_or(KeyringError::Inactive(Purpose::Refresh.as_str()))?;
     let lifetime = config.tokens.access_seconds;
+    let set = KeySet::from_jwks(&public)?;
     let access = AccessTokens::new(signer, &config.issuer, audience(config), lifetime);
-    Ok(Keyring { access, refresh: RefreshKeys::new(&refresh, &older), public })
+    Ok(KeysInUse { access, refresh: RefreshKeys::new(&refresh, &others), public, set })
+}
+
+/// Where a sealed key belongs (table, column, row, and the version of this form): moved to another
+/// row, it does not open.
+#[must_use]
+pub fn place(id: &KeyId) -> String {
+    format!("latchkey/1/keys.sealed/{id}")
 }
 
 /// The resources that were configured, and this service, whose own routes take the token too.
@@ -95,23 +117,4 @@ fn audience(config: &Config) -> Audience {
         Ok([one]) => Audience::One(one),
         Err(many) => Audience::Many(many),
     }
-}
-
-fn new_signing_key(master: &MasterKey, algorithm: Algorithm) -> StoredKey {
-    let (key, secret) = SigningKey::generate(algorithm);
-    let id = key.jwk().kid.clone();
-    let sealed = master.seal(&place(&id), &secret);
-    StoredKey { id, algorithm: Some(algorithm), active: true, sealed }
-}
-
-fn new_refresh_key(master: &MasterKey) -> StoredKey {
-    let id = format!("refresh-{}", URL_SAFE_NO_PAD.encode(random::bytes::<9>()));
-    let id: KeyId = id.parse().expect("base64url is a key id");
-    let sealed = master.seal(&place(&id), &random::bytes::<32>());
-    StoredKey { id, algorithm: None, active: true, sealed }
-}
-
-/// Where a sealed key belongs: moved to another row, it does not open.
-fn place(id: &KeyId) -> String {
-    format!("latchkey/1/keys.sealed/{id}")
 }

@@ -12,6 +12,7 @@ pub mod config;
 pub mod error;
 mod housekeeping;
 mod http;
+pub mod key_rotation;
 pub mod keyring;
 pub mod keys;
 pub mod names;

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use hosting::{probe, settings, stop, telemetry};
 use verifier::Clock;
 
+mod admin;
 mod secrets;
 
 /// Issues access tokens, rotates refresh tokens, revokes both.
@@ -30,6 +31,17 @@ enum Command {
     Migrate,
     /// Ask the running service whether it is ready; ends with 0 if so.
     Healthcheck,
+    /// Check settings, database, clock, keys and Redis; one line each, ends with 0 if nothing is bad.
+    Doctor,
+    /// Look after users.
+    #[command(subcommand)]
+    User(admin::users::Users),
+    /// Look after sessions.
+    #[command(subcommand)]
+    Session(admin::sessions::Sessions),
+    /// Look after the keys in the database.
+    #[command(subcommand)]
+    Keys(admin::keys::Keys),
     /// Write the secrets that a deployment needs into a directory, those that are not there yet.
     Secrets {
         /// Where to write them.
@@ -55,6 +67,19 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => on_the_runtime(serve(config()?)),
         Command::Migrate => on_the_runtime(migrate(config()?)),
+        Command::Doctor => on_the_runtime(admin::doctor::run(config().map_err(Into::into))),
+        Command::User(what) => {
+            let config = config()?;
+            on_the_runtime(async move { admin::users::run(&config, what).await })
+        }
+        Command::Session(what) => {
+            let config = config()?;
+            on_the_runtime(async move { admin::sessions::run(&config, what).await })
+        }
+        Command::Keys(what) => {
+            let config = config()?;
+            on_the_runtime(async move { admin::keys::run(&config, what).await })
+        }
         Command::Healthcheck => Ok(probe::ready(&config()?.http.listen)?),
         Command::Secrets { directory, group_readable } => {
             secrets::write(&directory, group_readable)

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use claims::RevocationBatch;
+use claims::{RevocationBatch, Revoked};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use verifier::Verifier;
@@ -39,6 +39,7 @@ pub struct Feed {
     /// The number of the newest entry.
     newest: watch::Sender<u64>,
     wanted: Notify,
+    key_revoked: Notify,
     verifier: Arc<Verifier>,
 }
 
@@ -57,8 +58,13 @@ impl Feed {
     #[must_use]
     pub fn new(verifier: Arc<Verifier>) -> Self {
         let replica = URL_SAFE_NO_PAD.encode(random::bytes::<9>());
-        let (newest, wanted) = (watch::Sender::new(0), Notify::new());
-        Self { replica, log: Mutex::default(), newest, wanted, verifier }
+        let (newest, wanted, key_revoked) = (watch::Sender::new(0), Notify::new(), Notify::new());
+        Self { replica, log: Mutex::default(), newest, wanted, key_revoked, verifier }
+    }
+
+    /// Waits until a key is revoked.
+    pub async fn key_revoked(&self) {
+        self.key_revoked.notified().await;
     }
 
     /// Has the database read now; while it is being read, once more afterwards.
@@ -129,7 +135,10 @@ impl Feed {
     /// Takes in a complete read that was begun at `begun`.
     fn learn(&self, read: RevocationRead, begun: Duration) {
         let now = self.verifier.clock().elapsed();
-        self.verifier.revocations().add(read.entries.iter().map(|(_, entry)| entry), now);
+        let news = self.verifier.revocations().add(read.entries.iter().map(|(_, it)| it), now);
+        if news && read.entries.iter().any(|(_, it)| matches!(it.revoked, Revoked::Key { .. })) {
+            self.key_revoked.notify_one();
+        }
         self.verifier.revocations().complete(begun, read.now, now);
         let newest = {
             let mut log = self.log();
@@ -194,7 +203,7 @@ pub async fn poll(feed: Arc<Feed>, store: Store) {
 
 #[cfg(test)]
 mod tests {
-    use claims::{RevocationEntry, Revoked, SessionId, Timestamp};
+    use claims::{RevocationEntry, SessionId, Timestamp};
     use verifier::{Clock, Expectations};
 
     use super::*;

@@ -55,6 +55,43 @@ impl MasterKey {
     }
 }
 
+/// The master keys in use: while one replaces the other there are two.
+#[derive(Debug)]
+pub struct MasterKeys {
+    /// Seals, and opens.
+    current: MasterKey,
+    /// Opens only: the one before, or the one to come.
+    other: Option<MasterKey>,
+}
+
+impl MasterKeys {
+    /// `current` seals; `other` opens what was, or will be, sealed with it.
+    #[must_use]
+    pub fn new(current: &[u8; 32], other: Option<&[u8; 32]>) -> Self {
+        Self { current: MasterKey::new(current), other: other.map(MasterKey::new) }
+    }
+
+    /// Seals with the current key.
+    #[must_use]
+    pub fn seal(&self, context: &str, plain: &[u8]) -> Vec<u8> {
+        self.current.seal(context, plain)
+    }
+
+    /// Opens with whichever key it was sealed with.
+    pub fn open(&self, context: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unopenable> {
+        let by = |key: &MasterKey| key.open(context, sealed);
+        by(&self.current).or_else(|error| self.other.as_ref().map_or(Err(error), by))
+    }
+
+    /// The same secret sealed with the current key; `None` where it is already.
+    pub fn reseal(&self, context: &str, sealed: &[u8]) -> Result<Option<Vec<u8>>, Unopenable> {
+        if self.current.open(context, sealed).is_ok() {
+            return Ok(None);
+        }
+        self.open(context, sealed).map(|plain| Some(self.seal(context, &plain)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,5 +107,18 @@ mod tests {
         *changed.last_mut().unwrap() ^= 1;
         assert_eq!(master.open("here", &changed).unwrap_err(), Unopenable);
         assert_eq!(master.open("here", b"short").unwrap_err(), Unopenable);
+    }
+
+    #[test]
+    fn a_new_master_key_takes_over_what_the_old_one_sealed() {
+        let (old, new) = ([7; 32], [8; 32]);
+        let sealed = MasterKeys::new(&old, None).seal("here", b"secret");
+        assert!(MasterKeys::new(&new, None).open("here", &sealed).is_err());
+        let both = MasterKeys::new(&new, Some(&old));
+        let resealed = both.reseal("here", &sealed).unwrap().unwrap();
+        let opened = MasterKeys::new(&new, None).open("here", &resealed).unwrap();
+        assert_eq!(opened.as_slice(), b"secret");
+        assert_eq!(both.reseal("here", &resealed), Ok(None));
+        assert_eq!(both.reseal("there", &sealed), Err(Unopenable));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Joins tokens, passwords and the store. It knows nothing of HTTP.
 
-use claims::{Scope, SessionId, SessionView, TokenAnswer, Transport};
+use claims::{EventView, Scope, SessionId, SessionView, TokenAnswer, Transport};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::accounts::check_password_text;
@@ -10,7 +10,8 @@ use crate::app::App;
 use crate::error::Error;
 use crate::names;
 use crate::store::{
-    Caller, Client, EndReason, Grant, NewSession, Presented, Removal, Reuse, Rotation, StoreError,
+    Caller, Client, EndReason, Grant, Happening, NewSession, Presented, Removal, Reuse, Rotation,
+    StoreError, TrailEntry,
 };
 use crate::tokens::RefreshToken;
 
@@ -142,11 +143,19 @@ pub async fn refresh(
                     session.id = %session, rotated_by = ?rotated_by, presented_by = ?client,
                     "a spent refresh token came again within the window, from elsewhere"
                 );
+                let entry = TrailEntry {
+                    client,
+                    other: rotated_by,
+                    ..TrailEntry::new(Happening::RefreshReplayed)
+                };
+                tell(app, &grant, entry).await;
             }
             Ok(issue(app, &grant, &token, transport))
         }
         Rotation::FastForwarded(grant) => {
             tracing::warn!(session.id = %session, "the database had forgotten a rotation");
+            let entry = TrailEntry { client, ..TrailEntry::new(Happening::RotationRestored) };
+            tell(app, &grant, entry).await;
             Ok(issue(app, &grant, &token, transport))
         }
         Rotation::Reused(Reuse { grant, rotated_by }) => {
@@ -159,6 +168,14 @@ pub async fn refresh(
         Rotation::Expired | Rotation::Unknown => Err(Error::SessionExpired),
         Rotation::Ended(reason) => Err(Error::SessionRevoked(reason)),
         Rotation::TooFarAhead => Err(Error::InvalidToken),
+    }
+}
+
+/// Adds to the trail of a session. Not being able to does not undo what happened.
+async fn tell(app: &App, grant: &Grant, entry: TrailEntry) {
+    let (user, session) = (Some(grant.user.id), Some(grant.session_id));
+    if let Err(error) = app.store.tell(TrailEntry { user, session, ..entry }).await {
+        tracing::warn!(%error, "the trail has a gap");
     }
 }
 
@@ -208,12 +225,18 @@ pub async fn list(app: &App, caller: Caller) -> Result<Vec<SessionView>, Error> 
     app.store.list_sessions(caller).await?.ok_or(Error::InvalidToken)
 }
 
+/// What happened to the account of the caller's user.
+pub async fn events(app: &App, caller: Caller) -> Result<Vec<EventView>, Error> {
+    app.store.events_of(caller).await?.ok_or(Error::InvalidToken)
+}
+
 fn read(app: &App, text: &str, transport: Transport) -> Option<RefreshToken> {
-    app.keyring.refresh.read(text, &app.config.tokens.client_id, transport)
+    app.keyring.now().refresh.read(text, &app.config.tokens.client_id, transport)
 }
 
 fn issue(app: &App, grant: &Grant, token: &RefreshToken, transport: Transport) -> Issued {
-    let access = app.keyring.access.mint(grant);
+    let keys = app.keyring.now();
+    let access = keys.access.mint(grant);
     let token = token.at(grant.generation);
     let answer = TokenAnswer {
         access_token: access.text,
@@ -225,7 +248,7 @@ fn issue(app: &App, grant: &Grant, token: &RefreshToken, transport: Transport) -
         scope: grant.scope.clone(),
         session_id: grant.session_id,
     };
-    let refresh_token = app.keyring.refresh.write(&token, &grant.client_id, transport);
+    let refresh_token = keys.refresh.write(&token, &grant.client_id, transport);
     Issued { answer, refresh_token, transport }
 }
 

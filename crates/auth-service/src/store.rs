@@ -4,6 +4,21 @@
 //! one statement on Postgres and one statement or transaction on SQLite, and runs in a task of its
 //! own: a client that goes away drops the handler's future, and a write must not go with it.
 
+/// Calls the same verb on whichever database there is, in a task that nobody can cancel.
+macro_rules! on_backend {
+    ($store:expr, $db:ident => $call:expr) => {
+        match $store.backend.clone() {
+            // Only a server across a network can fall silent in the middle.
+            Backend::Postgres($db) => $store.detached(bounded(async move { $call })).await,
+            Backend::Sqlite($db) => $store.detached(async move { $call }).await,
+        }
+    };
+}
+
+// After the macro, so that they know it.
+mod admin;
+mod keys;
+mod migrations;
 #[cfg(feature = "planted-bugs")]
 mod planted;
 mod postgres;
@@ -12,6 +27,7 @@ mod revocations;
 mod rotation;
 mod rows;
 mod sqlite;
+mod trail;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,8 +35,6 @@ use std::time::Duration;
 
 use claims::{SessionId, SessionView, UserId};
 use secrecy::ExposeSecret as _;
-use sqlx::SqlSafeStr as _;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -29,12 +43,15 @@ use verifier::Clock;
 use crate::config;
 use crate::names::NameKey;
 
+pub use admin::{Inspection, Listed};
+pub use keys::{KeyRead, KeyState, NewKey, Purpose, StoredKey};
 pub use records::{
     Caller, Client, Credentials, EndReason, Grant, NewPassword, NewSession, NewUser, OtherSessions,
-    Presented, Removal, StoredKey, UserRecord,
+    Presented, Removal, UserRecord,
 };
 pub use revocations::{Horizon, RevocationRead, RevocationReader};
 pub use rotation::{Reuse, Rotation};
+pub use trail::{Happening, TrailEntry};
 
 /// Longer than every time-out of the server's, so that a server that is there gives up first, and a
 /// statement is not left running behind an answer. One that fell silent is left to itself.
@@ -93,17 +110,6 @@ enum Backend {
     Sqlite(Arc<sqlite::Sqlite>),
 }
 
-/// Calls the same verb on whichever database there is, in a task that nobody can cancel.
-macro_rules! on_backend {
-    ($store:expr, $db:ident => $call:expr) => {
-        match $store.backend.clone() {
-            // Only a server across a network can fall silent in the middle.
-            Backend::Postgres($db) => $store.detached(bounded(async move { $call })).await,
-            Backend::Sqlite($db) => $store.detached(async move { $call }).await,
-        }
-    };
-}
-
 impl Store {
     /// Connects, and migrates where the settings say so. Must be called on the runtime that is to
     /// do the database work; it must outlive every handler.
@@ -127,8 +133,8 @@ impl Store {
     /// Brings the schema up to date. Several at once wait for each other.
     pub async fn migrate(&self) -> Result<(), OpenError> {
         match &self.backend {
-            Backend::Postgres(db) => db.migrate(&migrations(&POSTGRES)).await,
-            Backend::Sqlite(db) => db.migrate(&migrations(&SQLITE)).await,
+            Backend::Postgres(db) => db.migrate(&migrations::postgres()).await,
+            Backend::Sqlite(db) => db.migrate(&migrations::sqlite()).await,
         }
     }
 
@@ -137,7 +143,7 @@ impl Store {
             Backend::Postgres(db) => db.schema_version().await,
             Backend::Sqlite(db) => db.schema_version().await,
         };
-        let wanted = POSTGRES.last().map(|(version, _, _)| *version);
+        let wanted = migrations::newest();
         match applied {
             Ok(found) if found == wanted => Ok(()),
             Ok(found) => Err(OpenError::Schema(format!("{found:?} instead of {wanted:?}"))),
@@ -256,26 +262,6 @@ impl Store {
         })
     }
 
-    /// Enables or disables a user; `false` when there is none. Disabling ends every session, and
-    /// enabling brings none back.
-    pub async fn set_enabled(&self, user: UserId, enabled: bool) -> Result<bool, StoreError> {
-        let announcement = self.announcement();
-        on_backend!(self, db => {
-            let _announcement = announcement;
-            db.set_enabled(user, enabled).await
-        })
-    }
-
-    /// All keys, sealed.
-    pub async fn keys(&self) -> Result<Vec<StoredKey>, StoreError> {
-        on_backend!(self, db => db.keys().await)
-    }
-
-    /// Adds a key in use, unless there is one of its purpose and algorithm already.
-    pub async fn add_key(&self, key: StoredKey) -> Result<(), StoreError> {
-        on_backend!(self, db => db.add_key(&key).await)
-    }
-
     /// Deletes what is over for long among the next `batch` sessions after `after`, and says where
     /// to go on; `None` at the end.
     pub async fn purge_sessions(
@@ -366,34 +352,5 @@ impl Drop for Announcement {
         if let Some(commits) = &self.0 {
             commits.send_replace(());
         }
-    }
-}
-
-type MigrationText = (i64, &'static str, &'static str);
-
-const POSTGRES: [MigrationText; 1] =
-    [(1, "start", include_str!("../../../migrations/postgres/0001_start.sql"))];
-const SQLITE: [MigrationText; 1] =
-    [(1, "start", include_str!("../../../migrations/sqlite/0001_start.sql"))];
-
-/// The `migrate!` macro would need the `macros` feature; this is all it does.
-fn migrations(texts: &[MigrationText]) -> Migrator {
-    let migration = |(version, name, sql): &MigrationText| {
-        let kind = MigrationType::Simple;
-        Migration::new(*version, (*name).into(), kind, (*sql).into_sql_str(), false)
-    };
-    Migrator::with_migrations(texts.iter().map(migration).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_databases_have_the_same_migrations() {
-        let names = |texts: &[MigrationText]| -> Vec<_> {
-            texts.iter().map(|(version, name, _)| (*version, *name)).collect()
-        };
-        assert_eq!(names(&POSTGRES), names(&SQLITE));
     }
 }

@@ -22,7 +22,7 @@ pub use ids::{ClientId, KeyId, MalformedId, SessionId, Subject, TokenId, UserId}
 pub use jwk::{Algorithm, Jwk, JwkSet};
 pub use problem::{Problem, ProblemCode};
 pub use refresh_token::{RefreshTokenShape, Transport};
-pub use responses::{SessionView, TokenAnswer, UserView};
+pub use responses::{EventView, SessionView, TokenAnswer, UserView};
 pub use revocation::{RevocationBatch, RevocationEntry, Revoked};
 pub use scope::{MalformedScope, Scope};
 pub use time::Timestamp;

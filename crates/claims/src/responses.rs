@@ -74,3 +74,26 @@ pub struct SessionView {
     /// Whether this is the session that asks.
     pub current: bool,
 }
+
+/// Something that happened to the caller's account.
+#[derive(Debug, Clone, Serialize)]
+pub struct EventView {
+    /// When.
+    pub at: Timestamp,
+    /// What: `registered`, `login`, `login-failed`, `session-ended`, `all-sessions-ended`,
+    /// `password-changed`, `roles-changed`, `user-disabled`, `user-enabled`, `refresh-replayed`,
+    /// `rotation-restored`, `limited`. More may come.
+    pub kind: String,
+    /// In which session.
+    pub session_id: Option<SessionId>,
+    /// Why a session ended: as in a `session-revoked` problem.
+    pub reason: Option<String>,
+    /// The network address it came from; after a replay, of whoever presented the spent token.
+    pub ip: Option<String>,
+    /// What that client calls itself.
+    pub user_agent: Option<String>,
+    /// After a replay: the address of whoever had the token before.
+    pub other_ip: Option<String>,
+    /// What that client calls itself.
+    pub other_user_agent: Option<String>,
+}

@@ -56,7 +56,10 @@ impl Application {
         };
         let verifier = Arc::new(Verifier::new(expectations, clock));
         let secret = Some(config.feed.secret).filter(|secret| !secret.is_empty());
-        let sources = Sources::new(config.keys.jwks_url, config.feed.urls, secret);
+        let sources = Sources {
+            key_refresh: Duration::from_secs(config.keys.refresh_seconds),
+            ..Sources::new(config.keys.jwks_url, config.feed.urls, secret)
+        };
         let follower = follow::follow(&verifier, sources)?;
         let metadata = format!("{}/.well-known/oauth-protected-resource", config.audience);
         let protection = Protection::new(Arc::clone(&verifier), "resource", Some(metadata));

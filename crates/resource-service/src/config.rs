@@ -51,6 +51,8 @@ pub struct Http {
 pub struct Keys {
     /// Where the key set is.
     pub jwks_url: String,
+    /// How often it is fetched, seconds.
+    pub refresh_seconds: u64,
 }
 
 /// `[feed]`
@@ -80,6 +82,10 @@ impl Config {
         self.clock.check(&self.issuer)?;
         if self.feed.urls.is_empty() {
             return fail("feed.urls", "must name at least one feed");
+        }
+        // A key is published for at least a quarter of an hour before it is used.
+        if !(1..=300).contains(&self.keys.refresh_seconds) {
+            return fail("keys.refresh_seconds", "must be from 1 to 300");
         }
         if self.http.workers == 0 {
             return fail("http.workers", "must be at least 1");

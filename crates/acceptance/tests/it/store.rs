@@ -21,6 +21,7 @@ async fn user(store: &Store, name: &str) -> UserId {
         username_key: names::username(name).unwrap(),
         email: None,
         password_hash: "hash".to_owned(),
+        roles: Vec::new(),
     };
     store.create_user(new).await.unwrap().unwrap().id
 }
@@ -85,6 +86,7 @@ on_both_databases! {
             username_key: names::username(name).unwrap(),
             email: Some((email.to_owned(), names::email(email).unwrap())),
             password_hash: "hash".to_owned(),
+            roles: Vec::new(),
         };
         let create = |name, email| world.store.create_user(new(name, email));
         let ada = create("Ada", "ada@example.com").await.unwrap().unwrap();
@@ -408,6 +410,7 @@ async fn on_sqlite_a_commit_that_fails_is_not_acknowledged() {
         username_key: names::username("grace").unwrap(),
         email: None,
         password_hash: String::new(),
+        roles: Vec::new(),
     };
     assert!(store.create_user(new).await.is_err());
     assert_eq!(world.database.number("select count(*) from users").await, 1);

@@ -17,6 +17,7 @@ on_both_databases! {
             username_key: key.clone(),
             email: None,
             password_hash: "hash".to_owned(),
+            roles: Vec::new(),
         };
         store.create_user(new).await.unwrap().unwrap();
         let session = SessionId::from_bytes([7; 16]);

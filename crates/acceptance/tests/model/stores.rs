@@ -141,6 +141,7 @@ impl<'a> Actual<'a> {
             username_key: name.clone(),
             email: None,
             password_hash: "hash".to_owned(),
+            roles: Vec::new(),
         };
         let user = world.store.create_user(new).await.expect("the store answers");
         let user = user.expect("the name is new");

@@ -243,7 +243,7 @@ fn both_databases_have_migrations_of_the_same_names() {
     };
     assert!(!names("postgres").is_empty());
     assert_eq!(names("postgres"), names("sqlite"));
-    let store = read("crates/auth-service/src/store.rs");
+    let store = read("crates/auth-service/src/store/migrations.rs");
     for name in names("sqlite") {
         let count = store.matches(&format!("/{name}\"")).count();
         assert_eq!(count, 2, "{name} is compiled in for both");

@@ -3,9 +3,11 @@
 
 mod bounded;
 mod clients;
+mod commands;
 mod compromise;
 mod feed;
 mod house;
+mod keys;
 mod planted;
 mod redis;
 mod replicas;

@@ -13,9 +13,11 @@ use serde_json::json;
 use crate::app::App;
 
 pub(super) async fn jwks(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
-    let set = JwkSet { keys: app.keyring.public.clone() };
+    let set = JwkSet { keys: app.keyring.now().public.clone() };
     let body = serde_json::to_vec(&set).unwrap_or_default();
-    public(&request, jwk::MEDIA_TYPE, "public, max-age=300", body)
+    // Whoever keeps it that long still meets no key unprepared.
+    let seconds = (app.config.keys.publish_seconds / 4).min(300);
+    public(&request, jwk::MEDIA_TYPE, &format!("public, max-age={seconds}"), body)
 }
 
 pub(super) async fn authorization_server(
@@ -40,7 +42,7 @@ pub(super) async fn authorization_server(
 fn public(
     request: &HttpRequest,
     media_type: &'static str,
-    cache: &'static str,
+    cache: &str,
     body: Vec<u8>,
 ) -> HttpResponse {
     let hash = digest::digest(&digest::SHA256, &body);

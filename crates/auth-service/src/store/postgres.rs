@@ -13,10 +13,10 @@ use sqlx::{Connection as _, PgConnection, query, query_scalar};
 use uuid::Uuid;
 use verifier::Clock;
 
-use super::records::{Credentials, NewUser, StoredKey, UserRecord};
+use super::records::{Credentials, NewUser, UserRecord};
 use super::revocations::RevocationReader;
 use super::rows::{self, credentials_columns};
-use super::{KEEP_ENDED_MS, OpenError, REVOCATION_TTL_MS, StoreError};
+use super::{KEEP_ENDED_MS, OpenError, StoreError};
 use crate::names::NameKey;
 
 const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
@@ -25,6 +25,9 @@ const IDLE_PATIENCE: Duration = Duration::from_millis(300);
 
 pub(super) struct Postgres {
     pool: PgPool,
+    /// A lane of its own for logins and registrations: a flood of them waits here, and refresh, logout
+    /// and health do not wait behind it.
+    logins: PgPool,
     options: PgConnectOptions,
     clock: Clock,
 }
@@ -44,9 +47,12 @@ macro_rules! clock {
 }
 
 // After the macro, so that they know it.
+mod admin;
+mod keys;
 #[cfg(feature = "planted-bugs")]
 mod planted;
 mod sessions;
+mod trail;
 
 impl Postgres {
     pub(super) async fn open(
@@ -62,33 +68,13 @@ impl Postgres {
             ("lock_timeout", "3s"),
             ("idle_in_transaction_session_timeout", "5s"),
         ]);
-        let pool = PgPoolOptions::new()
-            .max_connections(max_connections)
-            .acquire_timeout(Duration::from_secs(3))
-            .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
-                Box::pin(async move {
-                    // A connection that lay idle may have died; one in use would have said so.
-                    if meta.idle_for > Duration::from_millis(500) {
-                        answers(connection, IDLE_PATIENCE).await?;
-                    }
-                    Ok(true)
-                })
-            })
-            .after_release(|connection, _| {
-                Box::pin(async move {
-                    // sqlx tests a connection that comes back, and without this would wait for ever
-                    // on one whose server fell silent, and keep its place in the pool.
-                    answers(connection, RELEASE_PATIENCE).await?;
-                    Ok(true)
-                })
-            })
-            .connect_with(bounded)
-            .await;
+        let for_logins = (max_connections / 4).max(1);
+        let pool = pool(max_connections - for_logins).connect_with(bounded.clone()).await;
         let pool = match pool {
             Ok(pool) => pool,
             Err(error) => return Err(OpenError::Connect(cause(&options, error).await)),
         };
+        let logins = self::pool(for_logins).connect_lazy_with(bounded);
         let durable: String = query_scalar("show synchronous_commit")
             .fetch_one(&pool)
             .await
@@ -96,7 +82,7 @@ impl Postgres {
         if durable == "off" {
             return Err(OpenError::Forgetful);
         }
-        Ok(Self { pool, options, clock })
+        Ok(Self { pool, logins, options, clock })
     }
 
     /// On a connection without the time limits: a migration may take long.
@@ -114,7 +100,7 @@ impl Postgres {
     }
 
     pub(super) async fn close(&self) {
-        self.pool.close().await;
+        tokio::join!(self.pool.close(), self.logins.close());
     }
 
     pub(super) fn revocation_reader(&self) -> RevocationReader {
@@ -130,8 +116,8 @@ impl Postgres {
         let (email, email_key) = new.email.unzip();
         let row = query(concat!(
             "insert into users as u \
-                (id, username, username_key, email, email_key, password_hash, created_at) \
-             values ($1, $2, $3, $4, $5, $6, latchkey_now($7)) on conflict do nothing returning ",
+                (id, username, username_key, email, email_key, password_hash, roles, created_at) \
+             values ($1, $2, $3, $4, $5, $6, $7, latchkey_now($8)) on conflict do nothing returning ",
             rows::user_columns!()
         ))
         .bind(Uuid::now_v7())
@@ -140,8 +126,9 @@ impl Postgres {
         .bind(email)
         .bind(email_key.as_ref().map(NameKey::as_str))
         .bind(new.password_hash)
+        .bind(new.roles.join(" "))
         .bind(self.offset())
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.logins)
         .await?;
         Ok(row.as_ref().map(rows::user).transpose()?)
     }
@@ -157,7 +144,7 @@ impl Postgres {
             " from users u where u.username_key = $1 or u.email_key = $1"
         ))
         .bind(key.as_str())
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.logins)
         .await?;
         Ok(row.as_ref().map(rows::credentials).transpose()?)
     }
@@ -167,56 +154,8 @@ impl Postgres {
         user: UserId,
     ) -> Result<Option<Credentials>, StoreError> {
         let sql = concat!("select ", credentials_columns!(), " from users u where u.id = $1");
-        let row = query(sql).bind(user.0).fetch_optional(&self.pool).await?;
+        let row = query(sql).bind(user.0).fetch_optional(&self.logins).await?;
         Ok(row.as_ref().map(rows::credentials).transpose()?)
-    }
-
-    pub(super) async fn set_enabled(
-        &self,
-        user: UserId,
-        enabled: bool,
-    ) -> Result<bool, StoreError> {
-        let users: i64 = query_scalar(concat!(
-            "with ",
-            clock!("$1"),
-            ", changed as ( \
-                update users u set enabled = $3, version = u.version + 1, \
-                    version_reason = 'disabled' \
-                where u.id = $2 and u.enabled <> $3 returning u.id, u.version), \
-             announced as ( \
-                insert into revocations (kind, id, min_version, created_at, expires_at) \
-                select 'subject', changed.id::text, changed.version, clock.now, clock.now + $4 \
-                from changed, clock) \
-             select count(*) from users where id = $2"
-        ))
-        .bind(self.offset())
-        .bind(user.0)
-        .bind(enabled)
-        .bind(REVOCATION_TTL_MS)
-        .fetch_one(&self.pool)
-        .await?;
-        Ok(users > 0)
-    }
-
-    pub(super) async fn keys(&self) -> Result<Vec<StoredKey>, StoreError> {
-        let sql = "select id, purpose, algorithm, state, sealed from keys order by created_at, id";
-        let found = query(sql).fetch_all(&self.pool).await?;
-        Ok(found.iter().map(rows::key).collect::<Result<_, _>>()?)
-    }
-
-    pub(super) async fn add_key(&self, key: &StoredKey) -> Result<(), StoreError> {
-        query(
-            "insert into keys (id, purpose, algorithm, state, sealed, created_at) \
-             values ($1, $2, $3, 'active', $4, latchkey_now($5)) on conflict do nothing",
-        )
-        .bind(key.id.as_str())
-        .bind(key.purpose())
-        .bind(key.algorithm_name())
-        .bind(&key.sealed)
-        .bind(self.offset())
-        .execute(&self.pool)
-        .await?;
-        Ok(())
     }
 
     pub(super) async fn purge_sessions(
@@ -256,6 +195,30 @@ impl Postgres {
     fn offset(&self) -> i64 {
         self.clock.offset_millis()
     }
+}
+
+fn pool(max_connections: u32) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(Duration::from_secs(3))
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                // A connection that lay idle may have died; one in use would have said so.
+                if meta.idle_for > Duration::from_millis(500) {
+                    answers(connection, IDLE_PATIENCE).await?;
+                }
+                Ok(true)
+            })
+        })
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                // sqlx tests a connection that comes back, and without this would wait for ever
+                // on one whose server fell silent, and keep its place in the pool.
+                answers(connection, RELEASE_PATIENCE).await?;
+                Ok(true)
+            })
+        })
 }
 
 /// Whether the server still answers on this connection; an error closes it.

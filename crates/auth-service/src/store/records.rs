@@ -1,8 +1,6 @@
 //! What goes into the store and comes out of it.
 
-use claims::{
-    Algorithm, ClientId, KeyId, Scope, SessionId, Timestamp, Transport, UserId, UserView,
-};
+use claims::{ClientId, Scope, SessionId, Timestamp, Transport, UserId, UserView};
 
 use crate::names::NameKey;
 
@@ -17,6 +15,8 @@ pub struct NewUser {
     pub email: Option<(String, NameKey)>,
     /// A PHC string.
     pub password_hash: String,
+    /// What they may do beyond others.
+    pub roles: Vec<String>,
 }
 
 /// A user.
@@ -259,32 +259,5 @@ impl Removal {
             (_, 0) => Self::NotFound,
             _ => Self::Ended,
         }
-    }
-}
-
-/// A key as stored.
-#[derive(Debug, Clone)]
-pub struct StoredKey {
-    /// Its id, the `kid` of a signing key.
-    pub id: KeyId,
-    /// The algorithm of a signing key; `None` for a refresh key.
-    pub algorithm: Option<Algorithm>,
-    /// Whether tokens are made with it; others only check.
-    pub active: bool,
-    /// The secret, sealed.
-    pub sealed: Vec<u8>,
-}
-
-impl StoredKey {
-    /// The purpose's name in the database.
-    #[must_use]
-    pub const fn purpose(&self) -> &'static str {
-        if self.algorithm.is_some() { "sign" } else { "refresh" }
-    }
-
-    /// The algorithm's name in the database.
-    #[must_use]
-    pub fn algorithm_name(&self) -> &'static str {
-        self.algorithm.map_or("HS256", Algorithm::as_str)
     }
 }

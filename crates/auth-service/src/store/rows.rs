@@ -2,13 +2,14 @@
 
 use std::str::FromStr;
 
-use claims::{Algorithm, Revoked, SessionView, Timestamp, UserId};
+use claims::{Revoked, SessionView, Timestamp, UserId};
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Error, Row as _};
 use uuid::Uuid;
 
-use super::records::{Client, Credentials, EndReason, Grant, StoredKey, UserRecord};
+use super::admin::Listed;
+use super::records::{Client, Credentials, EndReason, Grant, UserRecord};
 use super::rotation::Found;
 
 /// Reads columns by name, from either database.
@@ -82,6 +83,16 @@ macro_rules! user_columns {
 }
 pub(super) use user_columns;
 
+/// The columns of a session as its owner sees it, but for whether it is the one that asks; `s` is the
+/// table.
+macro_rules! session_columns {
+    () => {
+        "s.id as session_id, s.created_at, coalesce(s.rotated_at, s.created_at) as last_used_at, \
+         s.expires_at, s.ip, s.user_agent, s.device"
+    };
+}
+pub(super) use session_columns;
+
 /// The columns of a grant; `s` and `u` are the tables.
 macro_rules! grant_columns {
     () => {
@@ -141,6 +152,11 @@ pub(super) fn user(row: &impl Columns) -> Result<UserRecord, Error> {
         roles: roles.split_whitespace().map(str::to_owned).collect(),
         created_at: row.time("user_created_at")?,
     })
+}
+
+/// Besides a user's: `enabled`.
+pub(super) fn listed(row: &impl Columns) -> Result<Listed, Error> {
+    Ok(Listed { user: user(row)?, enabled: row.flag("enabled")? })
 }
 
 pub(super) fn credentials(row: &impl Columns) -> Result<Credentials, Error> {
@@ -214,17 +230,6 @@ pub(super) fn session_view(row: &impl Columns) -> Result<SessionView, Error> {
         user_agent: row.text_or_null("user_agent")?,
         device: row.text_or_null("device")?,
         current: row.flag("current")?,
-    })
-}
-
-pub(super) fn key(row: &impl Columns) -> Result<StoredKey, Error> {
-    let signs = row.text("purpose")? == "sign";
-    let algorithm = Algorithm::from_name(&row.text("algorithm")?);
-    Ok(StoredKey {
-        id: row.parsed("id")?,
-        algorithm: if signs { algorithm } else { None },
-        active: row.text("state")? == "active",
-        sealed: row.bytes("sealed")?,
     })
 }
 

@@ -20,7 +20,7 @@ use sqlx::{Sqlite as Db, Transaction, query, query_scalar};
 use uuid::Uuid;
 use verifier::Clock;
 
-use super::records::{Credentials, EndReason, NewUser, StoredKey, UserRecord};
+use super::records::{Credentials, EndReason, NewUser, UserRecord};
 use super::revocations::RevocationReader;
 use super::rows::{self, credentials_columns};
 use super::{KEEP_ENDED_MS, OpenError, REVOCATION_TTL_MS, StoreError};
@@ -41,8 +41,11 @@ macro_rules! clock {
     };
 }
 
-// After the macro, so that it knows it.
+// After the macro, so that they know it.
+mod admin;
+mod keys;
 mod sessions;
+mod trail;
 
 impl Sqlite {
     pub(super) async fn open(url: &str, clock: Clock) -> Result<Self, OpenError> {
@@ -93,8 +96,8 @@ impl Sqlite {
         let (email, email_key) = new.email.unzip();
         let found = query(
             "insert into users \
-                (id, username, username_key, email, email_key, password_hash, created_at) \
-             values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing \
+                (id, username, username_key, email, email_key, password_hash, roles, created_at) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing \
              returning id as user_id, username, email, roles, created_at as user_created_at",
         )
         .bind(Uuid::now_v7().to_string())
@@ -103,6 +106,7 @@ impl Sqlite {
         .bind(email)
         .bind(email_key.as_ref().map(NameKey::as_str))
         .bind(new.password_hash)
+        .bind(new.roles.join(" "))
         .bind(self.clock.now().0)
         .fetch_all(&self.writer)
         .await?;
@@ -131,49 +135,6 @@ impl Sqlite {
         let sql = concat!("select ", credentials_columns!(), " from users u where u.id = $1");
         let found = query(sql).bind(user.to_string()).fetch_all(&self.readers).await?;
         Ok(found.first().map(rows::credentials).transpose()?)
-    }
-
-    pub(super) async fn set_enabled(
-        &self,
-        user: UserId,
-        enabled: bool,
-    ) -> Result<bool, StoreError> {
-        let (mut write, now) = self.begin().await?;
-        let changed = query("update users set enabled = $2 where id = $1 and enabled <> $2")
-            .bind(user.to_string())
-            .bind(enabled)
-            .execute(&mut *write)
-            .await?;
-        if changed.rows_affected() > 0 {
-            raise_version(&mut write, &user.to_string(), EndReason::Disabled, now).await?;
-        }
-        let users: i64 = query_scalar("select count(*) from users where id = $1")
-            .bind(user.to_string())
-            .fetch_one(&mut *write)
-            .await?;
-        write.commit().await?;
-        Ok(users > 0)
-    }
-
-    pub(super) async fn keys(&self) -> Result<Vec<StoredKey>, StoreError> {
-        let sql = "select id, purpose, algorithm, state, sealed from keys order by created_at, id";
-        let found = query(sql).fetch_all(&self.readers).await?;
-        Ok(found.iter().map(rows::key).collect::<Result<_, _>>()?)
-    }
-
-    pub(super) async fn add_key(&self, key: &StoredKey) -> Result<(), StoreError> {
-        query(
-            "insert into keys (id, purpose, algorithm, state, sealed, created_at) \
-             values ($1, $2, $3, 'active', $4, $5) on conflict do nothing",
-        )
-        .bind(key.id.as_str())
-        .bind(key.purpose())
-        .bind(key.algorithm_name())
-        .bind(&key.sealed)
-        .bind(self.clock.now().0)
-        .execute(&self.writer)
-        .await?;
-        Ok(())
     }
 
     pub(super) async fn purge_sessions(
@@ -227,13 +188,13 @@ fn make_private(path: &Path) -> io::Result<()> {
 
 type Write = Transaction<'static, Db>;
 
-/// Makes every session of the user one of a former version.
+/// Makes every session of the user one of a former version; `false` when there is no such user.
 async fn raise_version(
     write: &mut Write,
     user: &str,
     why: EndReason,
     now: Timestamp,
-) -> Result<(), sqlx::Error> {
+) -> Result<bool, sqlx::Error> {
     let raised: Vec<i64> = query_scalar(
         "update users set version = version + 1, version_reason = $2 where id = $1 \
          returning version",
@@ -242,10 +203,10 @@ async fn raise_version(
     .bind(why.as_str())
     .fetch_all(&mut **write)
     .await?;
-    for version in raised {
-        announce(write, "subject", user, Some(version), now).await?;
+    for version in &raised {
+        announce(write, "subject", user, Some(*version), now).await?;
     }
-    Ok(())
+    Ok(!raised.is_empty())
 }
 
 async fn announce(

@@ -8,7 +8,7 @@ use super::super::records::{
     Caller, EndReason, Grant, NewPassword, NewSession, Presented, Removal, UserRecord,
 };
 use super::super::rotation::{Found, Rotate};
-use super::super::rows::{self, Columns as _, grant_columns, is_caller, live};
+use super::super::rows::{self, Columns as _, grant_columns, is_caller, live, session_columns};
 use super::super::{REVOCATION_TTL_MS, StoreError};
 use super::Postgres;
 #[cfg(feature = "planted-bugs")]
@@ -60,7 +60,7 @@ impl Postgres {
         .bind(new.client.ip)
         .bind(new.replaces.map(|id| id.to_string()))
         .bind(REVOCATION_TTL_MS)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.logins)
         .await?;
         Ok(row.as_ref().map(granted).transpose()?)
     }
@@ -147,11 +147,9 @@ impl Postgres {
             clock!("$4"),
             ", caller as materialized (select u.id from sessions s, users u, clock where ",
             is_caller!(),
-            ") select s.id as session_id, s.created_at, \
-                coalesce(s.rotated_at, s.created_at) as last_used_at, s.expires_at, s.ip, \
-                s.user_agent, s.device, \
-                cast(case when s.id = $1 then 1 else 0 end as bigint) as current \
-             from sessions s, users u, caller, clock \
+            ") select cast(case when s.id = $1 then 1 else 0 end as bigint) as current, ",
+            session_columns!(),
+            " from sessions s, users u, caller, clock \
              where u.id = caller.id and s.user_id = u.id and ",
             live!(),
             " order by s.created_at desc, s.id limit 100"
@@ -250,10 +248,15 @@ impl Rotate for Postgres {
             live!(),
             " and s.generation > $4 \
                 and not (s.generation = $4 + 1 and abs(clock.now - s.rotated_at) < $5) \
-                returning s.id), \
+                returning s.id, s.user_id, s.rotated_ip, s.rotated_user_agent), \
              announced as ( \
                 insert into revocations (kind, id, created_at, expires_at) \
-                select 'session', reused.id, clock.now, clock.now + $6 from reused, clock) \
+                select 'session', reused.id, clock.now, clock.now + $6 from reused, clock), \
+             told as ( \
+                insert into events (at, kind, user_id, session_id, reason, ip, user_agent, \
+                    other_ip, other_user_agent) \
+                select clock.now, 'session-ended', reused.user_id, reused.id, 'reuse', $7, $8, \
+                    reused.rotated_ip, reused.rotated_user_agent from reused, clock) \
              select clock.now, s.revoked_at, s.revoke_reason, s.rotated_ip, s.rotated_user_agent, \
                 cast(u.version as bigint) as user_version, u.version_reason, \
                 cast(case when u.enabled then 1 else 0 end as bigint) as enabled, \
@@ -270,6 +273,8 @@ impl Rotate for Postgres {
         .bind(i64::from(presented.generation))
         .bind(presented.grace_ms)
         .bind(REVOCATION_TTL_MS)
+        .bind(presented.client.ip.as_deref())
+        .bind(presented.client.user_agent.as_deref())
         .fetch_optional(&self.pool)
         .await?;
         let found = |row: &PgRow| rows::found(row, row.time("now")?);

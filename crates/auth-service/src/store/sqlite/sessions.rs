@@ -10,7 +10,7 @@ use super::super::records::{
     UserRecord,
 };
 use super::super::rotation::{Found, Rotate};
-use super::super::rows::{self, grant_columns, is_caller, live};
+use super::super::rows::{self, grant_columns, is_caller, live, session_columns};
 use super::{Sqlite, Write, announce, raise_version};
 
 impl Sqlite {
@@ -80,9 +80,9 @@ impl Sqlite {
     ) -> Result<bool, StoreError> {
         let (mut write, now) = self.begin().await?;
         let Some(user) = caller_of(&mut write, caller, now).await? else { return Ok(false) };
-        raise_version(&mut write, &user, EndReason::Logout, now).await?;
+        let raised = raise_version(&mut write, &user, EndReason::Logout, now).await?;
         write.commit().await?;
-        Ok(true)
+        Ok(raised)
     }
 
     pub(in crate::store) async fn remove_session(
@@ -116,10 +116,9 @@ impl Sqlite {
             clock!("$4"),
             ", caller as (select u.id from sessions s, users u, clock where ",
             is_caller!(),
-            ") select s.id as session_id, s.created_at, \
-                coalesce(s.rotated_at, s.created_at) as last_used_at, s.expires_at, s.ip, \
-                s.user_agent, s.device, case when s.id = $1 then 1 else 0 end as current \
-             from sessions s, users u, caller, clock \
+            ") select case when s.id = $1 then 1 else 0 end as current, ",
+            session_columns!(),
+            " from sessions s, users u, caller, clock \
              where u.id = caller.id and s.user_id = u.id and ",
             live!(),
             " order by s.created_at desc, s.id limit 100"
@@ -179,7 +178,9 @@ impl Sqlite {
         }
         let why = EndReason::Password;
         match change.sessions {
-            OtherSessions::All => raise_version(&mut write, &user, why, now).await?,
+            OtherSessions::All => {
+                raise_version(&mut write, &user, why, now).await?;
+            }
             OtherSessions::Others => {
                 end_others(&mut write, change.session, &user, why, now).await?;
             }
@@ -251,6 +252,7 @@ impl Rotate for Sqlite {
         let found = rows::found(row, now)?;
         if found.reuse_ended_it {
             end(&mut write, presented.session, EndReason::Reuse, now).await?;
+            tell_reuse(&mut write, presented, now).await?;
             write.commit().await?;
         }
         Ok(Some(found))
@@ -307,6 +309,27 @@ async fn end(
     if ended.rows_affected() > 0 {
         announce(write, "session", &id.to_string(), None, now).await?;
     }
+    Ok(())
+}
+
+/// With both contexts: who presented the spent token, and who had had it rotated.
+async fn tell_reuse(
+    write: &mut Write,
+    presented: &Presented,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    query(
+        "insert into events (at, kind, user_id, session_id, reason, ip, user_agent, other_ip, \
+            other_user_agent) \
+         select $2, 'session-ended', user_id, id, 'reuse', $3, $4, rotated_ip, rotated_user_agent \
+         from sessions where id = $1",
+    )
+    .bind(presented.session.to_string())
+    .bind(now.0)
+    .bind(presented.client.ip.as_deref())
+    .bind(presented.client.user_agent.as_deref())
+    .execute(&mut **write)
+    .await?;
     Ok(())
 }
 

@@ -1,0 +1,225 @@
+//! The auth-service's command line, on a database that a service uses meanwhile.
+
+use std::io::Write as _;
+use std::process::{Output, Stdio};
+
+use acceptance::service::{run, until};
+use acceptance::{PASSWORD, Tokens, World, on_both_databases, process};
+use serde_json::{Value, json};
+
+fn command(world: &World, arguments: &[&str]) -> Output {
+    run("auth-service", arguments, &world.auth_settings())
+}
+
+/// With a line on standard input.
+fn told(world: &World, arguments: &[&str], line: &str) -> Output {
+    let mut command = process::command("auth-service", arguments, &world.auth_settings());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.env("RUST_LOG", "off").spawn().expect("it starts");
+    let mut input = child.stdin.take().expect("a pipe");
+    writeln!(input, "{line}").expect("it reads");
+    drop(input);
+    child.wait_with_output().expect("it ends")
+}
+
+#[track_caller]
+fn good(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+#[track_caller]
+fn bad(output: &Output, part: &str) {
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "it went well");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains(part), "{part} is not in {said}");
+}
+
+on_both_databases! {
+    async fn a_user_is_created_changed_disabled_and_enabled(world) {
+        let create = ["user", "create", "Ada", "--email", "ada@example.com", "--role", "auditor"];
+        bad(&told(&world, &create, "short"), "too_short");
+        bad(&told(&world, &create, ""), "no password");
+        let id = good(&told(&world, &create, PASSWORD)).trim().to_owned();
+        bad(&told(&world, &create, PASSWORD), "taken");
+        let tokens = world.login("ada").await;
+        let me = world.get_as(&tokens.access, "/me").await.json();
+        assert_eq!((&me["id"], &me["roles"]), (&json!(id), &json!(["auditor"])));
+
+        good(&command(&world, &["user", "roles", "ada@example.com", "admin", "auditor"]));
+        let tokens = Tokens::of(&world.refresh(&tokens.refresh).await);
+        assert_eq!(world.whoami(&tokens.access).await.json()["roles"], json!(["admin", "auditor"]));
+        bad(&command(&world, &["user", "roles", "ada", "two words"]), "no role");
+
+        let list = good(&command(&world, &["user", "list"]));
+        let line = format!("{id}\tAda\tada@example.com\tadmin,auditor\tenabled\t");
+        assert!(list.starts_with(&line) && list.lines().count() == 1, "{list}");
+
+        good(&command(&world, &["user", "disable", &id]));
+        world.until_refused(&tokens.access).await;
+        let body = json!({"username": "ada", "password": PASSWORD});
+        world.post("/login", &body).await.assert_problem(401, "invalid-credentials");
+        good(&command(&world, &["user", "enable", "ada"]));
+        let tokens = world.login("ada").await;
+
+        let other = "another ordinary sentence";
+        good(&told(&world, &["user", "set-password", "ada"], other));
+        world.until_refused(&tokens.access).await;
+        world.post("/login", &body).await.assert_problem(401, "invalid-credentials");
+        let body = json!({"username": "ada", "password": other});
+        assert_eq!(world.post("/login", &body).await.status, 200);
+        bad(&command(&world, &["user", "disable", "nobody"]), "no user");
+    }
+
+    async fn sessions_are_listed_and_revoked(world) {
+        let (one, two) = (world.newcomer("ada").await, world.login("ada").await);
+        let list = good(&command(&world, &["session", "list", "ada"]));
+        assert_eq!(list.lines().count(), 2, "{list}");
+        assert!(list.starts_with(&two.session), "newest first: {list}");
+        good(&command(&world, &["session", "revoke", &one.session]));
+        world.until_refused(&one.access).await;
+        let refused = world.refresh(&one.refresh).await;
+        refused.assert_problem(401, "session-revoked");
+        assert_eq!(refused.json()["reason"], "admin");
+        assert_eq!(world.whoami(&two.access).await.status, 200);
+        good(&command(&world, &["session", "revoke", "--all-of", "ada"]));
+        world.until_refused(&two.access).await;
+        bad(&command(&world, &["session", "revoke", "nonsense"]), "no session id");
+    }
+
+    async fn the_doctor_tells_what_is_well_and_what_is_not(world) {
+        world.register("ada").await;
+        let told = good(&command(&world, &["doctor"]));
+        for part in ["ok    settings", "ok    database", "ok    clock", "ok    keys", "ok    redis"] {
+            assert!(told.contains(part), "{part} is not in {told}");
+        }
+        assert!(told.contains("warn  passwords"), "tests hash too cheaply: {told}");
+        let mut settings = world.auth_settings();
+        settings.push(("AUTH__KEYS__OTHER_MASTER_KEY".to_owned(), settings
+            .iter().find(|(name, _)| name == "AUTH__KEYS__MASTER_KEY").unwrap().1.clone()));
+        settings.retain(|(name, _)| name != "AUTH__KEYS__MASTER_KEY");
+        settings.push((
+            "AUTH__KEYS__MASTER_KEY".to_owned(),
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned(),
+        ));
+        let output = run("auth-service", &["doctor"], &settings);
+        assert!(good(&output).contains("run `keys reseal`"));
+        settings.retain(|(name, _)| name != "AUTH__KEYS__OTHER_MASTER_KEY");
+        let output = run("auth-service", &["doctor"], &settings);
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!output.status.success() && told.contains("BAD   keys"), "{told}");
+        settings.retain(|(name, _)| name != "AUTH__DATABASE__URL");
+        let output = run("auth-service", &["doctor"], &settings);
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!output.status.success() && told.starts_with("BAD   settings"), "{told}");
+    }
+}
+
+fn kinds(events: &Value) -> Vec<(String, Option<String>)> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let events = events["events"].as_array().expect("events").iter();
+    events.map(|one| (text(&one["kind"]).expect("a kind"), text(&one["reason"]))).collect()
+}
+
+on_both_databases! {
+    async fn the_owner_is_told_why_each_session_ended(world) {
+        let first = world.newcomer("ada").await;
+        let second = world.login("ada").await;
+        world.logout(&second.refresh, "current").await;
+        let spent = world.login("ada").await;
+        let next = Tokens::of(&world.refresh(&spent.refresh).await);
+        world.clock.advance(31);
+        world.refresh(&spent.refresh).await.assert_problem(401, "token-reused");
+        assert_eq!(next.session, spent.session);
+        let fourth = world.login("ada").await;
+        good(&command(&world, &["session", "revoke", &fourth.session]));
+        let body = json!({
+            "current_password": PASSWORD, "new_password": "a different sentence", "sessions": "others",
+        });
+        let fifth = world.login("ada").await;
+        assert_eq!(world.post_as(&fifth.access, "/password", &body).await.status, 204);
+        world.until_refused(&first.access).await;
+
+        let answer = world.get_as(&fifth.access, "/sessions/events").await;
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        let told = answer.json();
+        let mut expected = Vec::from([
+            ("session-ended", Some("password")),
+            ("password-changed", None),
+            ("login", None),
+            ("session-ended", Some("admin")),
+            ("login", None),
+            ("session-ended", Some("reuse")),
+            ("login", None),
+            ("session-ended", Some("logout")),
+            ("login", None),
+            ("login", None),
+            ("registered", None),
+        ]);
+        let found = kinds(&told);
+        let found: Vec<_> = found.iter().map(|(kind, why)| (kind.as_str(), why.as_deref())).collect();
+        // Told by one statement, in either order.
+        if found[0].0 == "password-changed" {
+            expected.swap(0, 1);
+        }
+        assert_eq!(found, expected);
+        let reuse = &told["events"][5];
+        assert_eq!(reuse["session_id"], json!(spent.session));
+        for context in ["ip", "other_ip"] {
+            assert_eq!(reuse[context], "127.0.0.1", "{context}");
+        }
+        for context in ["user_agent", "other_user_agent"] {
+            assert_eq!(reuse[context], "acceptance", "{context}");
+        }
+
+        // Nobody else's, and not without a live session.
+        let other = world.newcomer("bob").await;
+        let told = world.get_as(&other.access, "/sessions/events").await.json();
+        assert_eq!(kinds(&told).len(), 2);
+        world.logout(&other.refresh, "current").await;
+        until("the token is refused", async || {
+            world.get_as(&other.access, "/sessions/events").await.status == 401
+        }).await;
+    }
+
+    async fn what_an_administrator_does_by_hand_is_told_too(world) {
+        let tokens = world.newcomer("ada").await;
+        world.database.execute(
+            "update users set version = version + 1, version_reason = 'admin'",
+        ).await;
+        assert_eq!(world.refresh(&tokens.refresh).await.json()["reason"], "admin");
+        let again = world.login("ada").await;
+        let told = world.get_as(&again.access, "/sessions/events").await.json();
+        assert_eq!(kinds(&told)[1], ("all-sessions-ended".to_owned(), Some("admin".to_owned())));
+    }
+
+    async fn a_replay_from_elsewhere_within_the_window_is_told(world) {
+        let tokens = world.newcomer("ada").await;
+        let next = Tokens::of(&world.refresh(&tokens.refresh).await);
+        let elsewhere = world.http.post(format!("{}/refresh", world.auth))
+            .header("user-agent", "elsewhere")
+            .json(&json!({"refresh_token": tokens.refresh}));
+        let again = Tokens::of(&acceptance::Answer::to(elsewhere).await);
+        assert_eq!(again.refresh, next.refresh);
+        let told = world.get_as(&next.access, "/sessions/events").await.json();
+        let replay = &told["events"][0];
+        assert_eq!(replay["kind"], "refresh-replayed");
+        assert_eq!((&replay["user_agent"], &replay["other_user_agent"]), (&json!("elsewhere"), &json!("acceptance")));
+    }
+
+    async fn the_trail_is_cut_off_at_its_age_and_at_its_length(world) {
+        for _ in 0..20 {
+            world.register(&format!("user{}", fastrand::u32(..))).await;
+        }
+        let count = async || world.database.number("select count(*) from events").await;
+        let before = count().await;
+        assert_eq!(world.store.purge_events(1000, i64::MAX, 1000).await.unwrap(), 0);
+        let over = before - 5;
+        let purged = world.store.purge_events(i64::MAX / 2, 5, 1000).await.unwrap();
+        assert!(i64::try_from(purged).unwrap() >= over - 1 && count().await >= 5);
+        world.clock.advance(3600);
+        while world.store.purge_events(1000, i64::MAX, 2).await.unwrap() > 0 {}
+        assert_eq!(count().await, 0);
+    }
+}

@@ -1,0 +1,69 @@
+//! What administrators do from the command line. It works on the database; running services learn of
+//! it as they learn of everything else.
+
+pub(crate) mod doctor;
+pub(crate) mod keys;
+pub(crate) mod sessions;
+pub(crate) mod users;
+
+use std::io::{IsTerminal as _, Write as _};
+
+use auth_service::store::Store;
+use auth_service::{Config, names};
+use claims::UserId;
+use secrecy::SecretString;
+use verifier::Clock;
+
+pub(crate) type Failure = Box<dyn std::error::Error>;
+
+/// The database, as it is: only `migrate` and a service that starts change its schema.
+async fn open(config: &Config) -> Result<Store, Failure> {
+    let database = auth_service::config::Database {
+        migrate_on_start: false,
+        max_connections: 2,
+        ..config.database.clone()
+    };
+    Ok(Store::open(&database, Clock::with_offset(config.clock.offset_seconds)).await?)
+}
+
+/// The user of this name, address or id.
+async fn find(store: &Store, text: &str) -> Result<UserId, Failure> {
+    if let Ok(id) = text.parse() {
+        return Ok(UserId(id));
+    }
+    let key = if text.contains('@') { names::email(text) } else { names::username(text) };
+    let found = match key {
+        Some(key) => store.credentials(key).await?,
+        None => None,
+    };
+    found.map(|found| found.user).ok_or_else(|| format!("there is no user {text:?}").into())
+}
+
+/// Asks for a password on a terminal; elsewhere takes the first line of standard input. Never an
+/// argument: others see those.
+fn read_password(prompt: &str) -> Result<SecretString, Failure> {
+    let text = if std::io::stdin().is_terminal() {
+        rpassword::prompt_password(format!("{prompt}: "))?
+    } else {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line)?;
+        line.trim_end_matches(['\r', '\n']).to_owned()
+    };
+    if text.is_empty() {
+        return Err("no password was given: type it, or send it as a line on standard input".into());
+    }
+    Ok(SecretString::from(text))
+}
+
+/// Prints a line; a reader that goes away (`| head`) is no failure.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// As it is stored in JSON answers.
+fn instant(at: claims::Timestamp) -> String {
+    serde_json::to_value(at)
+        .ok()
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}

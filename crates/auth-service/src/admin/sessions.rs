@@ -1,0 +1,64 @@
+//! `auth-service session …`
+
+use auth_service::Config;
+use auth_service::store::{EndReason, Store};
+use clap::Subcommand;
+
+use super::{Failure, find, instant, open, say};
+
+/// What to do with sessions. USER is a name, an address or an id.
+#[derive(Subcommand)]
+pub(crate) enum Sessions {
+    /// List the live ones of a user, at most 100: id, begin, last use, address, device, program.
+    List {
+        /// Whose.
+        user: String,
+    },
+    /// End one, or all of a user.
+    Revoke {
+        /// Which one.
+        #[arg(required_unless_present = "all_of")]
+        session: Option<String>,
+        /// Every session of this user.
+        #[arg(long, value_name = "USER", conflicts_with = "session")]
+        all_of: Option<String>,
+    },
+}
+
+pub(crate) async fn run(config: &Config, what: Sessions) -> Result<(), Failure> {
+    let store = open(config).await?;
+    let done = act(&store, what).await;
+    store.close().await;
+    done
+}
+
+async fn act(store: &Store, what: Sessions) -> Result<(), Failure> {
+    match what {
+        Sessions::List { user } => {
+            for session in store.sessions_of(find(store, &user).await?).await? {
+                let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+                // What a client calls itself is its own to choose; it must not move the cursor.
+                say(&format!(
+                    "{}\t{}\t{}\t{}\t{}\t{}",
+                    session.id,
+                    instant(session.created_at),
+                    instant(session.last_used_at),
+                    or_dash(session.ip),
+                    or_dash(session.device).escape_debug(),
+                    or_dash(session.user_agent).escape_debug(),
+                ));
+            }
+        }
+        Sessions::Revoke { session: Some(session), .. } => {
+            let id = session.parse().map_err(|_| format!("{session:?} is no session id"))?;
+            store.end_session(id, EndReason::Admin).await?;
+        }
+        Sessions::Revoke { all_of, .. } => {
+            let user = all_of.ok_or("say which session")?;
+            if !store.end_all_of(find(store, &user).await?, EndReason::Admin).await? {
+                return Err("there is no such user".into());
+            }
+        }
+    }
+    Ok(())
+}

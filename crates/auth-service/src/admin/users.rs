@@ -1,0 +1,157 @@
+//! `auth-service user …`
+
+use std::sync::Arc;
+
+use auth_service::accounts::{self, Registration};
+use auth_service::error::Error;
+use auth_service::passwords::Passwords;
+use auth_service::store::{NewUser, Store};
+use auth_service::{Config, password_policy};
+use clap::Subcommand;
+use secrecy::SecretString;
+
+use super::{Failure, find, instant, open, read_password, say};
+
+const PAGE: i64 = 500;
+
+/// What to do with users. USER is a name, an address or an id.
+#[derive(Subcommand)]
+pub(crate) enum Users {
+    /// Add one; asks for the password, or reads it as a line from standard input.
+    Create {
+        /// The name.
+        username: String,
+        /// The address.
+        #[arg(long)]
+        email: Option<String>,
+        /// A role; may be given several times.
+        #[arg(long = "role")]
+        roles: Vec<String>,
+    },
+    /// List them, one line each: id, name, address, roles, whether disabled, since when.
+    List,
+    /// End every session of a user and let them log in no more.
+    Disable {
+        /// Who.
+        user: String,
+    },
+    /// Let them log in again; no session comes back.
+    Enable {
+        /// Who.
+        user: String,
+    },
+    /// Give a user another password and end every session; asks as `create` does.
+    SetPassword {
+        /// Who.
+        user: String,
+    },
+    /// Give a user these roles and no others; tokens have them from the next refresh on.
+    Roles {
+        /// Who.
+        user: String,
+        /// The roles; none takes all away.
+        roles: Vec<String>,
+    },
+}
+
+pub(crate) async fn run(config: &Config, what: Users) -> Result<(), Failure> {
+    let store = open(config).await?;
+    let done = act(config, &store, what).await;
+    store.close().await;
+    done
+}
+
+async fn act(config: &Config, store: &Store, what: Users) -> Result<(), Failure> {
+    match what {
+        Users::Create { username, email, roles } => {
+            check_roles(&roles)?;
+            let password = read_password("Password")?;
+            let registration = Registration { username, password, email };
+            let (username_key, email) =
+                accounts::check(&config.passwords, &registration).map_err(explained)?;
+            let password_hash = hash(config, registration.password).await?;
+            let username = registration.username;
+            let user = NewUser { username, username_key, email, password_hash, roles };
+            let user = store.create_user(user).await?.ok_or("the name or the address is taken")?;
+            say(&format!("{}", user.id));
+        }
+        Users::List => list(store).await?,
+        Users::Disable { user } => {
+            known(store.set_enabled(find(store, &user).await?, false).await?)?;
+        }
+        Users::Enable { user } => known(store.set_enabled(find(store, &user).await?, true).await?)?,
+        Users::SetPassword { user } => {
+            let id = find(store, &user).await?;
+            let found = store.credentials_of(id).await?.ok_or("there is no such user")?;
+            let password = read_password("New password")?;
+            let mut own_names = vec![found.username.as_str()];
+            own_names.extend(found.email.as_deref());
+            let violations = password_policy::violations(&config.passwords, &password, &own_names);
+            if !violations.is_empty() {
+                return Err(explained(Error::PasswordPolicy(violations)));
+            }
+            known(store.set_password(id, hash(config, password).await?).await?)?;
+        }
+        Users::Roles { user, roles } => {
+            check_roles(&roles)?;
+            known(store.set_roles(find(store, &user).await?, roles).await?)?;
+        }
+    }
+    Ok(())
+}
+
+async fn list(store: &Store) -> Result<(), Failure> {
+    let mut after = None;
+    loop {
+        let page = store.list_users(after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.user.id);
+        for one in &page {
+            let user = &one.user;
+            say(&format!(
+                "{}\t{}\t{}\t{}\t{}\t{}",
+                user.id,
+                user.username,
+                user.email.as_deref().unwrap_or("-"),
+                if user.roles.is_empty() { "-".to_owned() } else { user.roles.join(",") },
+                if one.enabled { "enabled" } else { "disabled" },
+                instant(user.created_at),
+            ));
+        }
+    }
+}
+
+async fn hash(config: &Config, password: SecretString) -> Result<String, Failure> {
+    let passwords = Arc::new(Passwords::new(&config.passwords)?);
+    Ok(passwords.hash(password).await?)
+}
+
+fn explained(error: Error) -> Failure {
+    match error {
+        Error::PasswordPolicy(violations) => {
+            let names: Vec<_> = violations.iter().map(|one| one.as_str()).collect();
+            format!("choose another password: {}", names.join(", ")).into()
+        }
+        error => error.to_string().into(),
+    }
+}
+
+fn known(known: bool) -> Result<(), Failure> {
+    if known { Ok(()) } else { Err("there is no such user".into()) }
+}
+
+/// They are kept, and told in tokens, with spaces between.
+fn check_roles(roles: &[String]) -> Result<(), Failure> {
+    let good = |role: &String| {
+        !role.is_empty()
+            && role.len() <= 64
+            && role.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | ','))
+    };
+    match roles.iter().find(|role| !good(role)) {
+        Some(bad) => Err(format!(
+            "{bad:?} is no role: 1 to 64 visible ASCII characters, without quotes, commas and spaces"
+        )
+        .into()),
+        None => Ok(()),
+    }
+}

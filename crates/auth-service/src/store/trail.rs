@@ -1,0 +1,126 @@
+//! The trail: what happened to accounts, sessions and keys.
+//!
+//! Triggers of the database tell most of it, in the same commit as the change. What changes nothing
+//! there is told by [`Store::tell`].
+
+use claims::{EventView, SessionId, Timestamp, UserId};
+
+use super::records::{Caller, Client};
+use super::rows::Columns;
+use super::{Backend, Store, StoreError, bounded};
+
+/// What the database cannot notice by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Happening {
+    /// Somebody did not know the password, or the account is disabled.
+    LoginFailed,
+    /// Somebody was told to come back later.
+    Limited,
+    /// A spent token came again within the window, from elsewhere.
+    RefreshReplayed,
+    /// The database had forgotten a rotation, and was brought forward.
+    RotationRestored,
+}
+
+impl Happening {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::LoginFailed => "login-failed",
+            Self::Limited => "limited",
+            Self::RefreshReplayed => "refresh-replayed",
+            Self::RotationRestored => "rotation-restored",
+        }
+    }
+}
+
+/// An entry to be added to the trail.
+#[derive(Debug)]
+pub struct TrailEntry {
+    /// What happened.
+    pub kind: Happening,
+    /// To whose account.
+    pub user: Option<UserId>,
+    /// In which session.
+    pub session: Option<SessionId>,
+    /// Which limit.
+    pub reason: Option<&'static str>,
+    /// From where.
+    pub client: Client,
+    /// Who had the token before.
+    pub other: Client,
+    /// A pseudonym of the name that was tried.
+    pub subject: Option<String>,
+    /// A pseudonym of the network that it came from.
+    pub origin: Option<String>,
+}
+
+impl TrailEntry {
+    /// One that tells of nothing but `kind`.
+    #[must_use]
+    pub fn new(kind: Happening) -> Self {
+        Self {
+            kind,
+            user: None,
+            session: None,
+            reason: None,
+            client: Client::default(),
+            other: Client::default(),
+            subject: None,
+            origin: None,
+        }
+    }
+}
+
+impl Store {
+    /// Adds to the trail.
+    pub async fn tell(&self, entry: TrailEntry) -> Result<(), StoreError> {
+        on_backend!(self, db => db.tell(&entry).await)
+    }
+
+    /// What happened to the account of the caller's user, newest first, at most 100; `None` when the
+    /// caller's session is over.
+    pub async fn events_of(&self, caller: Caller) -> Result<Option<Vec<EventView>>, StoreError> {
+        on_backend!(self, db => db.events_of(&caller).await)
+    }
+
+    /// Deletes what is older than `keep_ms` or more than `most` entries back, at most `batch` of it,
+    /// oldest first. Says how much that was.
+    pub async fn purge_events(
+        &self,
+        keep_ms: i64,
+        most: i64,
+        batch: i64,
+    ) -> Result<u64, StoreError> {
+        on_backend!(self, db => db.purge_events(keep_ms, most, batch).await)
+    }
+}
+
+/// From rows to what the owner sees. The first row is there also where nothing happened yet.
+pub(super) fn events<R: Columns>(found: &[R]) -> Result<Option<Vec<EventView>>, sqlx::Error> {
+    if found.is_empty() {
+        return Ok(None);
+    }
+    let mut events = Vec::new();
+    for row in found {
+        let Some(at) = row.int_or_null("at")? else { continue };
+        events.push(EventView {
+            at: Timestamp(at),
+            kind: row.text("kind")?,
+            session_id: row.text_or_null("session_id")?.and_then(|id| id.parse().ok()),
+            reason: row.text_or_null("reason")?,
+            ip: row.text_or_null("ip")?,
+            user_agent: row.text_or_null("user_agent")?,
+            other_ip: row.text_or_null("other_ip")?,
+            other_user_agent: row.text_or_null("other_user_agent")?,
+        });
+    }
+    Ok(Some(events))
+}
+
+/// The columns of an event; `e` is the table.
+macro_rules! event_columns {
+    () => {
+        "e.at, e.kind, e.session_id, e.reason, e.ip, e.user_agent, e.other_ip, e.other_user_agent"
+    };
+}
+pub(super) use event_columns;
