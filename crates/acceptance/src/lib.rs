@@ -12,6 +12,7 @@ pub mod link;
 pub mod process;
 pub mod redis;
 pub mod reset;
+pub mod rotations;
 pub mod rule;
 pub mod service;
 pub mod world;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use auth_service::store::Store;
 use auth_service::{Application, Config};
 use clap::{Parser, Subcommand};
-use hosting::{probe, settings, stop, telemetry};
+use hosting::{probe, process, settings, stop, telemetry};
 use verifier::Clock;
 
 mod admin;
@@ -53,6 +53,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    process::prepare();
     match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -7,6 +7,7 @@
 pub mod answers;
 pub mod body;
 pub mod probe;
+pub mod process;
 pub mod secret_file;
 pub mod server;
 pub mod settings;

@@ -12,6 +12,9 @@ use tokio::task::JoinHandle;
 
 use crate::answers::{self, ProblemBase};
 
+/// Of one listener. More wait to be accepted, so that those that are open can be served.
+const MAX_CONNECTIONS: usize = 16_384;
+
 /// Who may call from a browser page of another origin.
 #[derive(Debug, Clone, Default)]
 pub struct Cors {
@@ -89,6 +92,7 @@ impl Server {
                 .default_service(web::to(answers::not_found))
         })
         .workers(workers)
+        .max_connections(MAX_CONNECTIONS / workers.max(1))
         .client_request_timeout(Duration::from_secs(10))
         .client_disconnect_timeout(Duration::from_secs(2))
         .keep_alive(Duration::from_secs(75))
@@ -110,5 +114,46 @@ impl Server {
     pub async fn stop(self) {
         self.handle.stop(true).await;
         let _ = self.task.await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream;
+
+    use actix_web::HttpResponse;
+
+    use super::*;
+
+    fn get(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_panic_is_answered_without_content_and_counted_and_the_service_goes_on() {
+        crate::telemetry::init_metrics();
+        let listener = listen("here", "127.0.0.1:0").unwrap();
+        let server = Server::start(listener, 1, "http://x", Cors::default(), |routes| {
+            routes
+                .route("/defect", web::get().to(async || -> HttpResponse { panic!("a secret") }))
+                .route("/metrics", web::get().to(crate::telemetry::metrics));
+        });
+        let server = server.unwrap();
+        let address = server.address();
+        let (defect, metrics) = tokio::task::spawn_blocking(move || {
+            (get(address, "/defect"), get(address, "/metrics"))
+        })
+        .await
+        .unwrap();
+        assert!(defect.starts_with("HTTP/1.1 500 "), "{defect}");
+        assert!(defect.contains("\"code\":\"internal\"") && !defect.contains("secret"), "{defect}");
+        assert!(defect.contains("x-content-type-options"), "{defect}");
+        assert!(metrics.contains("latchkey_panics_total 1"), "{metrics}");
+        server.stop().await;
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use hosting::{probe, settings, stop, telemetry};
+use hosting::{probe, process, settings, stop, telemetry};
 use resource_service::{Application, Config};
 use verifier::Clock;
 
@@ -28,6 +28,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    process::prepare();
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

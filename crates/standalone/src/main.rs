@@ -14,7 +14,7 @@ use auth_service::{Application as AuthService, Config as AuthConfig, StartError,
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Parser;
-use hosting::{secret_file, settings, stop, telemetry};
+use hosting::{process, secret_file, settings, stop, telemetry};
 use resource_service::{Application as ResourceService, Config as ResourceConfig};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::watch;
@@ -37,6 +37,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    process::prepare();
     telemetry::init_logs();
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,

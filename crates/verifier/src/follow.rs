@@ -98,22 +98,31 @@ pub fn follow(verifier: &Arc<Verifier>, sources: Sources) -> Result<Follower, Fo
 
 async fn follow_keys(verifier: Arc<Verifier>, http: reqwest::Client, sources: Sources) {
     let mut trouble = Trouble::new("key set");
+    let mut cause = "schedule";
     loop {
         let request = http.get(&sources.jwks_url).timeout(Duration::from_secs(5));
         match fetch(request, MAX_KEY_SET_BYTES).await.and_then(|json| Ok(KeySet::parse(&json)?)) {
             Ok(set) => {
                 verifier.keys().replace(set);
-                metrics::counter!("latchkey_key_set_fetches_total", "outcome" => "ok").increment(1);
+                metrics::counter!(
+                    "latchkey_key_set_fetches_total", "outcome" => "ok", "cause" => cause
+                )
+                .increment(1);
                 trouble.over();
                 let cooled = tokio::time::Instant::now() + sources.key_cooldown;
                 tokio::select! {
-                    () = tokio::time::sleep(sources.key_refresh) => {}
-                    () = verifier.keys().wanted() => tokio::time::sleep_until(cooled).await,
+                    () = tokio::time::sleep(sources.key_refresh) => cause = "schedule",
+                    () = verifier.keys().wanted() => {
+                        cause = "unknown key";
+                        tokio::time::sleep_until(cooled).await;
+                    }
                 }
             }
             Err(error) => {
-                metrics::counter!("latchkey_key_set_fetches_total", "outcome" => "failed")
-                    .increment(1);
+                metrics::counter!(
+                    "latchkey_key_set_fetches_total", "outcome" => "failed", "cause" => cause
+                )
+                .increment(1);
                 let pause = trouble.met(&sources.jwks_url, &error);
                 // A key set in force serves on; there is no hurry to replace it.
                 let least = if verifier.keys().loaded() { sources.key_cooldown } else { pause };

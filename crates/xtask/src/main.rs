@@ -62,6 +62,12 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<OsString>,
     },
+    /// Rotate keys under load and count who is refused for it.
+    Rotations {
+        /// Passed on: --rotations, --invented.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<OsString>,
+    },
     /// Measure how long a logout takes to be seen, on a running installation; `-- --help` says more.
     Drill {
         /// Passed on: --auth, --resource, --username, --rounds.
@@ -92,6 +98,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Footprint => footprint::run(&project)?,
         Command::Growth { rest } => measure::growth(&project, &rest)?,
         Command::Promises { rest } => measure::promises(&project, &rest)?,
+        Command::Rotations { rest } => measure::rotations(&project, &rest)?,
         Command::Drill { rest } => measure::drill(&project, &rest)?,
         Command::Hold(held) => hold::hold(held)?,
     }

@@ -180,6 +180,14 @@ on_each_empty_database! {
     }
 }
 
+/// `cargo xtask rotations` does it fifty times.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_good_token_is_refused_and_no_key_is_unknown_while_keys_rotate_under_load() {
+    let report = acceptance::rotations::rotate(2, 500).await;
+    println!("{report}");
+    assert!(report.is_good() && report.verified > 100, "{report}");
+}
+
 /// Two replicas that step at the same time make one key, and both know it before it is used.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_rotate_together() {

@@ -13,4 +13,5 @@ mod redis;
 mod replicas;
 mod resource;
 mod restart;
+mod roles;
 mod standalone;

@@ -1,0 +1,78 @@
+//! The service as a role that may do no more than migrations/README.md grants it.
+
+use acceptance::service::run;
+use acceptance::{Database, Kind, Service, Tokens};
+use sqlx::{AssertSqlSafe, Executor as _};
+use uuid::Uuid;
+
+use crate::house::read;
+
+/// The grants, for a role of this name: roles belong to the whole server.
+fn grants(role: &str) -> String {
+    let text = read("migrations/README.md");
+    let block = text.split("```sql\n").nth(1).and_then(|rest| rest.split("```").next());
+    block.expect("the README has the grants").replace("latchkey_service", role)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_service_works_with_the_rights_that_the_readme_grants_and_has_no_others() {
+    let database = Database::create(Kind::Postgres).await;
+    let mut service = Service::auth(&database.url, &[("AUTH__KEYS__PUBLISH_SECONDS", "1")]);
+    assert!(run("auth-service", &["migrate"], &service.settings).status.success());
+    let role = format!("service_{}", Uuid::new_v4().simple());
+    let owner = database.postgres().await;
+    owner.execute(AssertSqlSafe(grants(&role))).await.expect("the grants are right");
+
+    let limited = database.url.replace("postgres@", &format!("{role}@"));
+    assert_ne!(limited, database.url);
+    for (name, value) in &mut service.settings {
+        match name.as_str() {
+            "AUTH__DATABASE__URL" => value.clone_from(&limited),
+            "AUTH__DATABASE__MIGRATE_ON_START" => "false".clone_into(value),
+            _ => {}
+        }
+    }
+    service.settings.push(("AUTH__DATABASE__MIGRATE_ON_START".to_owned(), "false".to_owned()));
+    service.start().await;
+    let first = service.newcomer("ada").await;
+    let second = Tokens::of(&service.refresh(&first.refresh).await);
+    for path in ["/me", "/sessions", "/sessions/events"] {
+        assert_eq!(service.get_as(&second.access, path).await.status, 200, "{path}");
+    }
+    let others = service.login("ada").await;
+    let body = serde_json::json!({"refresh_token": others.refresh, "sessions": "others"});
+    assert_eq!(service.post("/logout", &body).await.status, 204);
+    service.logout(&others.refresh).await;
+    for command in [
+        &["keys", "rotate", "--now"][..],
+        &["keys", "list"],
+        &["user", "list"],
+        &["user", "disable", "ada"],
+        &["user", "enable", "ada"],
+        &["doctor"],
+    ] {
+        let output = run("auth-service", command, &service.settings);
+        assert!(
+            output.status.success(),
+            "{command:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    service.login("ada").await;
+
+    let pool = sqlx::PgPool::connect(&limited).await.expect("the role may connect");
+    for forbidden in [
+        "update events set kind = 'nothing'",
+        "update revocations set expires_at = 0",
+        "delete from users",
+        "delete from keys",
+        "alter table users add column x text",
+        "drop trigger users_told on users",
+        "create table x (y int)",
+    ] {
+        let error = pool.execute(forbidden).await.expect_err(forbidden).to_string();
+        assert!(error.contains("permission denied") || error.contains("must be owner"), "{error}");
+    }
+    pool.close().await;
+    owner.close().await;
+}
