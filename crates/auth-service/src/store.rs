@@ -256,6 +256,17 @@ impl Store {
         })
     }
 
+    /// Puts a new hash of the same password in the place of the old one; `false` when that is not
+    /// there any more. It is no password change: logins in flight go on.
+    pub async fn rehash_password(
+        &self,
+        user: UserId,
+        old: String,
+        new: String,
+    ) -> Result<bool, StoreError> {
+        on_backend!(self, db => db.rehash_password(user, &old, &new).await)
+    }
+
     /// Enables or disables a user; `false` when there is none. Disabling ends every session, and
     /// enabling brings none back.
     pub async fn set_enabled(&self, user: UserId, enabled: bool) -> Result<bool, StoreError> {
