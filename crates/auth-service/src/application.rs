@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::blacklist::Blacklist;
 use crate::config::{Config, ConfigError};
 use crate::keyring::{self, KeyringError};
-use crate::passwords::Passwords;
+use crate::passwords::{Passwords, Unusable};
 use crate::revocation::{self, Feed};
 use crate::seal::MasterKey;
 use crate::store::{OpenError, Store};
@@ -41,9 +41,9 @@ pub enum StartError {
     /// The keys again.
     #[error("the signing keys cannot be used: {0}")]
     Keys(#[from] KeySetError),
-    /// The cost of passwords.
-    #[error("passwords: Argon2 does not take these parameters: {0}")]
-    Passwords(argon2::Error),
+    /// Passwords.
+    #[error(transparent)]
+    Passwords(#[from] Unusable),
     /// The server.
     #[error("the server cannot be started: {0}")]
     Io(#[from] std::io::Error),
@@ -67,7 +67,7 @@ impl Application {
         let master = MasterKey::new(&config.master_key()?);
         let store = Store::open(&config.database, clock.clone()).await?;
         let keyring = keyring::load(&store, &master, &config).await?;
-        let passwords = Passwords::new(&config.passwords).map_err(StartError::Passwords)?;
+        let passwords = Passwords::new(&config.passwords)?;
         let expectations = Expectations {
             issuer: config.issuer.clone(),
             audience: config.issuer.clone(),
@@ -84,7 +84,7 @@ impl Application {
         let app = web::Data::new(App {
             config,
             store,
-            passwords: Arc::new(passwords),
+            passwords,
             keyring,
             feed,
             verifier,

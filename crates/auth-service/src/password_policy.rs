@@ -43,7 +43,7 @@ pub fn violations(
     password: &SecretString,
     names: &[&str],
 ) -> Vec<Violation> {
-    let password = Zeroizing::new(normalized(password.expose_secret()));
+    let password = normalized(password.expose_secret());
     let length = password.chars().count();
     let mut violations = Vec::new();
     if length < policy.min_length {
@@ -125,8 +125,13 @@ mod tests {
 
     #[test]
     fn what_a_password_lacks_is_told() {
-        let policy =
-            config::Passwords { min_length: 15, max_length: 256, memory_kib: 64, iterations: 1 };
+        let policy = config::Passwords {
+            min_length: 15,
+            max_length: 256,
+            memory_kib: 64,
+            iterations: 1,
+            peppers: SecretString::default(),
+        };
         let lacks = |text: &str| violations(&policy, &SecretString::from(text), &["marjorie"]);
         assert_eq!(lacks("correct horse battery"), []);
         assert_eq!(lacks("fourteen chars"), [Violation::TooShort]);
