@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod app;
 mod application;
 pub mod blacklist;
+mod common_passwords;
 pub mod config;
 pub mod error;
 mod housekeeping;
