@@ -24,6 +24,7 @@ const MAX_SCRYPT_KIB: u64 = 64 * 1024;
 const MAX_SCRYPT_LANES: u32 = 16;
 /// All lanes together, one after the other.
 const MAX_SCRYPT_WORK_KIB: u64 = 256 * 1024;
+/// With SHA-256; a round of SHA-512 takes twice as long.
 const MAX_PBKDF2_ROUNDS: u32 = 5_000_000;
 /// Of hashes: shorter ones fit too many passwords.
 const HASH_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
@@ -208,7 +209,9 @@ fn pbkdf2(
     hash: Vec<u8>,
 ) -> Result<Foreign, BadForm> {
     let bad = BadForm::Malformed("pbkdf2");
-    if rounds > MAX_PBKDF2_ROUNDS {
+    let most =
+        if algorithm == PBKDF2_HMAC_SHA512 { MAX_PBKDF2_ROUNDS / 2 } else { MAX_PBKDF2_ROUNDS };
+    if rounds > most {
         return Err(BadForm::TooCostly("pbkdf2"));
     }
     let rounds = NonZeroU32::new(rounds).ok_or(bad)?;
@@ -334,6 +337,13 @@ mod tests {
             assert_eq!(with("-1"), Err(BadForm::Malformed("pbkdf2")));
             assert_eq!(with("99999999999"), Err(BadForm::Malformed("pbkdf2")));
         }
+    }
+
+    #[test]
+    fn a_round_of_sha512_counts_twice() {
+        let with = |rounds| check_form(&VECTORS[6].replace("i=1000", rounds));
+        assert_eq!(with("i=2500000"), Ok(()));
+        assert_eq!(with("i=2500001"), Err(BadForm::TooCostly("pbkdf2")));
     }
 
     #[test]

@@ -23,8 +23,9 @@ pub(super) type Arena = Vec<Block>;
 /// How many may wait for a thread, and how long; more only makes everybody's wait useless.
 pub(super) const MAX_WAITING: usize = 64;
 const MAX_WAIT: Duration = Duration::from_secs(3);
-/// For waiting and hashing together: a thread of the lowest priority may not get on at all.
-const PATIENCE: Duration = Duration::from_secs(6);
+/// For waiting and hashing together: a thread of the lowest priority may not get on at all, and
+/// the costliest hash that may be imported takes four seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a thread keeps its arena without work.
 const IDLE: Duration = Duration::from_mins(1);
 
