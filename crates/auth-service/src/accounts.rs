@@ -8,7 +8,7 @@ use crate::config;
 use crate::error::Error;
 use crate::names::{self, NameKey};
 use crate::password_policy::{self, Violation};
-use crate::passwords::MAX_BYTES;
+use crate::passwords::{MAX_BYTES, Place, Purpose};
 use crate::store::{Caller, Credentials, NewPassword, NewUser, OtherSessions, UserRecord};
 
 /// A registration.
@@ -25,7 +25,8 @@ pub struct Registration {
 pub async fn register(app: &App, registration: Registration) -> Result<UserRecord, Error> {
     let (username_key, email) = check(&app.config.passwords, &registration)?;
     let Registration { username, password, .. } = registration;
-    let password_hash = app.passwords.hash(password).await?;
+    let place = app.passwords.enter(Purpose::Registration)?;
+    let password_hash = place.hash(&password).await?;
     let roles = Vec::new();
     let user = NewUser { username, username_key, email, password_hash, roles };
     let user = app.store.create_user(user).await?.ok_or(Error::Conflict)?;
@@ -77,12 +78,13 @@ pub async fn change_password(
 ) -> Result<(), Error> {
     check_password_text(&current)?;
     check_password_text(&new)?;
+    // Before the database is asked: a flood is turned away at the door.
+    let mut place = app.passwords.enter(Purpose::Login)?;
     let credentials = app.store.credentials_of(user).await?.ok_or(Error::InvalidToken)?;
-    let hash = Some(credentials.password_hash.clone());
-    if !app.passwords.check(current, hash.clone()).await? {
+    if !place.check(&current, Some(credentials.password_hash.clone())).await?.is_good() {
         return Err(Error::InvalidCredentials);
     }
-    let violations = violations(app, &credentials, &new, hash).await?;
+    let violations = violations(app, &mut place, &credentials, &new).await?;
     if !violations.is_empty() {
         return Err(Error::PasswordPolicy(violations));
     }
@@ -90,7 +92,7 @@ pub async fn change_password(
         session: caller.session,
         user,
         password_version: credentials.password_version,
-        password_hash: app.passwords.hash(new).await?,
+        password_hash: place.hash(&new).await?,
         sessions,
     };
     if !app.store.change_password(change).await? {
@@ -102,14 +104,14 @@ pub async fn change_password(
 
 async fn violations(
     app: &App,
+    place: &mut Place,
     credentials: &Credentials,
     new: &SecretString,
-    present_hash: Option<String>,
 ) -> Result<Vec<Violation>, Error> {
     let mut own_names = vec![credentials.username.as_str()];
     own_names.extend(credentials.email.as_deref());
     let mut violations = password_policy::violations(&app.config.passwords, new, &own_names);
-    if app.passwords.check(new.clone(), present_hash).await? {
+    if place.check(new, Some(credentials.password_hash.clone())).await?.is_good() {
         violations.push(Violation::Unchanged);
     }
     Ok(violations)

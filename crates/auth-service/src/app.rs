@@ -19,7 +19,7 @@ pub struct App {
     /// The database.
     pub store: Store,
     /// Hashing.
-    pub passwords: Arc<Passwords>,
+    pub passwords: Passwords,
     /// Keys.
     pub keyring: Arc<Keyring>,
     /// The revocation feed.

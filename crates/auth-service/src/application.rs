@@ -18,7 +18,7 @@ use crate::blacklist::Blacklist;
 use crate::config::{Config, ConfigError};
 use crate::key_rotation::Rotation;
 use crate::keyring::{Keyring, KeyringError};
-use crate::passwords::Passwords;
+use crate::passwords::{Passwords, Unusable};
 use crate::revocation::{self, Feed};
 use crate::store::{OpenError, Store};
 use crate::{housekeeping, http};
@@ -38,9 +38,9 @@ pub enum StartError {
     /// The keys.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
-    /// The cost of passwords.
-    #[error("passwords: Argon2 does not take these parameters: {0}")]
-    Passwords(argon2::Error),
+    /// Passwords.
+    #[error(transparent)]
+    Passwords(#[from] Unusable),
     /// The server.
     #[error("the server cannot be started: {0}")]
     Io(#[from] std::io::Error),
@@ -63,7 +63,7 @@ impl Application {
         let blacklist = Blacklist::new(&config.redis)?;
         let masters = config.master_keys()?;
         let store = Store::open(&config.database, clock.clone()).await?;
-        let passwords = Passwords::new(&config.passwords).map_err(StartError::Passwords)?;
+        let passwords = Passwords::new(&config.passwords)?;
         let expectations = Expectations {
             issuer: config.issuer.clone(),
             audience: config.issuer.clone(),
@@ -89,7 +89,7 @@ impl Application {
         let app = web::Data::new(App {
             config,
             store,
-            passwords: Arc::new(passwords),
+            passwords,
             keyring,
             feed,
             verifier,

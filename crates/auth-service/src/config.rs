@@ -14,6 +14,8 @@ use zeroize::Zeroizing;
 
 use crate::seal::MasterKeys;
 
+use crate::passwords::{MAX_MEMORY_KIB, MAX_WORK, Peppers};
+
 const DEFAULTS: &str = include_str!("defaults.toml");
 
 /// All settings.
@@ -133,7 +135,7 @@ pub struct Tokens {
 }
 
 /// `[passwords]`
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Passwords {
     /// Least characters.
@@ -144,6 +146,8 @@ pub struct Passwords {
     pub memory_kib: u32,
     /// Argon2 passes.
     pub iterations: u32,
+    /// `version:secret,…`; the first makes new hashes.
+    pub peppers: SecretString,
 }
 
 /// `[events]`
@@ -233,6 +237,13 @@ impl Config {
                 "is below what OWASP recommends (19456, 2 passes)",
             );
         }
+        if self.passwords.memory_kib > MAX_MEMORY_KIB || cost > MAX_WORK {
+            return fail(
+                "passwords.memory_kib",
+                "must be at most 131072, and at most 1048576 when multiplied by the passes",
+            );
+        }
+        Peppers::read(&self.passwords.peppers)?;
         self.revocation.check()?;
         self.clock.check(&self.issuer)?;
         if !self.is_local() && self.feed.secret.expose_secret().len() < 32 {
@@ -364,6 +375,9 @@ mod tests {
             ("AUTH__TOKENS__DEFAULT_SCOPES", "other", "tokens.default_scopes"),
             ("AUTH__TOKENS__SCOPES", "a  b", "tokens.scopes"),
             ("AUTH__PASSWORDS__MIN_LENGTH", "7", "passwords.min_length"),
+            ("AUTH__PASSWORDS__MEMORY_KIB", "131073", "passwords.memory_kib"),
+            ("AUTH__PASSWORDS__ITERATIONS", "54", "passwords.memory_kib"),
+            ("AUTH__PASSWORDS__PEPPERS", "1:c2hvcnQ=", "passwords.peppers"),
             ("AUTH__HTTP__COOKIE_SAME_SITE", "none", "http.cookie_same_site"),
             ("AUTH__HTTP__ALLOWED_ORIGINS", "app.example.com", "http.allowed_origins"),
             ("AUTH__REVOCATION__MAX_STALENESS_SECONDS", "1", "revocation.max_staleness_seconds"),
@@ -376,7 +390,9 @@ mod tests {
 
     #[test]
     fn secrets_do_not_show() {
-        let shown = format!("{:?}", load(&[("AUTH__FEED__SECRET", "do-not-show-me")]).unwrap());
+        let pepper = ("AUTH__PASSWORDS__PEPPERS", &*format!("1:{KEY}"));
+        let config = load(&[("AUTH__FEED__SECRET", "do-not-show-me"), pepper]).unwrap();
+        let shown = format!("{config:?}");
         assert!(!shown.contains("do-not-show-me") && !shown.contains(KEY), "{shown}");
     }
 }

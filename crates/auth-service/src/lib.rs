@@ -8,6 +8,8 @@ pub mod accounts;
 pub mod app;
 mod application;
 pub mod blacklist;
+pub mod calibrate;
+mod common_passwords;
 pub mod config;
 pub mod error;
 mod housekeeping;

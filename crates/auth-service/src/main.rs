@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use auth_service::store::Store;
-use auth_service::{Application, Config};
+use auth_service::{Application, Config, calibrate};
 use clap::{Parser, Subcommand};
 use hosting::{probe, process, settings, stop, telemetry};
 use verifier::Clock;
@@ -42,6 +43,12 @@ enum Command {
     /// Look after the keys in the database.
     #[command(subcommand)]
     Keys(admin::keys::Keys),
+    /// Measure which cost of password hashing takes about so long on this machine.
+    Calibrate {
+        /// For one hash: `50ms`.
+        #[arg(long, default_value = "50ms", value_parser = milliseconds)]
+        target: Duration,
+    },
     /// Write the secrets that a deployment needs into a directory, those that are not there yet.
     Secrets {
         /// Where to write them.
@@ -82,10 +89,22 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
             on_the_runtime(async move { admin::keys::run(&config, what).await })
         }
         Command::Healthcheck => Ok(probe::ready(&config()?.http.listen)?),
+        Command::Calibrate { target } => {
+            println!("{}", calibrate::measure(target));
+            Ok(())
+        }
         Command::Secrets { directory, group_readable } => {
             secrets::write(&directory, group_readable)
         }
     }
+}
+
+fn milliseconds(text: &str) -> Result<Duration, String> {
+    let number = text.strip_suffix("ms").and_then(|number| number.parse().ok());
+    let target = number.filter(|number| (1..=10_000).contains(number));
+    target
+        .map(Duration::from_millis)
+        .ok_or_else(|| "must be such as 50ms, up to 10000ms".to_owned())
 }
 
 /// The one multi-thread runtime: database work runs here, where no dropped handler and no ended

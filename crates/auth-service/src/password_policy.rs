@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
 use crate::passwords::normalized;
-use crate::{config, names};
+use crate::{common_passwords, config, names};
 
 /// What a new password lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub fn violations(
     password: &SecretString,
     names: &[&str],
 ) -> Vec<Violation> {
-    let password = Zeroizing::new(normalized(password.expose_secret()));
+    let password = normalized(password.expose_secret());
     let length = password.chars().count();
     let mut violations = Vec::new();
     if length < policy.min_length {
@@ -65,7 +65,7 @@ pub fn violations(
 }
 
 /// Whether a (folded) password is one of those everybody tries first: one short piece repeated, a
-/// run of neighbours, or a usual word padded with those.
+/// run of neighbours, or a usual one, padded or repeated.
 fn is_common(password: &str) -> bool {
     let characters: Vec<char> = password.chars().collect();
     let repeats = (1..=4.min(characters.len() / 2))
@@ -75,12 +75,7 @@ fn is_common(password: &str) -> bool {
         a.abs_diff(b) == 1 || are_neighbours(pair[0], pair[1])
     });
     let mostly_runs = characters.len() >= 2 && runs.count() * 10 >= (characters.len() - 1) * 8;
-    let mut rest = password.to_owned();
-    for word in COMMON_WORDS {
-        rest = rest.replace(word, "");
-    }
-    let padding = |c: char| c.is_ascii_digit() || c.is_ascii_punctuation() || c == ' ';
-    repeats || mostly_runs || rest.chars().all(padding)
+    repeats || mostly_runs || common_passwords::is_variation(password)
 }
 
 fn are_neighbours(a: char, b: char) -> bool {
@@ -92,41 +87,19 @@ fn are_neighbours(a: char, b: char) -> bool {
     )
 }
 
-const COMMON_WORDS: [&str; 24] = [
-    "password",
-    "passwort",
-    "passw0rd",
-    "letmein",
-    "welcome",
-    "admin",
-    "administrator",
-    "login",
-    "iloveyou",
-    "dragon",
-    "monkey",
-    "football",
-    "baseball",
-    "sunshine",
-    "princess",
-    "master",
-    "superman",
-    "qwerty",
-    "abc",
-    "changeme",
-    "default",
-    "secret",
-    "test",
-    "user",
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_a_password_lacks_is_told() {
-        let policy =
-            config::Passwords { min_length: 15, max_length: 256, memory_kib: 64, iterations: 1 };
+        let policy = config::Passwords {
+            min_length: 15,
+            max_length: 256,
+            memory_kib: 64,
+            iterations: 1,
+            peppers: SecretString::default(),
+        };
         let lacks = |text: &str| violations(&policy, &SecretString::from(text), &["marjorie"]);
         assert_eq!(lacks("correct horse battery"), []);
         assert_eq!(lacks("fourteen chars"), [Violation::TooShort]);

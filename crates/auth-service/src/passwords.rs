@@ -1,244 +1,238 @@
 //! Passwords, as they are kept: Argon2id, OWASP's floor by default, a few at a time.
+//!
+//! Hashing takes a [`Place`], which is had before anything is read from the database, so that a
+//! flood waits nowhere: what does not fit is refused at once.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+pub mod foreign;
+mod hasher;
+mod peppers;
+mod pool;
 
-use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use std::sync::Arc;
+
+use argon2::{Block, Params};
 use icu_normalizer::ComposingNormalizer;
-use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::Semaphore;
+use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use crate::config;
-use crate::random;
+use crate::config::{self, ConfigError};
+use hasher::Hasher;
+use pool::{Pool, Seat};
+
+pub(crate) use peppers::Peppers;
+pub(crate) use pool::permits;
 
 /// The longest text taken for a password, in bytes; what is longer is no honest request.
 pub const MAX_BYTES: usize = 1024;
-const HASH_BYTES: usize = 32;
-/// What all arenas together may take, in KiB, whatever the number of cores.
-const MAX_ARENAS_KIB: u32 = 128 * 1024;
-/// How many may wait for a permit, and how long; more only makes everybody's wait useless.
-const MAX_WAITING: usize = 64;
-const MAX_WAIT: Duration = Duration::from_secs(3);
+/// The most memory that one hash may be configured to take, in KiB.
+pub(crate) const MAX_MEMORY_KIB: u32 = 128 * 1024;
+/// The most work that one Argon2id hash may be: memory in KiB, times passes.
+pub(crate) const MAX_WORK: u64 = 1024 * 1024;
 
 /// Why no answer can be given now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many passwords are being checked")]
 pub struct Overloaded;
 
-/// Hashes and checks passwords, a few at a time: each takes tens of milliseconds of a core and
-/// megabytes of memory, and a flood of them must not starve the rest of the process.
-pub struct Passwords {
-    params: Params,
-    permits: Arc<Semaphore>,
-    waiting: AtomicUsize,
-    /// One for each permit, reused: fresh memory costs half as much again as the hash.
-    arenas: Mutex<Vec<Vec<Block>>>,
-    /// Checked where there is no user, so that it takes as long as where there is one.
-    dummy: String,
+/// Why passwords cannot be hashed at all.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// The cost.
+    #[error("passwords: Argon2 does not take these parameters: {0}")]
+    Parameters(argon2::Error),
+    /// The peppers.
+    #[error(transparent)]
+    Peppers(#[from] ConfigError),
+    /// The threads.
+    #[error("the threads that hash passwords cannot be started: {0}")]
+    Threads(std::io::Error),
 }
 
-impl std::fmt::Debug for Passwords {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Passwords").field("params", &self.params).finish_non_exhaustive()
+/// What a hash is wanted for. It decides who is refused first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Somebody who has an account waits: served first, refused last.
+    Login,
+    /// Somebody new: refused when the queue is a quarter full.
+    Registration,
+    /// Nobody waits, a stored hash is to be renewed: only where a thread has nothing to do.
+    Renewal,
+}
+
+/// What came of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checked {
+    /// It is another password, or there is none.
+    Wrong,
+    /// It is the one.
+    Good,
+    /// It is the one, and its hash is not what would be made of it now.
+    Outdated,
+}
+
+impl Checked {
+    /// Whether it is the password.
+    #[must_use]
+    pub const fn is_good(self) -> bool {
+        matches!(self, Self::Good | Self::Outdated)
     }
+}
+
+/// Hashes and checks passwords, a few at a time: each takes tens of milliseconds of a core and
+/// megabytes of memory, and a flood of them must not starve the rest of the process.
+#[derive(Debug)]
+pub struct Passwords {
+    hasher: Arc<Hasher>,
+    pool: Pool,
 }
 
 impl Passwords {
-    /// With as many permits as there are cores, less one for everything else, and as memory allows.
-    pub fn new(cost: &config::Passwords) -> Result<Self, argon2::Error> {
-        let params = Params::new(cost.memory_kib, cost.iterations, 1, Some(HASH_BYTES))?;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let affordable = (MAX_ARENAS_KIB / cost.memory_kib.max(1)).max(1) as usize;
-        let permits = Arc::new(Semaphore::new((cores - 1).clamp(1, affordable)));
-        let (waiting, arenas) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-        let mut passwords = Self { params, permits, waiting, arenas, dummy: String::new() };
-        let nobodys = Zeroizing::new(random::bytes::<32>().to_vec());
-        passwords.dummy = passwords.hash_now(&nobodys)?;
-        // A service that nobody logs in to holds no arena.
-        passwords.arenas = Mutex::default();
-        Ok(passwords)
+    /// With as many threads as there are cores, less one for everything else, and as memory allows.
+    pub fn new(settings: &config::Passwords) -> Result<Self, Unusable> {
+        let hasher = Arc::new(Hasher::new(settings)?);
+        let pool = Pool::start(permits(settings.memory_kib)).map_err(Unusable::Threads)?;
+        Ok(Self { hasher, pool })
     }
 
-    /// Hashes a password for storage (a PHC string).
-    ///
-    /// # Panics
-    /// When hashing itself panics.
-    pub async fn hash(self: &Arc<Self>, password: SecretString) -> Result<String, Overloaded> {
-        let plain = Zeroizing::new(normalized(password.expose_secret()).into_bytes());
-        self.on_a_permit(move |passwords| {
-            passwords.hash_now(&plain).expect("the parameters were checked at the start")
-        })
-        .await
+    /// A place in the queue, without which nothing is hashed.
+    pub fn enter(&self, purpose: Purpose) -> Result<Place, Overloaded> {
+        Ok(Place { hasher: Arc::clone(&self.hasher), seat: self.pool.enter(purpose)? })
     }
+}
 
+/// A place in the queue for one request, given up when it is dropped; what was begun with it is
+/// counted until it is over.
+#[derive(Debug)]
+pub struct Place {
+    hasher: Arc<Hasher>,
+    seat: Arc<Seat>,
+}
+
+impl Place {
     /// Whether `password` is the one that was hashed; with no hash, takes as long and says no.
+    pub async fn check(
+        &mut self,
+        password: &SecretString,
+        hash: Option<String>,
+    ) -> Result<Checked, Overloaded> {
+        let (hasher, password) = (Arc::clone(&self.hasher), password.clone());
+        self.seat.run(move |arena| hasher.check(&password, hash.as_deref(), arena)).await
+    }
+
+    /// Hashes a password for storage (a PHC string), and gives the place up.
     ///
     /// # Panics
     /// When hashing itself panics.
-    pub async fn check(
-        self: &Arc<Self>,
-        password: SecretString,
-        hash: Option<String>,
-    ) -> Result<bool, Overloaded> {
-        let plain = Zeroizing::new(normalized(password.expose_secret()).into_bytes());
-        self.on_a_permit(move |passwords| {
-            let known = hash.is_some();
-            let hash = hash.as_deref().unwrap_or(&passwords.dummy);
-            passwords.check_now(&plain, hash) && known
-        })
-        .await
-    }
-
-    async fn on_a_permit<T, F>(self: &Arc<Self>, work: F) -> Result<T, Overloaded>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Self) -> T + Send + 'static,
-    {
-        let waiting = Waiting::enter(&self.waiting)?;
-        let permit =
-            tokio::time::timeout(MAX_WAIT, Arc::clone(&self.permits).acquire_owned()).await;
-        let Ok(Ok(permit)) = permit else { return Err(Overloaded) };
-        drop(waiting);
-        let passwords = Arc::clone(self);
-        // The permit goes along: a client that goes away drops this future, but not the work.
-        let result = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            work(&passwords)
-        })
-        .await;
-        Ok(result.expect("hashing does not panic"))
-    }
-
-    fn hash_now(&self, plain: &[u8]) -> Result<String, argon2::Error> {
-        let salt: [u8; 16] = random::bytes();
-        let output = self.argon2(&self.params, plain, &salt)?;
-        let hash = PasswordHash {
-            algorithm: Algorithm::Argon2id.ident(),
-            version: Some(Version::V0x13.into()),
-            params: ParamsString::try_from(&self.params).unwrap_or_default(),
-            salt: Salt::new(&salt).ok(),
-            hash: Output::new(output.as_slice()).ok(),
+    pub async fn hash(self, password: &SecretString) -> Result<String, Overloaded> {
+        let (hasher, password) = (self.hasher, password.clone());
+        let work = move |arena: &mut pool::Arena| {
+            hasher.hash(&password, arena).expect("the parameters were checked at the start")
         };
-        Ok(hash.to_string())
-    }
-
-    /// With the parameters of the stored hash, which may be older than the configured ones.
-    fn check_now(&self, plain: &[u8], stored: &str) -> bool {
-        let Ok(stored) = PasswordHash::new(stored) else { return false };
-        let (Ok(params), Some(salt), Some(expected)) =
-            (Params::try_from(&stored), stored.salt, stored.hash)
-        else {
-            return false;
-        };
-        // `Output` compares in constant time.
-        self.argon2(&params, plain, salt.as_ref())
-            .is_ok_and(|output| Output::new(output.as_slice()).is_ok_and(|hash| hash == expected))
-    }
-
-    fn argon2(
-        &self,
-        params: &Params,
-        plain: &[u8],
-        salt: &[u8],
-    ) -> Result<Zeroizing<[u8; HASH_BYTES]>, argon2::Error> {
-        let mut arena = {
-            let mut arenas = self.arenas.lock().unwrap_or_else(PoisonError::into_inner);
-            arenas.pop().unwrap_or_default()
-        };
-        if arena.len() < params.block_count() {
-            arena.resize(params.block_count(), Block::new());
-        }
-        let mut output = Zeroizing::new([0; HASH_BYTES]);
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
-        let hashed =
-            argon2.hash_password_into_with_memory(plain, salt, output.as_mut(), &mut arena);
-        self.arenas.lock().unwrap_or_else(PoisonError::into_inner).push(arena);
-        hashed.map(|()| output)
+        self.seat.run(work).await
     }
 }
 
-/// Counts who waits.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn enter(count: &'a AtomicUsize) -> Result<Self, Overloaded> {
-        let waiting = Self(count);
-        if count.fetch_add(1, Ordering::Relaxed) < MAX_WAITING {
-            Ok(waiting)
-        } else {
-            Err(Overloaded)
-        }
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+/// One hash of nothing, for whoever measures what that takes.
+///
+/// # Panics
+/// When Argon2 does not take these parameters.
+pub(crate) fn run_once(memory_kib: u32, iterations: u32, arena: &mut Vec<Block>) {
+    let params = Params::new(memory_kib, iterations, 1, None).expect("parameters of Argon2");
+    hasher::run(&params, b"", b"", &[0; 16], arena).expect("parameters of Argon2");
 }
 
 /// NFC, so that one password typed on two keyboards is one password (NIST SP 800-63B-4 §3.1.1.2).
-pub(crate) fn normalized(password: &str) -> String {
-    ComposingNormalizer::new_nfc().normalize(password).into_owned()
+pub(crate) fn normalized(password: &str) -> Zeroizing<String> {
+    Zeroizing::new(ComposingNormalizer::new_nfc().normalize(password).into_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn passwords() -> Arc<Passwords> {
-        costing(64)
+    fn settings(memory_kib: u32) -> config::Passwords {
+        let peppers = SecretString::default();
+        config::Passwords { min_length: 15, max_length: 256, memory_kib, iterations: 1, peppers }
     }
 
-    fn costing(memory_kib: u32) -> Arc<Passwords> {
-        let cost = config::Passwords { min_length: 15, max_length: 256, memory_kib, iterations: 1 };
-        Arc::new(Passwords::new(&cost).unwrap())
+    fn passwords() -> Passwords {
+        Passwords::new(&settings(64)).unwrap()
     }
 
-    fn secret(text: &str) -> SecretString {
-        SecretString::from(text)
+    fn place(passwords: &Passwords) -> Place {
+        passwords.enter(Purpose::Login).unwrap()
+    }
+
+    async fn hash(passwords: &Passwords, text: &str) -> String {
+        place(passwords).hash(&SecretString::from(text)).await.unwrap()
+    }
+
+    async fn check(passwords: &Passwords, text: &str, hash: Option<&str>) -> Checked {
+        let hash = hash.map(str::to_owned);
+        place(passwords).check(&SecretString::from(text), hash).await.unwrap()
     }
 
     #[tokio::test]
     async fn a_password_is_known_again_and_no_other_is() {
         let passwords = passwords();
-        let hash = passwords.hash(secret("an entirely good one")).await.unwrap();
+        let hash = hash(&passwords, "an entirely good one").await;
         assert!(hash.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{hash}");
-        let check = |text| passwords.check(secret(text), Some(hash.clone()));
-        assert!(check("an entirely good one").await.unwrap());
-        assert!(!check("an entirely good One").await.unwrap());
-        assert!(!passwords.check(secret("an entirely good one"), None).await.unwrap());
+        assert_eq!(check(&passwords, "an entirely good one", Some(&hash)).await, Checked::Good);
+        assert_eq!(check(&passwords, "an entirely good One", Some(&hash)).await, Checked::Wrong);
+        assert_eq!(check(&passwords, "an entirely good one", None).await, Checked::Wrong);
     }
 
     #[tokio::test]
     async fn one_password_typed_on_two_keyboards_is_one() {
         let passwords = passwords();
-        let hash = passwords.hash(secret("caf\u{e9} au lait, s'il")).await.unwrap();
-        assert!(passwords.check(secret("cafe\u{301} au lait, s'il"), Some(hash)).await.unwrap());
+        let hash = hash(&passwords, "caf\u{e9} au lait, s'il").await;
+        assert!(check(&passwords, "cafe\u{301} au lait, s'il", Some(&hash)).await.is_good());
     }
 
     #[tokio::test]
     async fn nothing_is_cut_off() {
         let passwords = passwords();
         let base = "b".repeat(72);
-        let hash = passwords.hash(secret(&format!("{base}1"))).await.unwrap();
-        assert!(!passwords.check(secret(&format!("{base}2")), Some(hash)).await.unwrap());
+        let hash = hash(&passwords, &format!("{base}1")).await;
+        assert!(!check(&passwords, &format!("{base}2"), Some(&hash)).await.is_good());
     }
 
     /// A client may reset its connection as soon as its password is being checked.
     #[tokio::test(flavor = "multi_thread")]
-    async fn whoever_goes_away_does_not_make_room_for_more_work() {
-        let passwords = costing(16 * 1024);
+    async fn whoever_goes_away_leaves_the_others_their_turn() {
+        let passwords = Passwords::new(&settings(16 * 1024)).unwrap();
+        let password = SecretString::from("an entirely good one");
         for _ in 0..50 {
-            let check = passwords.check(secret("an entirely good one"), None);
-            let _ = tokio::time::timeout(Duration::ZERO, check).await;
+            let mut place = place(&passwords);
+            let _ =
+                tokio::time::timeout(std::time::Duration::ZERO, place.check(&password, None)).await;
         }
-        assert!(!passwords.check(secret("the last of them"), None).await.unwrap());
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let arenas = passwords.arenas.lock().unwrap().len();
-        assert!(arenas <= (cores - 1).max(1), "{arenas} at once");
+        assert_eq!(check(&passwords, "the last of them", None).await, Checked::Wrong);
+    }
+
+    #[tokio::test]
+    async fn one_place_is_good_for_several_checks_and_one_hash() {
+        let passwords = passwords();
+        let password = SecretString::from("an entirely good one");
+        let mut place = place(&passwords);
+        assert!(!place.check(&password, None).await.unwrap().is_good());
+        assert!(!place.check(&password, None).await.unwrap().is_good());
+        assert!(place.hash(&password).await.is_ok());
+        assert!(passwords.enter(Purpose::Renewal).is_ok(), "the place was given up");
+    }
+
+    #[tokio::test]
+    async fn a_place_is_worth_nothing_when_the_threads_are_gone() {
+        let left = place(&passwords());
+        assert_eq!(left.hash(&SecretString::from("x")).await, Err(Overloaded));
+    }
+
+    #[test]
+    fn permits_fit_into_the_memory_for_all() {
+        for memory_kib in [8, 19_456, 65_536, MAX_MEMORY_KIB] {
+            let all = u64::try_from(permits(memory_kib)).unwrap() * u64::from(memory_kib);
+            assert!(all <= u64::from(MAX_MEMORY_KIB), "{memory_kib}");
+        }
+        assert!(permits(u32::MAX) == 1 && permits(0) >= 1);
     }
 }

@@ -2,16 +2,17 @@
 //!
 //! Joins tokens, passwords and the store. It knows nothing of HTTP.
 
-use claims::{EventView, Scope, SessionId, SessionView, TokenAnswer, Transport};
+use claims::{EventView, Scope, SessionId, SessionView, TokenAnswer, Transport, UserId};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::accounts::check_password_text;
 use crate::app::App;
 use crate::error::Error;
 use crate::names;
+use crate::passwords::{Checked, Purpose};
 use crate::store::{
-    Caller, Client, EndReason, Grant, Happening, NewSession, Presented, Removal, Reuse, Rotation,
-    StoreError, TrailEntry,
+    Caller, Client, Credentials, EndReason, Grant, Happening, NewSession, Presented, Removal,
+    Reuse, Rotation, StoreError, TrailEntry,
 };
 use crate::tokens::RefreshToken;
 
@@ -67,19 +68,24 @@ pub async fn log_in(app: &App, login: LogIn) -> Result<Issued, Error> {
     let device = device(login.device)?;
     let name = &login.username;
     let key = if name.contains('@') { names::email(name) } else { names::username(name) };
+    // Before the database is asked: a flood is turned away at the door.
+    let mut place = app.passwords.enter(Purpose::Login)?;
     let credentials = match key {
         Some(key) => app.store.credentials(key).await?,
         None => None,
     };
     let hash = credentials.as_ref().map(|credentials| credentials.password_hash.clone());
-    let good = app.passwords.check(login.password, hash).await?;
-    let Some(credentials) = credentials.filter(|credentials| good && credentials.enabled) else {
+    let checked = place.check(&login.password, hash).await?;
+    drop(place);
+    let good = |found: &Credentials| checked.is_good() && found.enabled;
+    let Some(credentials) = credentials.filter(good) else {
         tracing::info!("login failed");
         return Err(Error::InvalidCredentials);
     };
     let replaces =
         login.replaces.and_then(|text| read(app, text.expose_secret(), Transport::Cookie));
     let token = RefreshToken::first();
+    let (user, hash) = (credentials.user, credentials.password_hash.clone());
     let session = NewSession {
         id: token.session_id(),
         credentials,
@@ -94,7 +100,26 @@ pub async fn log_in(app: &App, login: LogIn) -> Result<Issued, Error> {
     };
     let grant = open(app, session).await?.ok_or(Error::InvalidCredentials)?;
     tracing::info!(user.id = %grant.user.id, session.id = %grant.session_id, "logged in");
+    if checked == Checked::Outdated {
+        renew_hash(app, user, hash, login.password);
+    }
     Ok(issue(app, &grant, &token, login.transport))
+}
+
+/// Stores a hash as it is made now in place of an outdated one, beside the answer, and only where
+/// no thread is wanted for anything else: there will be another login.
+fn renew_hash(app: &App, user: UserId, old: String, password: SecretString) {
+    let Ok(place) = app.passwords.enter(Purpose::Renewal) else { return };
+    let store = app.store.clone();
+    tokio::spawn(async move {
+        let Ok(new) = place.hash(&password).await else { return };
+        match store.rehash_password(user, old, new).await {
+            Ok(true) => tracing::info!(user.id = %user, "renewed the hash of the password"),
+            // It was changed meanwhile, or another login was first.
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "the hash of a password was not renewed"),
+        }
+    });
 }
 
 /// Opens the session; `None` when the password or the account changed while it was being checked.

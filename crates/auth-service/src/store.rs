@@ -262,6 +262,17 @@ impl Store {
         })
     }
 
+    /// Puts a new hash of the same password in the place of the old one; `false` when that is not
+    /// there any more. It is no password change: logins in flight go on.
+    pub async fn rehash_password(
+        &self,
+        user: UserId,
+        old: String,
+        new: String,
+    ) -> Result<bool, StoreError> {
+        on_backend!(self, db => db.rehash_password(user, &old, &new).await)
+    }
+
     /// Deletes what is over for long among the next `batch` sessions after `after`, and says where
     /// to go on; `None` at the end.
     pub async fn purge_sessions(

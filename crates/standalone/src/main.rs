@@ -5,12 +5,11 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
-use auth_service::passwords::Passwords;
+use auth_service::passwords::{Passwords, Purpose};
 use auth_service::store::{Credentials, Store};
-use auth_service::{Application as AuthService, Config as AuthConfig, StartError, accounts, names};
+use auth_service::{Application as AuthService, Config as AuthConfig, accounts, names};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Parser;
@@ -172,9 +171,10 @@ async fn refuse_demo_user(config: &AuthConfig, clock: Clock) -> Result<(), Box<d
     let demo = demo_user(&store).await?;
     store.close().await;
     let Some(demo) = demo.filter(|demo| demo.enabled) else { return Ok(()) };
-    let passwords = Arc::new(Passwords::new(&config.passwords).map_err(StartError::Passwords)?);
+    let passwords = Passwords::new(&config.passwords)?;
+    let mut place = passwords.enter(Purpose::Login)?;
     let password = SecretString::from(DEMO_PASSWORD);
-    if passwords.check(password, Some(demo.password_hash)).await? {
+    if place.check(&password, Some(demo.password_hash)).await?.is_good() {
         return Err("the demo user still has the published password; change it on this machine \
                     first, or start on other data with --data"
             .into());

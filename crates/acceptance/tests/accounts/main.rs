@@ -6,6 +6,7 @@ mod cookie;
 mod csrf;
 mod login;
 mod metadata;
+mod passwords;
 mod register;
 mod support;
 mod wire;

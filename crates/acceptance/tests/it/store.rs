@@ -312,6 +312,44 @@ on_both_databases! {
         assert!(is_live(store, &own).await);
     }
 
+    /// A hash made anew is of the same password: nobody is logged out, and no login is held up.
+    async fn a_hash_is_renewed_only_where_the_old_one_still_is(world) {
+        let store = &world.store;
+        let (ada, eve) = (user(store, "ada").await, user(store, "eve").await);
+        let read = credentials(store, "ada").await;
+        let renew = |of, old: &str, new: &str| store.rehash_password(of, old.into(), new.into());
+        assert!(!renew(ada, "another", "new").await.unwrap());
+        assert!(renew(ada, "hash", "new").await.unwrap());
+        assert!(!renew(ada, "hash", "newer").await.unwrap(), "a second login came later");
+        let now = credentials(store, "ada").await;
+        assert_eq!(now.password_hash, "new");
+        assert_eq!((now.password_version, now.version), (read.password_version, read.version));
+        assert_eq!(credentials(store, "eve").await.password_hash, "hash");
+        assert!(store.open_session(session(&read)).await.unwrap().is_some());
+        assert!(renew(eve, "hash", "new").await.unwrap());
+    }
+
+    async fn a_password_change_wins_over_a_renewed_hash(world) {
+        let store = &world.store;
+        let ada = user(store, "ada").await;
+        let own = open(store, "ada").await;
+        for round in 0..50 {
+            let read = credentials(store, "ada").await;
+            let change = NewPassword {
+                session: own.session_id,
+                user: ada,
+                password_version: read.password_version,
+                password_hash: format!("changed {round}"),
+                sessions: OtherSessions::None,
+            };
+            let renewed = store.rehash_password(ada, read.password_hash, "renewed".to_owned());
+            let (renewed, changed) = tokio::join!(renewed, store.change_password(change));
+            assert!(renewed.is_ok() && changed.unwrap());
+            let now = credentials(store, "ada").await;
+            assert_eq!(now.password_hash, format!("changed {round}"));
+        }
+    }
+
     async fn a_rotation_never_succeeds_after_the_session_was_ended(world) {
         let store = &world.store;
         user(store, "ada").await;

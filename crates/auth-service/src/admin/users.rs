@@ -1,10 +1,8 @@
 //! `auth-service user …`
 
-use std::sync::Arc;
-
 use auth_service::accounts::{self, Registration};
 use auth_service::error::Error;
-use auth_service::passwords::Passwords;
+use auth_service::passwords::{Passwords, Purpose};
 use auth_service::store::{NewUser, Store};
 use auth_service::{Config, password_policy};
 use clap::Subcommand;
@@ -122,8 +120,8 @@ async fn list(store: &Store) -> Result<(), Failure> {
 }
 
 async fn hash(config: &Config, password: SecretString) -> Result<String, Failure> {
-    let passwords = Arc::new(Passwords::new(&config.passwords)?);
-    Ok(passwords.hash(password).await?)
+    let passwords = Passwords::new(&config.passwords)?;
+    Ok(passwords.enter(Purpose::Login)?.hash(&password).await?)
 }
 
 fn explained(error: Error) -> Failure {

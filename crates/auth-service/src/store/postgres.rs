@@ -158,6 +158,17 @@ impl Postgres {
         Ok(row.as_ref().map(rows::credentials).transpose()?)
     }
 
+    pub(super) async fn rehash_password(
+        &self,
+        user: UserId,
+        old: &str,
+        new: &str,
+    ) -> Result<bool, StoreError> {
+        let sql = "update users set password_hash = $3 where id = $1 and password_hash = $2";
+        let changed = query(sql).bind(user.0).bind(old).bind(new).execute(&self.logins).await?;
+        Ok(changed.rows_affected() > 0)
+    }
+
     pub(super) async fn purge_sessions(
         &self,
         after: &str,
