@@ -2,6 +2,7 @@
 //! it as they learn of everything else.
 
 pub(crate) mod doctor;
+mod import;
 pub(crate) mod keys;
 pub(crate) mod sessions;
 pub(crate) mod users;

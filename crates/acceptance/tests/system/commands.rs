@@ -116,6 +116,58 @@ on_both_databases! {
     }
 }
 
+/// `an imported sentence`, hashed by Python's hashlib and by its bcrypt package.
+const IMPORTED: [(&str, &str); 4] = [
+    ("bcrypt", "$2b$05$Zwf.xuC9O7bA7sxTicjBTewDB6UW6rrn/pDvAvytvnLMh5F/ZZy0e"),
+    (
+        "scrypt",
+        "$scrypt$ln=14,r=8,p=1$MDEyMzQ1Njc4OWFiY2RlZg$X+fq4W9Qoqmdid2oSsf6iMKLaHHEdCXUWjMmydjaFg0",
+    ),
+    (
+        "pbkdf2",
+        "$pbkdf2-sha256$i=600000,l=32$MDEyMzQ1Njc4OWFiY2RlZg$tDJ/4CDI07k7vfz1dRXdTTNX5o69jk5Hd7UneflnZiQ",
+    ),
+    ("django", "pbkdf2_sha256$1000$abcdefghijkl$kABtwueOzElaqE9Uy9HgjsRutorwwm18p3KcK6Zb6b8="),
+];
+
+on_both_databases! {
+    async fn users_of_another_system_are_imported_and_keep_their_passwords(world) {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("users.jsonl");
+        let mut lines = String::new();
+        for (name, hash) in IMPORTED {
+            lines += &format!("{}\n", json!({"username": name, "password_hash": hash, "roles": ["old"]}));
+        }
+        let bad = [
+            r#"{"username":"costly","password_hash":"$2b$20$Zwf.xuC9O7bA7sxTicjBTewDB6UW6rrn/pDvAvytvnLMh5F/ZZy0e"}"#,
+            r#"{"username":"md5","password_hash":"5f4dcc3b5aa765d61d8327deb882cf99"}"#,
+            r#"{"username":"twice","username":"bcrypt","password_hash":"x"}"#,
+        ];
+        std::fs::write(&file, lines.clone() + &bad.join("\n")).unwrap();
+        let import = ["user", "import", file.to_str().unwrap()];
+        let output = command(&world, &import);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!output.status.success() && said.ends_with("4 added, 0 there already, 3 bad\n"), "{said}");
+        assert!(!said.contains("Zwf.") && !said.contains("5f4d"), "{said}");
+        std::fs::write(&file, &lines).unwrap();
+        assert_eq!(good(&command(&world, &import)), "0 added, 4 there already, 0 bad\n");
+
+        for (name, hash) in IMPORTED {
+            let body = |password: &str| json!({"username": name, "password": password});
+            let wrong = world.post("/login", &body("an imported Sentence")).await;
+            wrong.assert_problem(401, "invalid-credentials");
+            let answer = world.post("/login", &body("an imported sentence")).await;
+            assert_eq!(answer.status, 200, "{name}: {}", answer.text);
+            let key = auth_service::names::username(name).unwrap();
+            until("the hash is renewed", async || {
+                let now = world.store.credentials(key.clone()).await.unwrap().unwrap();
+                now.password_hash.starts_with("$argon2id$") && now.password_hash != hash
+            }).await;
+            assert_eq!(world.post("/login", &body("an imported sentence")).await.status, 200);
+        }
+    }
+}
+
 fn kinds(events: &Value) -> Vec<(String, Option<String>)> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let events = events["events"].as_array().expect("events").iter();

@@ -7,8 +7,9 @@ use auth_service::store::{NewUser, Store};
 use auth_service::{Config, password_policy};
 use clap::Subcommand;
 use secrecy::SecretString;
+use std::path::PathBuf;
 
-use super::{Failure, find, instant, open, read_password, say};
+use super::{Failure, find, import, instant, open, read_password, say};
 
 const PAGE: i64 = 500;
 
@@ -25,6 +26,13 @@ pub(crate) enum Users {
         /// A role; may be given several times.
         #[arg(long = "role")]
         roles: Vec<String>,
+    },
+    /// Add the users of a file, one JSON object a line: `username`, `password_hash` (argon2id, bcrypt,
+    /// scrypt or PBKDF2; made anew at the first login), and optionally `email` and `roles`. Who is there
+    /// already is left as they are.
+    Import {
+        /// The file.
+        file: PathBuf,
     },
     /// List them, one line each: id, name, address, roles, whether disabled, since when.
     List,
@@ -73,6 +81,7 @@ async fn act(config: &Config, store: &Store, what: Users) -> Result<(), Failure>
             let user = store.create_user(user).await?.ok_or("the name or the address is taken")?;
             say(&format!("{}", user.id));
         }
+        Users::Import { file } => import::run(store, &file).await?,
         Users::List => list(store).await?,
         Users::Disable { user } => {
             known(store.set_enabled(find(store, &user).await?, false).await?)?;
@@ -139,7 +148,7 @@ fn known(known: bool) -> Result<(), Failure> {
 }
 
 /// They are kept, and told in tokens, with spaces between.
-fn check_roles(roles: &[String]) -> Result<(), Failure> {
+pub(super) fn check_roles(roles: &[String]) -> Result<(), Failure> {
     let good = |role: &String| {
         !role.is_empty()
             && role.len() <= 64
