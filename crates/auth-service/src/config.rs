@@ -1,5 +1,6 @@
 //! The settings, read and checked once at the start. `defaults.toml` explains each.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -8,6 +9,7 @@ use claims::time::LIFETIME_CAP_SECONDS;
 use claims::{Algorithm, ClientId, Scope};
 pub use hosting::settings::ConfigError;
 use hosting::settings::{self, ClockOffset, Revocation, fail, is_loopback, list};
+use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
@@ -54,6 +56,9 @@ pub struct Http {
     pub allowed_origins: Vec<String>,
     /// `SameSite` of the refresh cookie.
     pub cookie_same_site: SameSite,
+    /// Whose `X-Forwarded-For` counts.
+    #[serde(deserialize_with = "networks")]
+    pub trusted_proxies: Vec<IpNet>,
     /// Seconds between "not ready" and the end of serving.
     pub drain_seconds: u64,
 }
@@ -141,6 +146,17 @@ pub struct Passwords {
 pub struct Feed {
     /// Bearer secret.
     pub secret: SecretString,
+}
+
+/// Networks, or single addresses.
+fn networks<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let network = |text: String| {
+        let address = || text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
+        text.parse().or_else(|_| address()).map_err(|_| {
+            serde::de::Error::custom(format!("{text:?} is no address and no network (10.0.0.0/8)"))
+        })
+    };
+    list(deserializer)?.into_iter().map(network).collect()
 }
 
 impl Config {
@@ -309,6 +325,7 @@ mod tests {
             ("AUTH__PASSWORDS__MIN_LENGTH", "7", "passwords.min_length"),
             ("AUTH__HTTP__COOKIE_SAME_SITE", "none", "http.cookie_same_site"),
             ("AUTH__HTTP__ALLOWED_ORIGINS", "app.example.com", "http.allowed_origins"),
+            ("AUTH__HTTP__TRUSTED_PROXIES", "10.0.0.0/8,proxy.example.com", "http.trusted_proxies"),
             ("AUTH__REVOCATION__MAX_STALENESS_SECONDS", "1", "revocation.max_staleness_seconds"),
             ("AUTH__NO__SUCH", "1", "no"),
         ] {

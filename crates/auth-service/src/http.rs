@@ -1,5 +1,6 @@
 //! The routes. Handlers have one shape: extract, one call, respond.
 
+mod client;
 mod csrf;
 mod health;
 mod login;

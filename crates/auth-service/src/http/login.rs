@@ -10,7 +10,7 @@ use serde::Deserialize;
 use std::future::Future;
 use std::pin::Pin;
 
-use super::{csrf, transport};
+use super::{client, csrf, transport};
 use crate::app::App;
 use crate::error::Error;
 use crate::sessions::{self, LogIn};
@@ -42,7 +42,7 @@ pub(super) async fn login(
         transport: fields.transport,
         scope: fields.scope,
         device: fields.device,
-        client: transport::client(&request),
+        client: client::client(&app, &request),
         replaces,
     };
     Ok(transport::answer(&app, sessions::log_in(&app, login).await?))
