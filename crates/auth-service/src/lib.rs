@@ -19,6 +19,7 @@ pub mod password_policy;
 pub mod passwords;
 #[cfg(feature = "planted-bugs")]
 mod planted;
+pub mod pseudonyms;
 mod random;
 pub mod revocation;
 pub mod seal;
