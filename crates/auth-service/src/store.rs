@@ -241,6 +241,11 @@ impl Store {
         on_backend!(self, db => db.list_sessions(&caller).await)
     }
 
+    /// The live sessions of the user with this name or address, newest first, at most 100.
+    pub async fn live_sessions(&self, key: NameKey) -> Result<Vec<SessionView>, StoreError> {
+        on_backend!(self, db => db.live_sessions(&key).await)
+    }
+
     /// The caller's user; `None` when the caller's session is over.
     pub async fn user_of(&self, caller: Caller) -> Result<Option<UserRecord>, StoreError> {
         on_backend!(self, db => db.user_of(&caller).await)
