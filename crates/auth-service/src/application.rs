@@ -17,11 +17,13 @@ use crate::app::App;
 use crate::blacklist::Blacklist;
 use crate::config::{Config, ConfigError};
 use crate::keyring::{self, KeyringError};
+use crate::limits::{Limits, Shared};
 use crate::passwords::Passwords;
+use crate::pseudonyms::Pseudonyms;
 use crate::revocation::{self, Feed};
 use crate::seal::MasterKey;
 use crate::store::{OpenError, Store};
-use crate::{housekeeping, http};
+use crate::{housekeeping, http, redis_client};
 
 /// Why the service does not start. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -63,8 +65,9 @@ impl Application {
         telemetry::init_metrics();
         let public = listen("http.listen", &config.http.listen)?;
         let internal = listen("http.internal_listen", &config.http.internal_listen)?;
-        let blacklist = Blacklist::new(&config.redis)?;
-        let master = MasterKey::new(&config.master_key()?);
+        let redis = redis_client::open(&config.redis)?;
+        let master_key = config.master_key()?;
+        let (master, pseudonyms) = (MasterKey::new(&master_key), Pseudonyms::new(&master_key));
         let store = Store::open(&config.database, clock.clone()).await?;
         let keyring = keyring::load(&store, &master, &config).await?;
         let passwords = Passwords::new(&config.passwords).map_err(StartError::Passwords)?;
@@ -73,11 +76,13 @@ impl Application {
             audience: config.issuer.clone(),
             max_staleness: Duration::from_secs(config.revocation.max_staleness_seconds),
         };
+        let shared = redis.clone().map(|redis| Shared::new(redis, clock.clone()));
+        let limits = Limits::new(config.limits, shared, clock.clone());
         let verifier = Arc::new(Verifier::new(expectations, clock));
         verifier.keys().replace(KeySet::from_jwks(&keyring.public)?);
         let feed = Arc::new(Feed::new(Arc::clone(&verifier)));
         let mut background =
-            blacklist.map_or_else(Vec::new, |blacklist| blacklist.run(&feed, store.commits()));
+            redis.map_or_else(Vec::new, |redis| Blacklist(redis).run(&feed, store.commits()));
         background.push(tokio::spawn(revocation::poll(Arc::clone(&feed), store.clone())));
         background.push(tokio::spawn(housekeeping::run(store.clone())));
         let protection = web::Data::new(Protection::new(Arc::clone(&verifier), "latchkey", None));
@@ -86,6 +91,8 @@ impl Application {
             store,
             passwords: Arc::new(passwords),
             keyring,
+            limits,
+            pseudonyms,
             feed,
             verifier,
             draining: AtomicBool::new(false),

@@ -16,14 +16,12 @@ use std::time::Duration;
 use claims::{RevocationEntry, Revoked};
 use futures_util::StreamExt as _;
 use redis::aio::MultiplexedConnection;
-use redis::{Client, Cmd, IntoConnectionInfo as _, Pipeline, RedisError};
-use secrecy::ExposeSecret as _;
+use redis::{Client, Cmd, Pipeline, RedisError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
-use crate::config::{self, ConfigError};
 use crate::revocation::Feed;
 
 /// Its messages say only "read now".
@@ -56,25 +54,9 @@ const CHUNK: usize = 1000;
 
 /// What is known of Redis before anybody connects.
 #[derive(Debug)]
-pub struct Blacklist(Client);
+pub struct Blacklist(pub(crate) Client);
 
 impl Blacklist {
-    /// `None` where the settings name no Redis. Does not connect: it may come later.
-    pub fn new(settings: &config::Redis) -> Result<Option<Self>, ConfigError> {
-        let url = settings.url.expose_secret();
-        if url.is_empty() {
-            return Ok(None);
-        }
-        // What the library says could repeat a password.
-        let problem = || ConfigError::Value {
-            key: "redis.url",
-            problem: "must be redis://user:password@host:port or unix:/path (without TLS)"
-                .to_owned(),
-        };
-        let info = url.into_connection_info().map_err(|_| problem())?;
-        Client::open(info).map(|client| Some(Self(client))).map_err(|_| problem())
-    }
-
     /// Starts the three tasks, each on a connection of its own: what waits for messages or for a long
     /// write must not hold up the others. `commits` changes with every revocation here.
     #[must_use]

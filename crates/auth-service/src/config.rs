@@ -33,6 +33,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// Password policy and cost.
     pub passwords: Passwords,
+    /// What is too often.
+    pub limits: Limits,
     /// The revocation feed.
     pub feed: Feed,
     /// Freshness.
@@ -140,6 +142,64 @@ pub struct Passwords {
     pub iterations: u32,
 }
 
+/// `[limits]`; 0 of a `free` or a `burst` turns that limit off.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Failed logins of one name from one network without a wait.
+    pub login_free: u32,
+    /// The longest wait after that.
+    pub login_most_seconds: u32,
+    /// When they are forgotten.
+    pub login_forget_seconds: u32,
+    /// Failed logins of one name from everywhere without a wait.
+    pub account_free: u32,
+    /// The longest wait after that.
+    pub account_most_seconds: u32,
+    /// Different names from one network without a wait.
+    pub names_free: u32,
+    /// Failed logins from one network at once.
+    pub network_burst: u32,
+    /// And later.
+    pub network_per_minute: u32,
+    /// Registrations from one network at once.
+    pub register_burst: u32,
+    /// And later.
+    pub register_per_hour: u32,
+    /// Refreshes of one session at once.
+    pub refresh_burst: u32,
+    /// And later.
+    pub refresh_per_minute: u32,
+    /// Forged tokens from one network at once.
+    pub forged_burst: u32,
+    /// And later.
+    pub forged_per_minute: u32,
+}
+
+impl Limits {
+    fn check(self) -> Result<(), ConfigError> {
+        let longest = self.login_most_seconds.max(self.account_most_seconds);
+        // What is forgotten while it still waits would start anew.
+        if longest >= self.login_forget_seconds {
+            return fail("limits.login_forget_seconds", "must be longer than the longest wait");
+        }
+        if self.login_forget_seconds > 7 * 24 * 3600 {
+            return fail("limits.login_forget_seconds", "must be at most 7 days");
+        }
+        for (key, count) in [
+            ("limits.network_per_minute", self.network_per_minute),
+            ("limits.register_per_hour", self.register_per_hour),
+            ("limits.refresh_per_minute", self.refresh_per_minute),
+            ("limits.forged_per_minute", self.forged_per_minute),
+        ] {
+            if !(1..=60_000).contains(&count) {
+                return fail(key, "must be from 1 to 60000; a burst of 0 turns the limit off");
+            }
+        }
+        Ok(())
+    }
+}
+
 /// `[feed]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -226,6 +286,7 @@ impl Config {
                 "is below what OWASP recommends (19456, 2 passes)",
             );
         }
+        self.limits.check()?;
         self.revocation.check()?;
         self.clock.check(&self.issuer)?;
         if !self.is_local() && self.feed.secret.expose_secret().len() < 32 {
@@ -323,6 +384,10 @@ mod tests {
             ("AUTH__TOKENS__DEFAULT_SCOPES", "other", "tokens.default_scopes"),
             ("AUTH__TOKENS__SCOPES", "a  b", "tokens.scopes"),
             ("AUTH__PASSWORDS__MIN_LENGTH", "7", "passwords.min_length"),
+            ("AUTH__LIMITS__LOGIN_MOST_SECONDS", "3600", "limits.login_forget_seconds"),
+            ("AUTH__LIMITS__LOGIN_FORGET_SECONDS", "604801", "limits.login_forget_seconds"),
+            ("AUTH__LIMITS__REGISTER_PER_HOUR", "0", "limits.register_per_hour"),
+            ("AUTH__LIMITS__LOGIN_FREE", "-1", "limits.login_free"),
             ("AUTH__HTTP__COOKIE_SAME_SITE", "none", "http.cookie_same_site"),
             ("AUTH__HTTP__ALLOWED_ORIGINS", "app.example.com", "http.allowed_origins"),
             ("AUTH__HTTP__TRUSTED_PROXIES", "10.0.0.0/8,proxy.example.com", "http.trusted_proxies"),

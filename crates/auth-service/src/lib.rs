@@ -2,7 +2,7 @@
 //!
 //! `http` speaks to clients and calls [`sessions`], the policy; that joins [`tokens`],
 //! [`passwords`] and the [`store`], which knows the database. Never upward. [`revocation`] runs
-//! beside them and tells verifiers what no longer counts.
+//! beside them and tells verifiers what no longer counts. [`limits`] says who tries too often.
 
 pub mod accounts;
 pub mod app;
@@ -14,6 +14,7 @@ mod housekeeping;
 mod http;
 pub mod keyring;
 pub mod keys;
+pub mod limits;
 pub mod names;
 pub mod password_policy;
 pub mod passwords;
@@ -21,6 +22,7 @@ pub mod passwords;
 mod planted;
 pub mod pseudonyms;
 mod random;
+mod redis_client;
 pub mod revocation;
 pub mod seal;
 pub mod sessions;

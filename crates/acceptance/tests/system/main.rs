@@ -6,6 +6,7 @@ mod clients;
 mod compromise;
 mod feed;
 mod house;
+mod limits;
 mod planted;
 mod redis;
 mod replicas;
