@@ -116,6 +116,12 @@ impl Application {
             issuer = app.config.issuer, public = %public.address(), internal = %internal.address(),
             "auth-service is listening"
         );
+        // TLS ends in front of this service, so elsewhere than on one machine there is a proxy.
+        if !app.config.is_local() && app.config.http.trusted_proxies.is_empty() {
+            tracing::warn!(
+                "http.trusted_proxies is empty: everybody counts as the proxy, and shares its limits"
+            );
+        }
         Ok(Self { app, public, internal, background })
     }
 
