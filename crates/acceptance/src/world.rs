@@ -280,7 +280,8 @@ async fn start(database: &Database, clock: &Clock, settings: &[(String, String)]
     }
 }
 
-/// Settings of an auth-service for a test, as variables: free ports, a cheap password hash.
+/// Settings of an auth-service for a test, as variables: free ports, a cheap password hash, and limits
+/// that count but that no test meets by accident: they all come from one address.
 pub fn auth_settings(
     database_url: &str,
     others: &[(String, String)],
@@ -295,6 +296,13 @@ pub fn auth_settings(
         ("AUTH__HTTP__DRAIN_SECONDS", "0".to_owned()),
         ("AUTH__PASSWORDS__MEMORY_KIB", "64".to_owned()),
         ("AUTH__PASSWORDS__ITERATIONS", "1".to_owned()),
+        ("AUTH__LIMITS__LOGIN_FREE", "1000000".to_owned()),
+        ("AUTH__LIMITS__ACCOUNT_FREE", "1000000".to_owned()),
+        ("AUTH__LIMITS__NAMES_FREE", "1000000".to_owned()),
+        ("AUTH__LIMITS__NETWORK_BURST", "1000000".to_owned()),
+        ("AUTH__LIMITS__REGISTER_BURST", "1000000".to_owned()),
+        ("AUTH__LIMITS__REFRESH_BURST", "1000000".to_owned()),
+        ("AUTH__LIMITS__FORGED_BURST", "1000000".to_owned()),
     ];
     let others = others.iter().filter(|(name, _)| name.starts_with("AUTH__")).cloned();
     merged(own.map(|(name, value)| (name.to_owned(), value)), others)

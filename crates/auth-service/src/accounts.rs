@@ -6,10 +6,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::app::App;
 use crate::config;
 use crate::error::Error;
+use crate::limits::{self, Outcome};
 use crate::names::{self, NameKey};
 use crate::password_policy::{self, Violation};
 use crate::passwords::{MAX_BYTES, Place, Purpose};
-use crate::store::{Caller, Credentials, NewPassword, NewUser, OtherSessions, UserRecord};
+use crate::store::{Caller, Client, Credentials, NewPassword, NewUser, OtherSessions, UserRecord};
 
 /// A registration.
 pub struct Registration {
@@ -19,10 +20,24 @@ pub struct Registration {
     pub password: SecretString,
     /// The address.
     pub email: Option<String>,
+    /// From where.
+    pub client: Client,
 }
 
-/// Adds a user.
+/// Adds a user, unless too many were tried to be added from there.
 pub async fn register(app: &App, registration: Registration) -> Result<UserRecord, Error> {
+    let attempt = limits::register(app, &registration.client).await?;
+    let added = add(app, registration).await;
+    let outcome = match &added {
+        // A conflict has told that there is such an account.
+        Ok(_) | Err(Error::Conflict) => Outcome::Failed,
+        Err(_) => Outcome::Void,
+    };
+    app.limits.settle(attempt, outcome).await;
+    added
+}
+
+async fn add(app: &App, registration: Registration) -> Result<UserRecord, Error> {
     let (username_key, email) = check(&app.config.passwords, &registration)?;
     let Registration { username, password, .. } = registration;
     let place = app.passwords.enter(Purpose::Registration)?;
@@ -40,7 +55,7 @@ pub fn check(
     policy: &config::Passwords,
     registration: &Registration,
 ) -> Result<(NameKey, Option<(String, NameKey)>), Error> {
-    let Registration { username, password, email } = registration;
+    let Registration { username, password, email, client: _ } = registration;
     let invalid = |detail: &str| Error::InvalidRequest(detail.to_owned());
     let username_key = names::username(username).ok_or_else(|| {
         invalid("A username has 1 to 64 visible characters, no @ and no spaces at its ends.")
@@ -67,8 +82,27 @@ pub async fn user(app: &App, caller: Caller) -> Result<UserRecord, Error> {
     app.store.user_of(caller).await?.ok_or(Error::InvalidToken)
 }
 
-/// Changes the password of `user`, who must know the present one.
+/// Changes the password of `user`, who must know the present one and not guess at it too often.
 pub async fn change_password(
+    app: &App,
+    caller: Caller,
+    user: UserId,
+    current: SecretString,
+    new: SecretString,
+    sessions: OtherSessions,
+) -> Result<(), Error> {
+    let attempt = limits::password(app, caller.session).await?;
+    let changed = change(app, caller, user, current, new, sessions).await;
+    let outcome = match &changed {
+        Ok(()) | Err(Error::PasswordPolicy(_)) => Outcome::Succeeded,
+        Err(Error::InvalidCredentials) => Outcome::Failed,
+        Err(_) => Outcome::Void,
+    };
+    app.limits.settle(attempt, outcome).await;
+    changed
+}
+
+async fn change(
     app: &App,
     caller: Caller,
     user: UserId,

@@ -8,7 +8,9 @@ use verifier::Verifier;
 
 use crate::config::Config;
 use crate::keyring::Keyring;
+use crate::limits::Limits;
 use crate::passwords::Passwords;
+use crate::pseudonyms::Pseudonyms;
 use crate::revocation::Feed;
 use crate::store::Store;
 
@@ -22,6 +24,10 @@ pub struct App {
     pub passwords: Passwords,
     /// Keys.
     pub keyring: Arc<Keyring>,
+    /// Who tries too often.
+    pub limits: Limits,
+    /// What stands for names and networks outside the database.
+    pub pseudonyms: Pseudonyms,
     /// The revocation feed.
     pub feed: Arc<Feed>,
     /// What decides whether a bearer token is good.

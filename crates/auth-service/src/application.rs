@@ -18,10 +18,12 @@ use crate::blacklist::Blacklist;
 use crate::config::{Config, ConfigError};
 use crate::key_rotation::Rotation;
 use crate::keyring::{Keyring, KeyringError};
+use crate::limits::{Limits, Shared};
 use crate::passwords::{Passwords, Unusable};
+use crate::pseudonyms::Pseudonyms;
 use crate::revocation::{self, Feed};
 use crate::store::{OpenError, Store};
-use crate::{housekeeping, http};
+use crate::{housekeeping, http, redis_client};
 
 /// Why the service does not start. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -60,8 +62,9 @@ impl Application {
         telemetry::init_metrics();
         let public = listen("http.listen", &config.http.listen)?;
         let internal = listen("http.internal_listen", &config.http.internal_listen)?;
-        let blacklist = Blacklist::new(&config.redis)?;
+        let redis = redis_client::open(&config.redis)?;
         let masters = config.master_keys()?;
+        let pseudonyms = Pseudonyms::new(&*config.master_key()?);
         let store = Store::open(&config.database, clock.clone()).await?;
         let passwords = Passwords::new(&config.passwords)?;
         let expectations = Expectations {
@@ -69,6 +72,8 @@ impl Application {
             audience: config.issuer.clone(),
             max_staleness: Duration::from_secs(config.revocation.max_staleness_seconds),
         };
+        let shared = redis.clone().map(|redis| Shared::new(redis, clock.clone()));
+        let limits = Limits::new(config.limits, shared, clock.clone());
         let verifier = Arc::new(Verifier::new(expectations, clock));
         let feed = Arc::new(Feed::new(Arc::clone(&verifier)));
         let rotation = Rotation {
@@ -81,7 +86,7 @@ impl Application {
         let (known, keys) = rotation.begin().await?;
         let keyring = Arc::new(Keyring::new(keys));
         let mut background =
-            blacklist.map_or_else(Vec::new, |blacklist| blacklist.run(&feed, store.commits()));
+            redis.map_or_else(Vec::new, |redis| Blacklist(redis).run(&feed, store.commits()));
         background.push(tokio::spawn(revocation::poll(Arc::clone(&feed), store.clone())));
         background.push(tokio::spawn(rotation.run(Arc::clone(&keyring), known)));
         background.push(tokio::spawn(housekeeping::run(store.clone(), config.events)));
@@ -91,6 +96,8 @@ impl Application {
             store,
             passwords,
             keyring,
+            limits,
+            pseudonyms,
             feed,
             verifier,
             draining: AtomicBool::new(false),
@@ -114,6 +121,12 @@ impl Application {
             issuer = app.config.issuer, public = %public.address(), internal = %internal.address(),
             "auth-service is listening"
         );
+        // TLS ends in front of this service, so elsewhere than on one machine there is a proxy.
+        if !app.config.is_local() && app.config.http.trusted_proxies.is_empty() {
+            tracing::warn!(
+                "http.trusted_proxies is empty: everybody counts as the proxy, and shares its limits"
+            );
+        }
         Ok(Self { app, public, internal, background })
     }
 

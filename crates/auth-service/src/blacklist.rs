@@ -16,14 +16,14 @@ use std::time::Duration;
 use claims::{RevocationEntry, Revoked};
 use futures_util::StreamExt as _;
 use redis::aio::MultiplexedConnection;
-use redis::{Client, Cmd, IntoConnectionInfo as _, Pipeline, RedisError};
-use secrecy::ExposeSecret as _;
+use redis::{Client, Cmd, Pipeline, RedisError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use crate::config::{self, ConfigError};
+use crate::redis_client;
 use crate::revocation::Feed;
 
 /// Its messages say only "read now".
@@ -56,23 +56,12 @@ const CHUNK: usize = 1000;
 
 /// What is known of Redis before anybody connects.
 #[derive(Debug)]
-pub struct Blacklist(Client);
+pub struct Blacklist(pub(crate) Client);
 
 impl Blacklist {
-    /// `None` where the settings name no Redis. Does not connect: it may come later.
-    pub fn new(settings: &config::Redis) -> Result<Option<Self>, ConfigError> {
-        let url = settings.url.expose_secret();
-        if url.is_empty() {
-            return Ok(None);
-        }
-        // What the library says could repeat a password.
-        let problem = || ConfigError::Value {
-            key: "redis.url",
-            problem: "must be redis://user:password@host:port or unix:/path (without TLS)"
-                .to_owned(),
-        };
-        let info = url.into_connection_info().map_err(|_| problem())?;
-        Client::open(info).map(|client| Some(Self(client))).map_err(|_| problem())
+    /// `None` where the settings name no Redis. Does not connect.
+    pub fn open(settings: &config::Redis) -> Result<Option<Self>, ConfigError> {
+        Ok(redis_client::open(settings)?.map(Self))
     }
 
     /// Asks Redis for its `maxmemory-policy`; an error says why it does not tell.

@@ -1,5 +1,6 @@
 //! The settings, read and checked once at the start. `defaults.toml` explains each.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -8,6 +9,7 @@ use claims::time::LIFETIME_CAP_SECONDS;
 use claims::{Algorithm, ClientId, Scope};
 pub use hosting::settings::ConfigError;
 use hosting::settings::{self, ClockOffset, Revocation, fail, is_loopback, list};
+use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -38,6 +40,8 @@ pub struct Config {
     pub passwords: Passwords,
     /// The trail.
     pub events: Events,
+    /// What is too often.
+    pub limits: Limits,
     /// The revocation feed.
     pub feed: Feed,
     /// Freshness.
@@ -61,6 +65,9 @@ pub struct Http {
     pub allowed_origins: Vec<String>,
     /// `SameSite` of the refresh cookie.
     pub cookie_same_site: SameSite,
+    /// Whose `X-Forwarded-For` counts.
+    #[serde(deserialize_with = "networks")]
+    pub trusted_proxies: Vec<IpNet>,
     /// Seconds between "not ready" and the end of serving.
     pub drain_seconds: u64,
 }
@@ -160,12 +167,81 @@ pub struct Events {
     pub most: u32,
 }
 
+/// `[limits]`; 0 of a `free` or a `burst` turns that limit off.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Failed logins of one name from one network without a wait.
+    pub login_free: u32,
+    /// The longest wait after that.
+    pub login_most_seconds: u32,
+    /// When they are forgotten.
+    pub login_forget_seconds: u32,
+    /// Failed logins of one name from everywhere without a wait.
+    pub account_free: u32,
+    /// The longest wait after that.
+    pub account_most_seconds: u32,
+    /// Different names from one network without a wait.
+    pub names_free: u32,
+    /// Failed logins from one network at once.
+    pub network_burst: u32,
+    /// And later.
+    pub network_per_minute: u32,
+    /// Registrations from one network at once.
+    pub register_burst: u32,
+    /// And later.
+    pub register_per_hour: u32,
+    /// Refreshes of one session at once.
+    pub refresh_burst: u32,
+    /// And later.
+    pub refresh_per_minute: u32,
+    /// Forged tokens from one network at once.
+    pub forged_burst: u32,
+    /// And later.
+    pub forged_per_minute: u32,
+}
+
+impl Limits {
+    fn check(self) -> Result<(), ConfigError> {
+        let longest = self.login_most_seconds.max(self.account_most_seconds);
+        // What is forgotten while it still waits would start anew.
+        if longest >= self.login_forget_seconds {
+            return fail("limits.login_forget_seconds", "must be longer than the longest wait");
+        }
+        if self.login_forget_seconds > 7 * 24 * 3600 {
+            return fail("limits.login_forget_seconds", "must be at most 7 days");
+        }
+        for (key, count) in [
+            ("limits.network_per_minute", self.network_per_minute),
+            ("limits.register_per_hour", self.register_per_hour),
+            ("limits.refresh_per_minute", self.refresh_per_minute),
+            ("limits.forged_per_minute", self.forged_per_minute),
+        ] {
+            if !(1..=60_000).contains(&count) {
+                return fail(key, "must be from 1 to 60000; a burst of 0 turns the limit off");
+            }
+        }
+        Ok(())
+    }
+}
+
 /// `[feed]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Feed {
     /// Bearer secret.
     pub secret: SecretString,
+}
+
+/// Networks, or single addresses.
+fn networks<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let network = |text: String| {
+        let address = || text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
+        text.parse().or_else(|_| address()).map_err(|_| {
+            serde::de::Error::custom(format!("{text:?} is no address and no network (10.0.0.0/8)"))
+        })
+    };
+    list(deserializer)?.into_iter().map(network).collect()
 }
 
 impl Config {
@@ -186,9 +262,14 @@ impl Config {
         is_loopback(&self.issuer)
     }
 
+    /// The 32 bytes of the master key that seals.
+    pub fn master_key(&self) -> Result<Zeroizing<[u8; 32]>, ConfigError> {
+        key_of("keys.master_key", &self.keys.master_key)
+    }
+
     /// The master keys.
     pub fn master_keys(&self) -> Result<MasterKeys, ConfigError> {
-        let current = key_of("keys.master_key", &self.keys.master_key)?;
+        let current = self.master_key()?;
         let other = &self.keys.other_master_key;
         let other = if other.expose_secret().is_empty() {
             None
@@ -244,6 +325,7 @@ impl Config {
             );
         }
         Peppers::read(&self.passwords.peppers)?;
+        self.limits.check()?;
         self.revocation.check()?;
         self.clock.check(&self.issuer)?;
         if !self.is_local() && self.feed.secret.expose_secret().len() < 32 {
@@ -378,8 +460,13 @@ mod tests {
             ("AUTH__PASSWORDS__MEMORY_KIB", "131073", "passwords.memory_kib"),
             ("AUTH__PASSWORDS__ITERATIONS", "54", "passwords.memory_kib"),
             ("AUTH__PASSWORDS__PEPPERS", "1:c2hvcnQ=", "passwords.peppers"),
+            ("AUTH__LIMITS__LOGIN_MOST_SECONDS", "3600", "limits.login_forget_seconds"),
+            ("AUTH__LIMITS__LOGIN_FORGET_SECONDS", "604801", "limits.login_forget_seconds"),
+            ("AUTH__LIMITS__REGISTER_PER_HOUR", "0", "limits.register_per_hour"),
+            ("AUTH__LIMITS__LOGIN_FREE", "-1", "limits.login_free"),
             ("AUTH__HTTP__COOKIE_SAME_SITE", "none", "http.cookie_same_site"),
             ("AUTH__HTTP__ALLOWED_ORIGINS", "app.example.com", "http.allowed_origins"),
+            ("AUTH__HTTP__TRUSTED_PROXIES", "10.0.0.0/8,proxy.example.com", "http.trusted_proxies"),
             ("AUTH__REVOCATION__MAX_STALENESS_SECONDS", "1", "revocation.max_staleness_seconds"),
             ("AUTH__NO__SUCH", "1", "no"),
         ] {

@@ -3,12 +3,13 @@
 use std::fmt;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use claims::{Problem, ProblemCode};
 use hosting::BadBody;
 use verifier::actix::{Denied, problem_response};
 
+use crate::limits::Refusal;
 use crate::password_policy::Violation;
 use crate::passwords::Overloaded;
 use crate::store::{EndReason, StoreError};
@@ -44,6 +45,8 @@ pub enum Error {
     Conflict,
     /// The new password is not acceptable.
     PasswordPolicy(Vec<Violation>),
+    /// The caller tries too often.
+    RateLimited(Refusal),
     /// Too many passwords are being checked.
     Overloaded,
     /// The database does not answer.
@@ -70,6 +73,7 @@ impl Error {
             Self::NotFound => ProblemCode::NotFound,
             Self::Conflict => ProblemCode::Conflict,
             Self::PasswordPolicy(_) => ProblemCode::PasswordPolicy,
+            Self::RateLimited(_) => ProblemCode::RateLimited,
             Self::Overloaded | Self::Store(_) | Self::NotReady => ProblemCode::Unavailable,
         }
     }
@@ -93,6 +97,10 @@ impl Error {
             Self::NotFound => "There is no such session of yours.",
             Self::Conflict => "The name or the address is taken; choose another.",
             Self::PasswordPolicy(_) => "Choose another password; see violations.",
+            Self::RateLimited(refusal) => {
+                let seconds = refusal.retry_after();
+                return format!("Too many attempts; try again in {seconds} s.");
+            }
             Self::Overloaded => "Too many logins at once; try again shortly.",
             Self::Store(_) => "The database does not answer; try again shortly.",
             Self::NotReady => "The service has just started; try again shortly.",
@@ -140,7 +148,21 @@ impl ResponseError for Error {
         if let Some((name, value)) = header {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
+        if let Self::RateLimited(refusal) = self {
+            limited(response.headers_mut(), *refusal);
+        }
         response
+    }
+}
+
+/// When to come back, and what was overstepped: nothing but numbers and names of our own.
+fn limited(headers: &mut HeaderMap, refusal: Refusal) {
+    let (policy, state) = refusal.headers();
+    headers.insert(RETRY_AFTER, HeaderValue::from(refusal.retry_after()));
+    for (name, text) in [("ratelimit-policy", policy), ("ratelimit", state)] {
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
     }
 }
 

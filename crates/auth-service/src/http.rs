@@ -1,8 +1,11 @@
 //! The routes. Handlers have one shape: extract, one call, respond.
 
+mod bearer;
+mod client;
 mod csrf;
 mod events;
 mod health;
+mod hold;
 mod login;
 mod logout;
 mod me;
@@ -16,6 +19,7 @@ mod sessions;
 mod transport;
 
 use actix_web::dev::HttpServiceFactory;
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, Responder};
 use hosting::allow;
@@ -23,8 +27,8 @@ use hosting::allow;
 /// The public listener.
 pub(crate) fn public(routes: &mut ServiceConfig) {
     routes
-        .service(post("/register", register::register))
-        .service(post("/login", login::login))
+        .service(costly("/register", register::register))
+        .service(costly("/login", login::login))
         .service(post("/refresh", refresh::refresh))
         .service(post("/logout", logout::logout))
         .service(get("/sessions", sessions::list))
@@ -61,6 +65,19 @@ where
     H::Output: Responder + 'static,
 {
     web::resource(path).route(web::post().to(handler)).default_service(allow("POST"))
+}
+
+/// A route that checks or makes a password hash: its refusals are held back.
+fn costly<H, A>(path: &str, handler: H) -> impl HttpServiceFactory + 'static
+where
+    H: Handler<A>,
+    A: FromRequest + 'static,
+    H::Output: Responder + 'static,
+{
+    web::resource(path)
+        .wrap(from_fn(hold::back))
+        .route(web::post().to(handler))
+        .default_service(allow("POST"))
 }
 
 fn get<H, A>(path: &str, handler: H) -> impl HttpServiceFactory + 'static

@@ -2,7 +2,7 @@
 //!
 //! `http` speaks to clients and calls [`sessions`], the policy; that joins [`tokens`],
 //! [`passwords`] and the [`store`], which knows the database. Never upward. [`revocation`] runs
-//! beside them and tells verifiers what no longer counts.
+//! beside them and tells verifiers what no longer counts. [`limits`] says who tries too often.
 
 pub mod accounts;
 pub mod app;
@@ -17,12 +17,15 @@ mod http;
 pub mod key_rotation;
 pub mod keyring;
 pub mod keys;
+pub mod limits;
 pub mod names;
 pub mod password_policy;
 pub mod passwords;
 #[cfg(feature = "planted-bugs")]
 mod planted;
+pub mod pseudonyms;
 mod random;
+mod redis_client;
 pub mod revocation;
 pub mod seal;
 pub mod sessions;

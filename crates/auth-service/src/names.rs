@@ -46,6 +46,18 @@ pub fn email(text: &str) -> Option<NameKey> {
     Some(NameKey(fold(text)))
 }
 
+/// What a login with this text is counted by, whether or not anybody can have such a name.
+#[must_use]
+pub fn anything(text: &str) -> NameKey {
+    account(text).unwrap_or_else(|| NameKey(fold(text)))
+}
+
+/// A name, or an address where there is an `@`.
+#[must_use]
+pub fn account(text: &str) -> Option<NameKey> {
+    if text.contains('@') { email(text) } else { username(text) }
+}
+
 /// Neither control, format, surrogate, private use nor unassigned.
 fn is_visible(c: char) -> bool {
     !matches!(

@@ -55,13 +55,13 @@ fn redis_password(directory: &Path, file: &str, user: &str) -> Result<Option<Str
 }
 
 /// Redis's access list: anybody may ask whether it is there, the auth-service may do what its
-/// blacklist needs, and whoever asks the blacklist may read it.
+/// blacklist and its limits need, and whoever asks the blacklist may read it.
 fn redis_users(service: &str, reader: &str) -> String {
     let (service, reader) = (sha256(service), sha256(reader));
     format!(
         "user default on nopass resetkeys resetchannels -@all +ping\n\
-         user {SERVICE} on #{service} resetkeys ~revoked:* resetchannels &latchkey:revoked \
-         -@all +ping +info +get +set +exists +eval +publish +subscribe\n\
+         user {SERVICE} on #{service} resetkeys ~revoked:* ~limit:* resetchannels \
+         &latchkey:revoked -@all +ping +info +get +set +exists +eval +time +publish +subscribe\n\
          user {READER} on #{reader} resetkeys %R~revoked:* resetchannels \
          -@all +ping +get +mget +exists +ttl\n"
     )

@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::accounts::check_password_text;
 use crate::app::App;
 use crate::error::Error;
+use crate::limits::{self, Outcome};
 use crate::names;
 use crate::passwords::{Checked, Purpose};
 use crate::store::{
@@ -34,6 +35,8 @@ pub struct LogIn {
     pub client: Client,
     /// The refresh token of the session that this one takes the place of.
     pub replaces: Option<SecretString>,
+    /// An access token that came along: it may show that this is the account's owner.
+    pub bearer: Option<SecretString>,
 }
 
 /// What login and refresh give: the answer, and the refresh token apart from it, because how that
@@ -60,17 +63,27 @@ pub enum Ending {
     All,
 }
 
-/// Opens a session for whoever knows the password. Unknown, wrong and disabled take the same work
-/// and get the same answer.
+/// Opens a session for whoever knows the password, unless it was tried too often.
 pub async fn log_in(app: &App, login: LogIn) -> Result<Issued, Error> {
+    let attempt = limits::login(app, &login).await?;
+    let issued = open_for(app, login).await;
+    let outcome = match &issued {
+        Ok(_) => Outcome::Succeeded,
+        Err(Error::InvalidCredentials) => Outcome::Failed,
+        Err(_) => Outcome::Void,
+    };
+    app.limits.settle(attempt, outcome).await;
+    issued
+}
+
+/// Unknown, wrong and disabled take the same work and get the same answer.
+async fn open_for(app: &App, login: LogIn) -> Result<Issued, Error> {
     check_password_text(&login.password)?;
     let scope = scope_asked_for(app, login.scope.as_deref())?;
     let device = device(login.device)?;
-    let name = &login.username;
-    let key = if name.contains('@') { names::email(name) } else { names::username(name) };
     // Before the database is asked: a flood is turned away at the door.
     let mut place = app.passwords.enter(Purpose::Login)?;
-    let credentials = match key {
+    let credentials = match names::account(&login.username) {
         Some(key) => app.store.credentials(key).await?,
         None => None,
     };
@@ -78,8 +91,10 @@ pub async fn log_in(app: &App, login: LogIn) -> Result<Issued, Error> {
     let checked = place.check(&login.password, hash).await?;
     drop(place);
     let good = |found: &Credentials| checked.is_good() && found.enabled;
+    let known = credentials.as_ref().map(|found| found.user);
     let Some(credentials) = credentials.filter(good) else {
         tracing::info!("login failed");
+        tell_of_failure(app, &login.username, &login.client, known);
         return Err(Error::InvalidCredentials);
     };
     let replaces =
@@ -147,8 +162,11 @@ pub async fn refresh(
     transport: Transport,
     client: Client,
 ) -> Result<Issued, Error> {
-    let token = read(app, text.expose_secret(), transport).ok_or(Error::InvalidToken)?;
+    let Some(token) = read(app, text.expose_secret(), transport) else {
+        return Err(limits::forged(app, &client, Error::InvalidToken));
+    };
     let session = token.session_id();
+    limits::refresh(app, session)?;
     let presented = Presented {
         session,
         client_id: app.config.tokens.client_id.clone(),
@@ -194,6 +212,19 @@ pub async fn refresh(
         Rotation::Ended(reason) => Err(Error::SessionRevoked(reason)),
         Rotation::TooFarAhead => Err(Error::InvalidToken),
     }
+}
+
+/// Under pseudonyms, the same whether or not there is such an account; and beside the answer, which
+/// takes as long either way.
+fn tell_of_failure(app: &App, username: &str, client: &Client, user: Option<UserId>) {
+    let name = names::anything(username);
+    let network = client.ip.as_deref().and_then(|ip| ip.parse().ok());
+    app.store.tell_later(TrailEntry {
+        user,
+        subject: Some(app.pseudonyms.name(&name).to_string()),
+        origin: network.map(|address| app.pseudonyms.network(address).to_string()),
+        ..TrailEntry::new(Happening::LoginFailed)
+    });
 }
 
 /// Adds to the trail of a session. Not being able to does not undo what happened.

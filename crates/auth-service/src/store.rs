@@ -36,7 +36,7 @@ use std::time::Duration;
 use claims::{SessionId, SessionView, UserId};
 use secrecy::ExposeSecret as _;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 use verifier::Clock;
 
@@ -59,6 +59,7 @@ const WORK_PATIENCE: Duration = Duration::from_secs(9);
 /// A little longer, to hear of that.
 const PATIENCE: Duration = Duration::from_secs(10);
 const CLOSING_PATIENCE: Duration = Duration::from_secs(15);
+const MOST_TOLD_AT_ONCE: usize = 16;
 /// How long ended sessions are kept, so that a client can be told why: 7 days in milliseconds.
 const KEEP_ENDED_MS: i64 = 7 * 24 * 3600 * 1000;
 const REVOCATION_TTL_MS: i64 = claims::time::REVOCATION_TTL_SECONDS.cast_signed() * 1000;
@@ -100,6 +101,8 @@ pub struct Store {
     backend: Backend,
     runtime: Handle,
     tasks: TaskTracker,
+    /// Places for what is told of without being waited for.
+    telling: Arc<Semaphore>,
     /// Told whenever a revocation was committed here.
     commits: watch::Sender<()>,
 }
@@ -122,7 +125,8 @@ impl Store {
             Backend::Postgres(Arc::new(db))
         };
         let (runtime, tasks) = (Handle::current(), TaskTracker::new());
-        let store = Self { backend, runtime, tasks, commits: watch::Sender::new(()) };
+        let telling = Arc::new(Semaphore::new(MOST_TOLD_AT_ONCE));
+        let store = Self { backend, runtime, tasks, telling, commits: watch::Sender::new(()) };
         if settings.migrate_on_start {
             store.migrate().await?;
         }
@@ -245,6 +249,11 @@ impl Store {
         caller: Caller,
     ) -> Result<Option<Vec<SessionView>>, StoreError> {
         on_backend!(self, db => db.list_sessions(&caller).await)
+    }
+
+    /// The live sessions of the user with this name or address, newest first, at most 100.
+    pub async fn live_sessions(&self, key: NameKey) -> Result<Vec<SessionView>, StoreError> {
+        on_backend!(self, db => db.live_sessions(&key).await)
     }
 
     /// The caller's user; `None` when the caller's session is over.

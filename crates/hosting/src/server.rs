@@ -33,7 +33,13 @@ impl Cors {
         let mut cors = actix_cors::Cors::default()
             .allowed_methods(["GET", "POST", "DELETE"])
             .allowed_headers(headers)
-            .expose_headers(["WWW-Authenticate", "Retry-After", "X-Request-Id"])
+            .expose_headers([
+                "WWW-Authenticate",
+                "Retry-After",
+                "RateLimit",
+                "RateLimit-Policy",
+                "X-Request-Id",
+            ])
             .max_age(600)
             .block_on_origin_mismatch(false);
         for origin in &self.origins {

@@ -24,6 +24,17 @@ pub(crate) struct Service {
     internal: SocketAddr,
 }
 
+/// Limits that 0 turns off.
+const UNLIMITED: [&str; 7] = [
+    "AUTH__LIMITS__LOGIN_FREE",
+    "AUTH__LIMITS__ACCOUNT_FREE",
+    "AUTH__LIMITS__NAMES_FREE",
+    "AUTH__LIMITS__NETWORK_BURST",
+    "AUTH__LIMITS__REGISTER_BURST",
+    "AUTH__LIMITS__REFRESH_BURST",
+    "AUTH__LIMITS__FORGED_BURST",
+];
+
 impl Service {
     /// The auth-service on a database.
     pub(crate) fn auth(programs: &Path, database: &str) -> Result<Self> {
@@ -68,6 +79,8 @@ impl Service {
             ("AUTH__HTTP__INTERNAL_LISTEN", self.internal.to_string()),
             ("AUTH__HTTP__DRAIN_SECONDS", "0".to_owned()),
         ]);
+        // Everything here comes from one address, as fast as it can.
+        self.variables.extend(UNLIMITED.map(|name| (name, "0".to_owned())));
     }
 
     fn resource_variables(&mut self) {

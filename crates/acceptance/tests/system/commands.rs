@@ -260,6 +260,30 @@ on_both_databases! {
         assert_eq!((&replay["user_agent"], &replay["other_user_agent"]), (&json!("elsewhere"), &json!("acceptance")));
     }
 
+    async fn failed_logins_and_limits_are_told_without_names_and_addresses(world) {
+        world.set("AUTH__LIMITS__LOGIN_FREE", "2");
+        world.restart().await;
+        let tokens = world.newcomer("ada").await;
+        for name in ["ada", "nobody", "ada", "ada"] {
+            let body = json!({"username": name, "password": "not at all the one"});
+            let status = world.post("/login", &body).await.status;
+            assert!([401, 429].contains(&status), "{status}");
+        }
+        let told = async |sql| world.database.number(sql).await;
+        until("all is told", async || {
+            told("select count(*) from events where kind = 'login-failed'").await == 3
+                && told("select count(*) from events where kind = 'limited' and reason = 'login'").await == 1
+        }).await;
+        let subjects = "select count(distinct subject) from events where kind = 'login-failed'";
+        assert_eq!(told(subjects).await, 2);
+        let plain = "select count(*) from events where kind in ('login-failed', 'limited') \
+            and (ip is not null or subject in ('ada', 'nobody') or origin like '127%')";
+        assert_eq!(told(plain).await, 0);
+        let mine = world.get_as(&tokens.access, "/sessions/events").await.json();
+        let failed = kinds(&mine).iter().filter(|(kind, _)| kind == "login-failed").count();
+        assert_eq!(failed, 2, "the owner hears of guesses at their own account: {mine}");
+    }
+
     async fn the_trail_is_cut_off_at_its_age_and_at_its_length(world) {
         for _ in 0..20 {
             world.register(&format!("user{}", fastrand::u32(..))).await;

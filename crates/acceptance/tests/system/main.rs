@@ -8,6 +8,7 @@ mod compromise;
 mod feed;
 mod house;
 mod keys;
+mod limits;
 mod planted;
 mod redis;
 mod replicas;

@@ -157,7 +157,7 @@ async fn keys(config: &Config, store: &Store, found: &mut Findings) {
 }
 
 async fn redis(config: &Config, found: &mut Findings) {
-    let redis = match Blacklist::new(&config.redis) {
+    let redis = match Blacklist::open(&config.redis) {
         Ok(Some(redis)) => redis,
         Ok(None) => return found.ok("redis", "none configured"),
         Err(error) => return found.bad("redis", error),

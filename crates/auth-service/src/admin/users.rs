@@ -3,7 +3,7 @@
 use auth_service::accounts::{self, Registration};
 use auth_service::error::Error;
 use auth_service::passwords::{Passwords, Purpose};
-use auth_service::store::{NewUser, Store};
+use auth_service::store::{Client, NewUser, Store};
 use auth_service::{Config, password_policy};
 use clap::Subcommand;
 use secrecy::SecretString;
@@ -72,7 +72,8 @@ async fn act(config: &Config, store: &Store, what: Users) -> Result<(), Failure>
         Users::Create { username, email, roles } => {
             check_roles(&roles)?;
             let password = read_password("Password")?;
-            let registration = Registration { username, password, email };
+            let registration =
+                Registration { username, password, email, client: Client::default() };
             let (username_key, email) =
                 accounts::check(&config.passwords, &registration).map_err(explained)?;
             let password_hash = hash(config, registration.password).await?;

@@ -3,8 +3,8 @@
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
 use serde_json::json;
-use verifier::actix::Bearer;
 
+use super::bearer::Bearer;
 use super::sessions::caller;
 use crate::app::App;
 use crate::error::Error;

@@ -1,6 +1,7 @@
 //! `POST /login`: JSON, or a form when the refresh token goes into the body.
 
 use actix_web::dev::Payload;
+use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use claims::Transport;
 use hosting::BadBody;
@@ -10,7 +11,7 @@ use serde::Deserialize;
 use std::future::Future;
 use std::pin::Pin;
 
-use super::{csrf, transport};
+use super::{client, csrf, transport};
 use crate::app::App;
 use crate::error::Error;
 use crate::sessions::{self, LogIn};
@@ -42,10 +43,18 @@ pub(super) async fn login(
         transport: fields.transport,
         scope: fields.scope,
         device: fields.device,
-        client: transport::client(&request),
+        client: client::client(&app, &request),
         replaces,
+        bearer: bearer(&request),
     };
     Ok(transport::answer(&app, sessions::log_in(&app, login).await?))
+}
+
+/// A login needs no access token, so what is wrong with one is no reason to refuse it.
+fn bearer(request: &HttpRequest) -> Option<SecretString> {
+    let header = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.into())
 }
 
 /// The body in either form. A page of another site can send a form without asking, so a form never

@@ -4,8 +4,8 @@ use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
 use claims::UserView;
 use serde::Serialize;
-use verifier::actix::Bearer;
 
+use super::bearer::Bearer;
 use super::sessions::caller;
 use crate::accounts;
 use crate::app::App;

@@ -4,8 +4,8 @@ use actix_web::{HttpResponse, web};
 use hosting::Json;
 use secrecy::SecretString;
 use serde::Deserialize;
-use verifier::actix::Bearer;
 
+use super::bearer::Bearer;
 use super::sessions::caller;
 use crate::accounts;
 use crate::app::App;
@@ -27,7 +27,7 @@ pub(super) async fn change(
     Json(request): Json<Request>,
 ) -> Result<HttpResponse, Error> {
     let Request { current_password, new_password, sessions } = request;
-    let (caller, subject) = (caller(&bearer)?, &bearer.verified().claims().sub);
+    let (caller, subject) = (caller(&bearer)?, &bearer.0.verified().claims().sub);
     let user = subject.user_id().ok_or(Error::Forbidden)?;
     accounts::change_password(&app, caller, user, current_password, new_password, sessions).await?;
     Ok(HttpResponse::NoContent().finish())

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::transport;
+use super::{client, transport};
 use crate::app::App;
 use crate::error::Error;
 use crate::sessions;
@@ -24,7 +24,7 @@ pub(super) async fn refresh(
         transport::cookie_and_body(&app, &request, payload.into_inner()).await?;
     let presented = transport::one_of(cookie, fields.refresh_token)?;
     let (token, by) = presented.ok_or(Error::Unauthenticated)?;
-    let client = transport::client(&request);
+    let client = client::client(&app, &request);
     let issued = sessions::refresh(&app, &token, by, client).await?;
     Ok(transport::answer(&app, issued))
 }

@@ -1,11 +1,12 @@
 //! `POST /register`
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use claims::UserView;
 use hosting::Json;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::client;
 use crate::accounts::{self, Registration};
 use crate::app::App;
 use crate::error::Error;
@@ -20,9 +21,12 @@ pub(super) struct Request {
 
 pub(super) async fn register(
     app: web::Data<App>,
-    Json(request): Json<Request>,
+    request: HttpRequest,
+    Json(fields): Json<Request>,
 ) -> Result<HttpResponse, Error> {
-    let Request { username, password, email } = request;
-    let user = accounts::register(&app, Registration { username, password, email }).await?;
+    let Request { username, password, email } = fields;
+    let client = client::client(&app, &request);
+    let registration = Registration { username, password, email, client };
+    let user = accounts::register(&app, registration).await?;
     Ok(HttpResponse::Created().json(serde_json::json!({ "user": UserView::from(user) })))
 }

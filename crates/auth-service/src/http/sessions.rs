@@ -4,8 +4,8 @@ use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
 use claims::SessionId;
 use serde_json::json;
-use verifier::actix::Bearer;
 
+use super::bearer::Bearer;
 use crate::app::App;
 use crate::error::Error;
 use crate::sessions;
@@ -30,6 +30,6 @@ pub(super) async fn remove(
 
 /// A client that acts for itself has a token but no session.
 pub(super) fn caller(bearer: &Bearer) -> Result<Caller, Error> {
-    let session = bearer.verified().claims().sid.ok_or(Error::Forbidden)?;
+    let session = bearer.0.verified().claims().sid.ok_or(Error::Forbidden)?;
     Ok(sessions::caller_by_session(session))
 }

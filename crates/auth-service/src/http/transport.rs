@@ -1,7 +1,7 @@
 //! How refresh tokens travel: in the body, or in a cookie that scripts cannot read.
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{CACHE_CONTROL, COOKIE, HeaderValue, PRAGMA, SET_COOKIE, USER_AGENT};
+use actix_web::http::header::{CACHE_CONTROL, COOKIE, HeaderValue, PRAGMA, SET_COOKIE};
 use actix_web::{HttpRequest, HttpResponse};
 use claims::{Transport, refresh_token};
 use hosting::BadBody;
@@ -14,7 +14,6 @@ use crate::app::App;
 use crate::config::SameSite;
 use crate::error::Error;
 use crate::sessions::Issued;
-use crate::store::Client;
 
 /// The refresh cookie of a request. Two of that name are refused: one of them was put there by
 /// somebody else (another service on the same host sees and sets the same cookies).
@@ -71,15 +70,6 @@ pub(super) fn one_of(
         (Some(token), None) => Ok(Some((token, Transport::Cookie))),
         (None, Some(token)) => Ok(Some((token, Transport::Body))),
         (None, None) => Ok(None),
-    }
-}
-
-/// Where a request came from.
-pub(super) fn client(request: &HttpRequest) -> Client {
-    let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
-    Client {
-        ip: request.peer_addr().map(|address| address.ip().to_string()),
-        user_agent: user_agent.map(|text| text.chars().take(256).collect()),
     }
 }
 

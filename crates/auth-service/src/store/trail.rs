@@ -3,6 +3,8 @@
 //! Triggers of the database tell most of it, in the same commit as the change. What changes nothing
 //! there is told by [`Store::tell`].
 
+use std::sync::Arc;
+
 use claims::{EventView, SessionId, Timestamp, UserId};
 
 use super::records::{Caller, Client};
@@ -75,6 +77,24 @@ impl Store {
     /// Adds to the trail.
     pub async fn tell(&self, entry: TrailEntry) -> Result<(), StoreError> {
         on_backend!(self, db => db.tell(&entry).await)
+    }
+
+    /// The same without waiting for it, where the answer must not wait. In a flood some is left out: the
+    /// trail must not hold up what it tells of.
+    pub fn tell_later(&self, entry: TrailEntry) {
+        let Ok(place) = Arc::clone(&self.telling).try_acquire_owned() else {
+            metrics::counter!("latchkey_trail_gaps_total").increment(1);
+            return;
+        };
+        let store = self.clone();
+        let telling = async move {
+            let _place = place;
+            if let Err(error) = store.tell(entry).await {
+                metrics::counter!("latchkey_trail_gaps_total").increment(1);
+                tracing::debug!(%error, "the trail has a gap");
+            }
+        };
+        self.tasks.spawn_on(telling, &self.runtime);
     }
 
     /// What happened to the account of the caller's user, newest first, at most 100; `None` when the

@@ -11,6 +11,7 @@ use super::super::rotation::{Found, Rotate};
 use super::super::rows::{self, Columns as _, grant_columns, is_caller, live, session_columns};
 use super::super::{REVOCATION_TTL_MS, StoreError};
 use super::Postgres;
+use crate::names::NameKey;
 #[cfg(feature = "planted-bugs")]
 use crate::planted::{self, Bug};
 
@@ -163,6 +164,28 @@ impl Postgres {
         // The caller's own session is always among them while it is live.
         let views: Vec<_> = found.iter().map(rows::session_view).collect::<Result<_, _>>()?;
         Ok(if views.is_empty() { None } else { Some(views) })
+    }
+
+    pub(in crate::store) async fn live_sessions(
+        &self,
+        key: &NameKey,
+    ) -> Result<Vec<SessionView>, StoreError> {
+        let found = query(concat!(
+            "with ",
+            clock!("$2"),
+            " select s.id as session_id, s.created_at, \
+                coalesce(s.rotated_at, s.created_at) as last_used_at, s.expires_at, s.ip, \
+                s.user_agent, s.device, cast(0 as bigint) as current \
+             from sessions s, users u, clock \
+             where (u.username_key = $1 or u.email_key = $1) and s.user_id = u.id and ",
+            live!(),
+            " order by s.created_at desc, s.id limit 100"
+        ))
+        .bind(key.as_str())
+        .bind(self.offset())
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(found.iter().map(rows::session_view).collect::<Result<_, _>>()?)
     }
 
     pub(in crate::store) async fn user_of(

@@ -12,6 +12,7 @@ use super::super::records::{
 use super::super::rotation::{Found, Rotate};
 use super::super::rows::{self, grant_columns, is_caller, live, session_columns};
 use super::{Sqlite, Write, announce, raise_version};
+use crate::names::NameKey;
 
 impl Sqlite {
     pub(in crate::store) async fn open_session(
@@ -131,6 +132,28 @@ impl Sqlite {
         .await?;
         let views: Vec<_> = found.iter().map(rows::session_view).collect::<Result<_, _>>()?;
         Ok(if views.is_empty() { None } else { Some(views) })
+    }
+
+    pub(in crate::store) async fn live_sessions(
+        &self,
+        key: &NameKey,
+    ) -> Result<Vec<SessionView>, StoreError> {
+        let found = query(concat!(
+            "with ",
+            clock!("$2"),
+            " select s.id as session_id, s.created_at, \
+                coalesce(s.rotated_at, s.created_at) as last_used_at, s.expires_at, s.ip, \
+                s.user_agent, s.device, 0 as current \
+             from sessions s, users u, clock \
+             where (u.username_key = $1 or u.email_key = $1) and s.user_id = u.id and ",
+            live!(),
+            " order by s.created_at desc, s.id limit 100"
+        ))
+        .bind(key.as_str())
+        .bind(self.clock.now().0)
+        .fetch_all(&self.readers)
+        .await?;
+        Ok(found.iter().map(rows::session_view).collect::<Result<_, _>>()?)
     }
 
     pub(in crate::store) async fn user_of(

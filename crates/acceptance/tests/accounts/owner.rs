@@ -1,0 +1,113 @@
+//! N-U06: strangers cannot lock an owner out.
+
+use acceptance::{Answer, Kind, PASSWORD, Tokens, World};
+use claims::refresh_token;
+use reqwest::header::COOKIE;
+use serde_json::json;
+
+use crate::limits::{AS_SHIPPED, assert_limited, attempt, post_from};
+use crate::support::cookie_token;
+
+const WRONG: &str = "not the right sentence";
+
+/// Few attempts from everywhere, so that a test can use them up.
+async fn world(kind: Kind) -> World {
+    let mut settings = AS_SHIPPED;
+    settings[2].1 = "10";
+    World::start_with(kind, &settings).await
+}
+
+/// So many strangers, each from a network of its own, that everybody new waits as long as can be.
+async fn besieged(world: &World, name: &str) {
+    for at in 0.. {
+        let from = format!("203.0.{}.1", 200 + at);
+        let answer = attempt(world, &from, name, WRONG).await;
+        assert_eq!(answer.status, if at < 10 || at % 2 == 1 { 401 } else { 429 }, "{at}");
+        if let Some(wait) = answer.header("retry-after") {
+            let wait = wait.parse().expect("seconds");
+            assert_limited(&answer, "login-account", wait);
+            let policy = answer.header("ratelimit-policy");
+            assert_eq!(policy, Some("\"login-account\";q=10;w=3600"));
+            if wait == 60 {
+                return;
+            }
+            world.clock.advance(i64::try_from(wait).expect("a short time"));
+        }
+    }
+}
+
+/// Logs in from a network that nobody has been seen on, with an access token to show.
+async fn with_bearer(world: &World, from: &str, access: &str, password: &str) -> Answer {
+    let request = world.http.post(format!("{}/login", world.auth)).header("x-forwarded-for", from);
+    let body = json!({"username": "Ada", "password": password});
+    Answer::to(request.bearer_auth(access).json(&body)).await
+}
+
+async fn with_cookie(world: &World, from: &str, cookie: Option<&str>) -> Answer {
+    let mut request = world.http.post(format!("{}/login", world.auth));
+    if let Some(cookie) = cookie {
+        request = request.header(COOKIE, format!("{}={cookie}", refresh_token::COOKIE));
+    }
+    let body = json!({"username": "ada", "password": PASSWORD, "transport": "cookie"});
+    let request = request.header("x-forwarded-for", from).header("x-latchkey", "1");
+    Answer::to(request.json(&body)).await
+}
+
+async fn an_owner_gets_in_whatever_strangers_do(kind: Kind) {
+    let world = world(kind).await;
+    for name in ["ada", "bob"] {
+        let body = json!({"username": name, "password": PASSWORD});
+        assert_eq!(post_from(&world, "192.0.2.1", "/register", &body).await.status, 201);
+    }
+    let body = Tokens::of(&attempt(&world, "198.51.100.1", "ada", PASSWORD).await);
+    let cookie = cookie_token(&with_cookie(&world, "198.51.100.2", None).await);
+    let bob = Tokens::of(&attempt(&world, "198.51.100.3", "bob", PASSWORD).await);
+    besieged(&world, "ada").await;
+
+    // Each of the three ways, also where strangers have used up the network's own attempts.
+    let next = with_cookie(&world, "203.0.113.20", Some(&cookie)).await;
+    let cookie = cookie_token(&next);
+    let got_in = with_bearer(&world, "203.0.113.21", &body.access, PASSWORD).await;
+    let third = Tokens::of(&got_in);
+    Tokens::of(&attempt(&world, "198.51.100.1", "ada", PASSWORD).await);
+    for at in 0..5 {
+        let seen = attempt(&world, "198.51.100.1", "ada", WRONG).await.status;
+        assert_eq!(seen, 401, "{at}");
+    }
+    assert_eq!(attempt(&world, "198.51.100.1", "ada", PASSWORD).await.status, 429, "a neighbour");
+    cookie_token(&with_cookie(&world, "198.51.100.1", Some(&cookie)).await);
+    Tokens::of(&with_bearer(&world, "198.51.100.1", &body.access, PASSWORD).await);
+
+    // Somebody else's session shows nothing, nor one that is over, nor one that never was.
+    let bobs = with_bearer(&world, "203.0.113.22", &bob.access, PASSWORD).await;
+    assert_eq!(bobs.status, 429);
+    assert_eq!(world.logout(&third.refresh, "current").await.status, 204);
+    let over = with_bearer(&world, "203.0.113.23", &third.access, PASSWORD).await;
+    assert_eq!(over.status, 429);
+    assert_eq!(with_bearer(&world, "203.0.113.24", "no.access.token", PASSWORD).await.status, 429);
+
+    // Whoever has a session may guess as often as anybody, and no more.
+    for _ in 0..5 {
+        let wrong = with_bearer(&world, "203.0.113.25", &body.access, WRONG).await;
+        wrong.assert_problem(401, "invalid-credentials");
+    }
+    let guessed = with_bearer(&world, "203.0.113.25", &body.access, PASSWORD).await;
+    assert_eq!(guessed.status, 429);
+
+    // An owner who comes from nowhere known waits, and then gets in.
+    let refused = attempt(&world, "203.0.113.30", "ada", PASSWORD).await;
+    let wait: i64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    world.clock.advance(wait);
+    Tokens::of(&attempt(&world, "203.0.113.30", "ada", PASSWORD).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_gets_in_whatever_strangers_do_on_postgres() {
+    an_owner_gets_in_whatever_strangers_do(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_gets_in_whatever_strangers_do_on_sqlite() {
+    an_owner_gets_in_whatever_strangers_do(Kind::Sqlite).await;
+}

@@ -1,0 +1,180 @@
+//! Limits over several auth-services: counted together in Redis, and by each while it is away.
+
+use std::time::{Duration, Instant};
+
+use acceptance::service::until;
+use acceptance::{Answer, Database, Kind, PASSWORD, Redis, Service, Tokens};
+use auth_service::limits::{Bucket, Key, Local, Rule, Shared, Verdict};
+use auth_service::pseudonyms::Pseudonyms;
+use redis::AsyncTypedCommands as _;
+use serde_json::json;
+use verifier::Clock;
+
+const WRONG: &str = "not the right sentence";
+
+struct Site {
+    redis: Redis,
+    replicas: [Service; 2],
+    _database: Database,
+}
+
+impl Site {
+    async fn start() -> Self {
+        let (redis, database) = (Redis::start(&[]).await, Database::create(Kind::Postgres).await);
+        let url = redis.url();
+        let settings = [("AUTH__REDIS__URL", url.as_str()), ("AUTH__LIMITS__LOGIN_FREE", "5")];
+        let mut replicas = [(); 2].map(|()| Service::auth(&database.url, &settings));
+        for replica in &mut replicas {
+            replica.start().await;
+        }
+        let site = Self { redis, replicas, _database: database };
+        site.counts_in_redis(true).await;
+        site
+    }
+
+    async fn counts_in_redis(&self, wanted: bool) {
+        let line = format!("latchkey_redis_up{{task=\"limits\"}} {}", u8::from(wanted));
+        for replica in &self.replicas {
+            until(&line, async || {
+                // Asking is what makes it notice.
+                self.attempt(replica, "whoever", WRONG).await;
+                replica.metrics().await.contains(&line)
+            })
+            .await;
+        }
+    }
+
+    async fn attempt(&self, replica: &Service, name: &str, password: &str) -> Answer {
+        let body = json!({"username": name, "password": password});
+        Answer::to(replica.http.post(format!("{}/login", replica.public)).json(&body)).await
+    }
+
+    /// How many wrong passwords are answered before the first refusal, over both in turn.
+    async fn admitted(&self, name: &str) -> usize {
+        for count in 0..20 {
+            let answer = self.attempt(&self.replicas[count % 2], name, WRONG).await;
+            if answer.status == 429 {
+                return count;
+            }
+            assert_eq!(answer.status, 401, "{}", answer.text);
+        }
+        panic!("{name} is not limited");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_count_together_and_redis_learns_no_names() {
+    let site = Site::start().await;
+    site.replicas[0].register("ada-lovelace").await;
+    assert_eq!(site.admitted("ada-lovelace").await, 5, "of both together");
+    let mut asking = site.redis.connect().await;
+    let keys = asking.keys("limit:*").await.unwrap();
+    assert!(keys.iter().any(|key| key.starts_with("limit:login:")), "{keys:?}");
+    for key in &keys {
+        let value = asking.get(key).await.unwrap().unwrap_or_default();
+        let told = format!("{key} {value}").to_lowercase();
+        assert!(!told.contains("ada") && !told.contains("127.0.0.1"), "{told}");
+        assert!(asking.ttl(key).await.unwrap().raw() > 0, "{key} ends");
+    }
+    // The right password at one makes both forget.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    Tokens::of(&site.attempt(&site.replicas[0], "ada-lovelace", PASSWORD).await);
+    assert_eq!(site.admitted("ada-lovelace").await, 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_redis_there_are_limits_and_logins_are_as_quick() {
+    let mut site = Site::start().await;
+    site.replicas[0].register("ada").await;
+    let quick = async |site: &Site, what: &str| {
+        for at in 0..20 {
+            let begun = Instant::now();
+            Tokens::of(&site.attempt(&site.replicas[at % 2], "ada", PASSWORD).await);
+            let took = begun.elapsed();
+            assert!(took < Duration::from_millis(600), "{what}: {took:?}");
+        }
+    };
+    quick(&site, "with").await;
+
+    site.redis.pause();
+    quick(&site, "paused").await;
+    let admitted = site.admitted("paused").await;
+    assert!((5..=12).contains(&admitted), "each by itself: {admitted}");
+    site.redis.resume();
+    site.counts_in_redis(true).await;
+    assert_eq!(site.admitted("together").await, 5);
+
+    site.redis.kill();
+    quick(&site, "killed").await;
+    let admitted = site.admitted("killed").await;
+    assert!((5..=12).contains(&admitted), "each by itself: {admitted}");
+    site.redis.restart().await;
+    site.counts_in_redis(true).await;
+
+    let mut asking = site.redis.connect().await;
+    assert_eq!(site.admitted("flushed").await, 5);
+    redis::cmd("FLUSHALL").exec_async(&mut asking).await.unwrap();
+    assert_eq!(site.admitted("flushed").await, 5, "forgotten, and counted anew");
+    // Full: nothing can be counted there.
+    let mut full = redis::cmd("CONFIG");
+    full.arg("SET").arg("maxmemory").arg("1").exec_async(&mut asking).await.unwrap();
+    quick(&site, "full").await;
+    assert!((5..=12).contains(&site.admitted("full").await));
+}
+
+/// The rules are written twice, in Rust and in Lua: the same attempts at the same times must get the
+/// same answers, to the millisecond.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_and_the_process_judge_alike() {
+    const STEPS: usize = 4_000;
+    let (redis, clock, pseudonyms) =
+        (Redis::start(&[]).await, Clock::default(), Pseudonyms::new(&[7; 32]));
+    let client = redis::Client::open(redis.url()).unwrap();
+    let (shared, local) = (Shared::new(client, clock.clone()), Local::new(1000));
+    until("Redis is connected", async || shared.take(&[]).await.is_some()).await;
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let rules = [
+        Rule::Rate { burst: 5, interval_ms: 3_000 },
+        Rule::Rate { burst: 1, interval_ms: 700 },
+        Rule::Growing { free: 3, first_ms: 1_000, most_ms: 20_000, forget_ms: 60_000 },
+        Rule::Growing { free: 1, first_ms: 300, most_ms: 900_000, forget_ms: 3_600_000 },
+    ];
+    let policies = ["one", "two", "three", "four"];
+    let (mut refused, mut skipped) = (0, 0);
+    let mut last = Vec::new();
+    for step in 0..STEPS {
+        if random.u8(..3) == 0 {
+            clock.advance(random.i64(0..100));
+        }
+        let mut buckets = Vec::new();
+        for (rule, policy) in rules.iter().zip(policies) {
+            if random.bool() {
+                let whose = pseudonyms.of("test", &[&[random.u8(..2)]]);
+                buckets.push(Bucket {
+                    key: Key { policy, whose },
+                    rule: *rule,
+                    only_after_empty: !buckets.is_empty() && random.bool(),
+                    success_clears: false,
+                });
+            }
+        }
+        let (verdict, now) = shared.take(&buckets).await.expect("Redis answers");
+        assert_eq!(local.take(&buckets, now), verdict, "step {step} of seed {seed}");
+        match &verdict {
+            Verdict::Refused { .. } => refused += 1,
+            Verdict::Admitted(charged) => {
+                skipped += charged.iter().filter(|charged| !**charged).count();
+                last = buckets;
+            }
+        }
+        if random.u8(..4) == 0 {
+            let back: Vec<_> = last.drain(..).map(|bucket| (bucket, random.bool())).collect();
+            let now = shared.give_back(&back).await.expect("Redis answers");
+            local.give_back(&back, now);
+        }
+    }
+    assert!(refused > STEPS / 10 && refused < STEPS && skipped > 50, "{refused} {skipped}");
+    println!("{STEPS} attempts, {refused} refused");
+}

@@ -1,0 +1,63 @@
+//! The limits of everything but logins.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use claims::SessionId;
+
+use super::login::{guesses, rate};
+use super::{Attempt, Bucket, Key, Rule, refuse};
+use crate::app::App;
+use crate::error::Error;
+use crate::pseudonyms::Pseudonym;
+use crate::store::Client;
+
+/// Admits a registration. Each costs a password hash, and tells whether a name is taken.
+pub(crate) async fn register(app: &App, client: &Client) -> Result<Attempt, Error> {
+    let (limits, settings) = (&app.limits, &app.limits.settings);
+    let rule = rate(settings.register_burst, settings.register_per_hour, 3600);
+    let bucket = bucket("register", app.pseudonyms.network(address(client)), rule);
+    limits.attempt(bucket.into_iter().collect()).await.map_err(|refusal| refuse(app, refusal))
+}
+
+/// Admits a guess at the present password by whoever has this session's access token.
+pub(crate) async fn password(app: &App, session: SessionId) -> Result<Attempt, Error> {
+    let limits = &app.limits;
+    let bucket = guesses(&limits.settings, "password", whose(app, session));
+    limits.attempt(bucket.into_iter().collect()).await.map_err(|refusal| refuse(app, refusal))
+}
+
+/// Admits a refresh of this session.
+pub(crate) fn refresh(app: &App, session: SessionId) -> Result<(), Error> {
+    let (limits, settings) = (&app.limits, &app.limits.settings);
+    let rule = rate(settings.refresh_burst, settings.refresh_per_minute, 60);
+    let bucket = bucket("refresh", whose(app, session), rule);
+    limits.token(bucket).map_err(|refusal| refuse(app, refusal))
+}
+
+/// The answer to a token that was never ours. Counted afterwards, and for nothing but such tokens:
+/// a good one is never refused because of what its neighbours on the network send, and one that has
+/// expired is an honest client's.
+pub(crate) fn forged(app: &App, client: &Client, otherwise: Error) -> Error {
+    let (limits, settings) = (&app.limits, &app.limits.settings);
+    let rule = rate(settings.forged_burst, settings.forged_per_minute, 60);
+    let bucket = bucket("tokens", app.pseudonyms.network(address(client)), rule);
+    match limits.token(bucket) {
+        Ok(()) => otherwise,
+        Err(refusal) => refuse(app, refusal),
+    }
+}
+
+/// Who is not on a network is on none.
+pub(super) fn address(client: &Client) -> IpAddr {
+    let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    client.ip.as_deref().and_then(|ip| ip.parse().ok()).unwrap_or(nowhere)
+}
+
+pub(super) fn whose(app: &App, session: SessionId) -> Pseudonym {
+    app.pseudonyms.of("session", &[session.to_string().as_bytes()])
+}
+
+pub(super) fn bucket(policy: &'static str, whose: Pseudonym, rule: Option<Rule>) -> Option<Bucket> {
+    let key = Key { policy, whose };
+    rule.map(|rule| Bucket { key, rule, only_after_empty: false, success_clears: false })
+}

@@ -1,0 +1,173 @@
+//! Counting in Redis, for all replicas together.
+//!
+//! Nobody waits for a Redis that does not answer: after one failure it is left alone for a while, and
+//! connections are made beside the requests, so that a paused one delays what is in flight at that
+//! moment, once, and by a tenth of a second.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{Client, Cmd, RedisError};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+use verifier::Clock;
+
+use super::bucket::{Bucket, Verdict};
+use super::rule::Rule;
+
+const SCRIPT: &str = include_str!("script.lua");
+/// Whether the script could do its work: Redis may be full, or its access list older than this.
+const PROBE: &str = "redis.call('TIME') redis.call('GET', KEYS[1]) \
+    return redis.call('SET', KEYS[1], '0:0', 'PX', 1)";
+/// How long an attempt waits for an answer.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// How long a new connection may take; nobody waits for it.
+const CONNECTING: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Redis, as far as it counts.
+pub struct Shared {
+    client: Client,
+    clock: Clock,
+    /// The main one: what drives a connection must outlive the worker that asked for it.
+    runtime: Handle,
+    link: Mutex<Link>,
+}
+
+#[derive(Default)]
+struct Link {
+    connection: Option<MultiplexedConnection>,
+    /// No new connection before this.
+    not_before: Duration,
+    /// Told of, and not over yet.
+    failing: bool,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shared")
+    }
+}
+
+impl Shared {
+    /// Begins to connect. On the runtime that is to drive the connection.
+    #[must_use]
+    pub fn new(client: Client, clock: Clock) -> Arc<Self> {
+        let (runtime, link) = (Handle::current(), Mutex::default());
+        let shared = Arc::new(Self { client, clock, runtime, link });
+        shared.connection();
+        shared
+    }
+
+    /// Charges all of the buckets, or none; with the time that Redis judged by. `None` when it does
+    /// not answer.
+    pub async fn take(self: &Arc<Self>, buckets: &[Bucket]) -> Option<(Verdict, u64)> {
+        let mut command = self.command("take", buckets.iter());
+        for bucket in buckets {
+            rule(&mut command, bucket.rule, bucket.only_after_empty);
+        }
+        let answer = self.ask(&command).await?;
+        let [refusing, wait_ms, now, charged @ ..] = answer.as_slice() else { return None };
+        let verdict = match usize::try_from(*refusing).ok()?.checked_sub(1) {
+            Some(bucket) => Verdict::Refused { bucket, wait_ms: *wait_ms },
+            None => Verdict::Admitted(charged.iter().map(|charged| *charged != 0).collect()),
+        };
+        Some((verdict, *now))
+    }
+
+    /// Takes one attempt back from each bucket, or, where it says so, all of them; the time.
+    pub async fn give_back(self: &Arc<Self>, buckets: &[(Bucket, bool)]) -> Option<u64> {
+        let mut command = self.command("back", buckets.iter().map(|(bucket, _)| bucket));
+        for (bucket, all) in buckets {
+            rule(&mut command, bucket.rule, *all);
+        }
+        self.ask(&command).await?.get(2).copied()
+    }
+
+    fn command<'a>(&self, verb: &str, buckets: impl ExactSizeIterator<Item = &'a Bucket>) -> Cmd {
+        let mut command = redis::cmd("EVAL");
+        command.arg(SCRIPT).arg(buckets.len());
+        for bucket in buckets {
+            command.arg(bucket.key.to_string());
+        }
+        command.arg(verb).arg(self.clock.offset_millis());
+        command
+    }
+
+    async fn ask(self: &Arc<Self>, command: &Cmd) -> Option<Vec<u64>> {
+        let mut connection = self.connection()?;
+        match timeout(PATIENCE, command.query_async(&mut connection)).await {
+            Ok(Ok(answer)) => Some(answer),
+            Ok(Err(error)) => self.lost(&error),
+            Err(_) => self.lost(&late()),
+        }
+    }
+
+    /// The connection, or the beginning of a new one.
+    fn connection(self: &Arc<Self>) -> Option<MultiplexedConnection> {
+        let mut link = self.link();
+        let now = self.clock.elapsed();
+        if link.connection.is_none() && now >= link.not_before {
+            link.not_before = now + RETRY_AFTER;
+            let shared = Arc::clone(self);
+            self.runtime.spawn(async move {
+                match timeout(CONNECTING, shared.connect()).await {
+                    Ok(Ok(connection)) => shared.found(connection),
+                    Ok(Err(error)) => drop(shared.lost::<()>(&error)),
+                    Err(_) => drop(shared.lost::<()>(&late())),
+                }
+            });
+        }
+        link.connection.clone()
+    }
+
+    async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
+        let mut connection = self.client.get_multiplexed_async_connection().await?;
+        redis::cmd("EVAL").arg(PROBE).arg(1).arg("limit:probe").exec_async(&mut connection).await?;
+        Ok(connection)
+    }
+
+    fn found(&self, connection: MultiplexedConnection) {
+        let mut link = self.link();
+        link.connection = Some(connection);
+        metrics::gauge!("latchkey_redis_up", "task" => "limits").set(1);
+        if std::mem::take(&mut link.failing) {
+            tracing::info!(task = "limits", "Redis is back; attempts are counted there again");
+        }
+    }
+
+    fn lost<T>(&self, error: &RedisError) -> Option<T> {
+        let mut link = self.link();
+        link.connection = None;
+        link.not_before = self.clock.elapsed() + RETRY_AFTER;
+        metrics::gauge!("latchkey_redis_up", "task" => "limits").set(0);
+        if !std::mem::replace(&mut link.failing, true) {
+            tracing::warn!(
+                task = "limits", %error, "Redis is lost; each replica counts attempts on its own"
+            );
+        }
+        None
+    }
+
+    fn link(&self) -> MutexGuard<'_, Link> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// As the script takes it.
+fn rule(command: &mut Cmd, rule: Rule, flag: bool) {
+    match rule {
+        Rule::Rate { burst, interval_ms } => {
+            command.arg("rate").arg(burst).arg(interval_ms).arg(0).arg(0);
+        }
+        Rule::Growing { free, first_ms, most_ms, forget_ms } => {
+            command.arg("growing").arg(free).arg(first_ms).arg(most_ms).arg(forget_ms);
+        }
+    }
+    command.arg(u8::from(flag));
+}
+
+fn late() -> RedisError {
+    std::io::Error::from(std::io::ErrorKind::TimedOut).into()
+}
