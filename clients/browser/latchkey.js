@@ -141,8 +141,8 @@ export class Client extends EventTarget {
     super();
     const here = globalThis.location?.origin;
     this.#issuer = (issuer ?? here ?? '').replace(/\/$/, '');
-    const origins = [this.#issuer, here, ...resources].filter((one) => one !== undefined);
-    this.#origins = new Set(origins.map((one) => new URL(one).origin));
+    this.#origins = new Set([this.#issuer, ...resources].map((one) => new URL(one).origin));
+    if (here) this.#origins.add(here);
     this.#lead = lead;
     this.#timeout = timeout;
     this.#jitter = jitter;
@@ -152,11 +152,11 @@ export class Client extends EventTarget {
     }
     const { signal } = this.#closing;
     const seen = () => this.#seen();
-    globalThis.document?.addEventListener('visibilitychange', seen, { signal });
-    for (const event of ['pageshow', 'focus']) {
-      globalThis.addEventListener?.(event, seen, { signal });
-    }
-    globalThis.addEventListener?.('online', () => this.#online(), { signal });
+    const { document, window } = globalThis;
+    document?.addEventListener('visibilitychange', seen, { signal });
+    window?.addEventListener('focus', seen, { signal });
+    window?.addEventListener('pageshow', ({ persisted }) => this.#seen(persisted), { signal });
+    window?.addEventListener('online', () => this.#online(), { signal });
   }
 
   /**
@@ -242,9 +242,13 @@ export class Client extends EventTarget {
       throw new TypeError(`${new URL(request.url).origin} is not among the client's resources`);
     }
     const first = await this.#accessToken();
+    const session = this.#sessionId;
     const response = await send(request.clone(), first);
     if (!(await isTokenRefused(response))) return response;
-    return send(request, await this.#accessToken(first));
+    const second = await this.#accessToken(first);
+    // What one person asked for is not done in the name of the next.
+    if (this.#sessionId !== session) throw new LatchkeyError('superseded');
+    return send(request, second);
   };
 
   /**
@@ -420,9 +424,10 @@ export class Client extends EventTarget {
     this.#access = { at, seconds: answer.expires_in };
     const [seconds, absolute] = [answer.refresh_token_timeout, answer.authorization_expires_in];
     this.#endsAt(at, seconds, absolute);
+    this.#tell({ type: 'refreshed', session: answer.session_id, seconds, absolute });
     if (isNew) this.#emit('signedin', { sessionId: answer.session_id, restored });
     this.#emit('refreshed', { here: true });
-    this.#tell({ type: 'refreshed', session: answer.session_id, seconds, absolute });
+    this.#watch();
   }
 
   /** The server says that there is no session. @param {LatchkeyError} error */
@@ -471,6 +476,7 @@ export class Client extends EventTarget {
     } else if (type === 'refreshed' && mine) {
       this.#endsAt(now(), message.seconds, message.absolute);
       this.#emit('refreshed', { here: false });
+      this.#watch();
     }
   }
 
@@ -479,7 +485,6 @@ export class Client extends EventTarget {
     if (this.#state === 'unknown') this.#state = 'signed-in';
     this.#ends = { at, seconds, absolute };
     this.#announced = false;
-    this.#watch();
   }
 
   /** Tells of the end when it is near, and when it has come. It only tells: a refresh by timer would
@@ -495,8 +500,8 @@ export class Client extends EventTarget {
       this.#emit('ended', { limit });
       return;
     }
-    // A notice that comes with the session would be no notice.
-    const lead = Math.min(this.#lead, this.#ends.seconds / 2);
+    // A notice that comes with every use of a short session would be no notice.
+    const lead = limit === 'idle' ? Math.min(this.#lead, this.#ends.seconds / 2) : this.#lead;
     if (left <= lead && !this.#announced) {
       this.#announced = true;
       this.#emit('expiring', { limit, expiresIn: left });
@@ -505,9 +510,11 @@ export class Client extends EventTarget {
     this.#timer = setTimeout(() => this.#watch(), Math.min(Math.max(next, 10), LONGEST_TIMER));
   }
 
-  /** Somebody looks at the page, perhaps after the laptop slept. That is a use of the session. */
-  #seen() {
+  /** Somebody looks at the page, perhaps after the laptop slept. That is a use of the session.
+   * `frozen`: the page was kept aside while tabs signed out that it could not hear. */
+  #seen(frozen = false) {
     if (globalThis.document?.visibilityState === 'hidden') return;
+    if (frozen) this.#token = undefined;
     const { state, accessExpiresIn = 0 } = this.session;
     const hadSession = this.#sessionId && state !== 'signed-out';
     if (hadSession && accessExpiresIn <= 0) this.#soon(() => this.#accessToken());

@@ -41,6 +41,16 @@ test('the absolute end cannot be moved', async (t) => {
   assert.equal(world.requests.length, 0);
 });
 
+test('the notice of the absolute end stays through what uses the session', async (t) => {
+  const world = new World(t);
+  world.lives = { access: 60, timeout: 604_800, absolute: 900 };
+  const tab = await world.signedIn();
+  await world.pass(800, 20);
+  world.lives.absolute = 100;
+  await tab.fetch(API);
+  assert.deepEqual(tab.log.map(([type]) => type), ['expiring', 'refreshed', 'expiring']);
+});
+
 test('at the end the token is dropped and the server is not asked', async (t) => {
   const world = new World(t);
   world.lives.timeout = 900;
@@ -117,6 +127,15 @@ test('looking at the page again refreshes an old token, and only then', async (t
   await world.become('visible');
   assert.equal(world.count('/refresh'), 1);
   assert.equal(tab.session.accessExpiresIn, 600);
+});
+
+test('a page that comes back out of the history asks whether it may', async (t) => {
+  const world = new World(t);
+  const tab = await world.signedIn();
+  world.answers['/refresh'] = [problem(401, 'unauthenticated')];
+  world.window.dispatchEvent(Object.assign(new Event('pageshow'), { persisted: true }));
+  await world.pass(0.1);
+  assert.deepEqual(tab.told('signedout').map((one) => one.reason), ['cookie-lost']);
 });
 
 test('tabs that wake up spread their refreshes', async (t) => {

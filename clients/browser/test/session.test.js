@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { World, hangs, json, lost, problem, settled } from './support.js';
+import { World, hangs, json, lost, problem, refused, settled } from './support.js';
 
 test('a login goes out as the server wants it and signs in', async (t) => {
   const world = new World(t);
@@ -184,4 +184,19 @@ test('a login while a refresh hangs counts, and what the refresh brings does not
   await extended;
   assert.equal(tab.session.sessionId, 'S2');
   assert.deepEqual(tab.told('signedout'), []);
+});
+
+test('what one person asked for is not done in the name of the next', async (t) => {
+  const world = new World(t);
+  const tab = await world.signedIn();
+  let answer;
+  world.answers['/reports'] = [() => new Promise((resolve) => { answer = resolve; }), json(200, {})];
+  const call = assert.rejects(tab.fetch('https://api.test/reports', { method: 'POST', body: 'x' }),
+    { code: 'superseded' });
+  await settled();
+  world.sessionId = 'S2';
+  await tab.login({ username: 'bob', password: 'battery staple' });
+  answer(refused());
+  await call;
+  assert.equal(world.count('/reports'), 1);
 });

@@ -67,9 +67,8 @@ export class World {
     this.page.visibilityState = 'visible';
     this.put('document', this.page);
     this.put('navigator', {});
-    const online = new EventTarget();
-    this.put('addEventListener', online.addEventListener.bind(online));
-    this.window = online;
+    this.window = new EventTarget();
+    this.put('window', this.window);
   }
 
   /** A global, for as long as the test runs. */
