@@ -342,7 +342,6 @@ export class Client extends EventTarget {
         this.#asking = this.#inTurn(ask);
         const answer = await this.#asking;
         if (epoch !== this.#epoch) throw new LatchkeyError('superseded');
-        this.#failures = this.#notBefore = 0;
         return this.#adopt(/** @type {Answer} */ (answer), at, true);
       } catch (thrown) {
         const error = /** @type {LatchkeyError} */ (thrown);
@@ -416,6 +415,7 @@ export class Client extends EventTarget {
       this.#leave('replaced');
       throw new LatchkeyError('signed-out');
     }
+    this.#failures = this.#notBefore = 0;
     const isNew = this.#state !== 'signed-in' || !this.#sessionId;
     this.#state = 'signed-in';
     this.#token = answer.access_token;

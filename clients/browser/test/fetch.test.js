@@ -173,6 +173,17 @@ test('failures without a word of when are retried ever more rarely', async (t) =
   assert.equal(await tab.extend(), true, 'a network that is back is used at once');
 });
 
+test('a login makes an end of waiting', async (t) => {
+  const world = new World(t);
+  const tab = await world.signedIn();
+  world.answers['/refresh'] = [
+    problem(429, 'rate-limited', { headers: { 'retry-after': '60' } }), world.token,
+  ];
+  await assert.rejects(tab.extend(), { code: 'rate-limited' });
+  await tab.login({ username: 'ann', password: 'correct horse' });
+  assert.equal(await tab.extend(), true);
+});
+
 test('a good token is used when no better one can be had', async (t) => {
   const world = new World(t);
   const tab = await world.signedIn();

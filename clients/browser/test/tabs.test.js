@@ -139,6 +139,16 @@ test('with Web Locks tabs take turns', async (t) => {
   assert.equal(world.count('/refresh'), 2);
 });
 
+test('a failure inside a turn is no reason to go without turns', async (t) => {
+  const world = new World(t);
+  world.put('navigator', { locks: locks() });
+  const tab = await world.signedIn();
+  world.answers['/refresh'] = [problem(403, 'csrf')];
+  await assert.rejects(tab.extend(), { code: 'csrf' });
+  assert.equal(world.count('/refresh'), 1);
+  assert.equal(tab.session.state, 'signed-in');
+});
+
 test('a lock that is never let go is waited for four seconds', async (t) => {
   const world = new World(t);
   const shared = locks();
