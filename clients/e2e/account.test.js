@@ -5,7 +5,7 @@ import { Latchkey, PASSWORD, inside, outside, person, profile, reason } from './
 
 const latchkey = await Latchkey.start();
 
-test('signing up says what is wrong with a password, and then signs in', { timeout: 30_000 }, async () => {
+test('signing up says what is wrong with a password, and then signs in', { timeout: 60_000 }, async () => {
   const context = await profile(latchkey);
   const page = await context.newPage();
   await page.goto('/');
@@ -21,7 +21,7 @@ test('signing up says what is wrong with a password, and then signs in', { timeo
   await context.close();
 });
 
-test('a name that is taken and a wrong password are said so', { timeout: 30_000 }, async () => {
+test('a name that is taken and a wrong password are said so', { timeout: 60_000 }, async () => {
   const username = await latchkey.register();
   const context = await profile(latchkey);
   const page = await context.newPage();
@@ -39,7 +39,7 @@ test('a name that is taken and a wrong password are said so', { timeout: 30_000 
   await context.close();
 });
 
-test('the demo account signs in with one click, and the service knows it', { timeout: 30_000 }, async () => {
+test('the demo account signs in with one click, and the service knows it', { timeout: 60_000 }, async () => {
   const context = await profile(latchkey);
   const page = await context.newPage();
   await page.goto('/');
@@ -50,7 +50,7 @@ test('the demo account signs in with one click, and the service knows it', { tim
   await context.close();
 });
 
-test('a session elsewhere is listed with its device and can be ended', { timeout: 30_000 }, async () => {
+test('a session elsewhere is listed with its device and can be ended', { timeout: 60_000 }, async () => {
   const { username, context, page } = await person(latchkey);
   await latchkey.elsewhere(username);
   await page.reload();
@@ -69,7 +69,7 @@ test('a session elsewhere is listed with its device and can be ended', { timeout
   await context.close();
 });
 
-test('ended from another device: the page says so, in every tab', { timeout: 30_000 }, async () => {
+test('ended from another device: the page says so, in every tab', { timeout: 60_000 }, async () => {
   const { username, context, page } = await person(latchkey);
   const other = await context.newPage();
   await other.goto('/');
@@ -83,7 +83,7 @@ test('ended from another device: the page says so, in every tab', { timeout: 30_
   await context.close();
 });
 
-test('a password changed elsewhere: the page says so', { timeout: 30_000 }, async () => {
+test('a password changed elsewhere: the page says so', { timeout: 60_000 }, async () => {
   const { username, context, page } = await person(latchkey);
   const change = { current_password: PASSWORD, new_password: `${PASSWORD} or reads` };
   await latchkey.post('/password', change, await latchkey.elsewhere(username));
@@ -92,7 +92,7 @@ test('a password changed elsewhere: the page says so', { timeout: 30_000 }, asyn
   await context.close();
 });
 
-test('changing the password ends the other sessions, or this one too', { timeout: 30_000 }, async () => {
+test('changing the password ends the other sessions, or this one too', { timeout: 60_000 }, async () => {
   const { username, context, page } = await person(latchkey);
   await latchkey.elsewhere(username);
   const change = async (from, to, sessions) => {
@@ -111,7 +111,7 @@ test('changing the password ends the other sessions, or this one too', { timeout
   await context.close();
 });
 
-test('deleting a report long after the login asks for the password', { timeout: 30_000 }, async () => {
+test('deleting a report long after the login asks for the password', { timeout: 60_000 }, async () => {
   const own = await Latchkey.start();
   const { context, page } = await person(own);
   await own.later(360);
@@ -129,7 +129,21 @@ test('deleting a report long after the login asks for the password', { timeout: 
   await context.close();
 });
 
-test('without a resource-service the page does without its panel', { timeout: 30_000 }, async () => {
+test('recent activity is shown where the server tells of it', { timeout: 60_000 }, async () => {
+  const { context, page } = await person(latchkey);
+  const at = '2026-11-26T11:18:51Z';
+  await page.route('**/sessions/events', (route) => route.fulfill({ json: { events: [
+    { at, kind: 'session-ended', session_id: 'x', reason: 'password', ip: '192.0.2.7', user_agent: 'curl/8.1' },
+    { at, kind: 'login', session_id: 'x' },
+  ] } }));
+  await page.reload();
+  const events = page.getByRole('list', { name: 'Recent activity' }).getByRole('listitem');
+  await events.nth(1).waitFor();
+  assert.match(await events.first().textContent(), /^Session ended \(password\).*curl · 192\.0\.2\.7$/);
+  await context.close();
+});
+
+test('without a resource-service the page does without its panel', { timeout: 60_000 }, async () => {
   const { context, page } = await person(latchkey);
   await page.route('**/assets/page.json', (route) =>
     route.fulfill({ json: { resource: null, demo: null, register: false } }));

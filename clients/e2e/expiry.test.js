@@ -18,7 +18,7 @@ const tab = async (settings) => {
   return { latchkey, context, page, asked };
 };
 
-test('the notice comes on time, and staying signed in works', { timeout: 60_000 }, async () => {
+test('the notice comes on time, and staying signed in works', { timeout: 90_000 }, async () => {
   const { latchkey, context, page, asked } = await tab({ AUTH__TOKENS__IDLE_SECONDS: '900' });
   const notice = page.locator('#expiry');
   await page.clock.fastForward('12:45');
@@ -39,7 +39,7 @@ test('the notice comes on time, and staying signed in works', { timeout: 60_000 
   await context.close();
 });
 
-test('without a click the page goes blank, says why, and asks nothing', { timeout: 60_000 }, async () => {
+test('without a click the page goes blank, says why, and asks nothing', { timeout: 90_000 }, async () => {
   const { latchkey, context, page, asked } = await tab({ AUTH__TOKENS__IDLE_SECONDS: '900' });
   await page.clock.fastForward('13:30');
   await page.locator('#expiry').waitFor();
@@ -55,7 +55,7 @@ test('without a click the page goes blank, says why, and asks nothing', { timeou
   await context.close();
 });
 
-test('before the absolute end there is a notice and no false hope', { timeout: 60_000 }, async () => {
+test('before the absolute end there is a notice and no false hope', { timeout: 90_000 }, async () => {
   const { context, page, asked } = await tab({
     AUTH__TOKENS__IDLE_SECONDS: '900', AUTH__TOKENS__ABSOLUTE_SECONDS: '900',
   });
@@ -68,7 +68,7 @@ test('before the absolute end there is a notice and no false hope', { timeout: 6
   await context.close();
 });
 
-test('a tab that is used takes the notice away in the other', { timeout: 60_000 }, async () => {
+test('a tab that is used takes the notice away in the other', { timeout: 90_000 }, async () => {
   const { context, page } = await tab({ AUTH__TOKENS__IDLE_SECONDS: '900' });
   await page.clock.fastForward('13:30');
   await page.locator('#expiry').waitFor();

@@ -9,7 +9,7 @@ import { Latchkey, PASSWORD, profile } from './support.js';
 const read = (name) => readFile(new URL(`../browser/${name}`, import.meta.url), 'utf8');
 const [, snippet] = /## In your front end\n[^]*?```js\n([^]*?)```/.exec(await read('README.md'));
 
-test('the snippet works from another origin', { timeout: 30_000 }, async () => {
+test('the snippet works from another origin', { timeout: 60_000 }, async () => {
   const client = await read('latchkey.js');
   let script;
   const site = createServer((request, answer) => {
@@ -35,7 +35,10 @@ ${snippet.replace('\'latchkey-browser\'', '\'/latchkey.js\'')}`;
   const context = await profile(latchkey);
   const page = await context.newPage();
   await page.goto(origin);
-  await page.getByText('"Signed out: logout"').waitFor();
+  await page.getByText('"Signed out: logout"').waitFor().catch(async (error) => {
+    const seen = await page.locator('body').textContent();
+    throw new Error(`${error.message}\nThe page: ${seen}\nErrors: ${context.failures}\nConsole: ${context.said}`);
+  });
   assert.match(await page.locator('body').textContent(), /^\{"reports":\[\]\}/);
   assert.deepEqual(context.failures, []);
   await context.close();

@@ -13,7 +13,7 @@ const whoami = async (page, username) => {
   await page.locator('#whoami-answer').getByText(username).waitFor();
 };
 
-test('a reload keeps the session', { timeout: 30_000 }, async () => {
+test('a reload keeps the session', { timeout: 60_000 }, async () => {
   const { username, context, page } = await person(latchkey);
   const before = await cookie(context);
   await page.reload();
@@ -24,7 +24,7 @@ test('a reload keeps the session', { timeout: 30_000 }, async () => {
   await context.close();
 });
 
-test('a refresh whose reply is lost is repeated with the same cookie', { timeout: 30_000 }, async () => {
+test('a refresh whose reply is lost is repeated with the same cookie', { timeout: 60_000 }, async () => {
   const { username, context, page } = await person(latchkey);
   const spent = (await cookie(context)).value;
   let successor;
@@ -53,7 +53,7 @@ test('a refresh whose reply is lost is repeated with the same cookie', { timeout
   await context.close();
 });
 
-test('offline and back: still signed in, and told meanwhile', { timeout: 30_000 }, async () => {
+test('offline and back: still signed in, and told meanwhile', { timeout: 60_000 }, async () => {
   const { username, context } = await person(latchkey);
   const page = await context.newPage();
   await page.clock.install();
@@ -70,7 +70,7 @@ test('offline and back: still signed in, and told meanwhile', { timeout: 30_000 
   await context.close();
 });
 
-test('asleep past the idle end: the page says why', { timeout: 30_000 }, async () => {
+test('asleep past the idle end: the page says why', { timeout: 60_000 }, async () => {
   const own = await Latchkey.start();
   const { context, page } = await person(own);
   await own.later(8 * DAY);
@@ -83,7 +83,7 @@ test('asleep past the idle end: the page says why', { timeout: 30_000 }, async (
   await context.close();
 });
 
-test('asleep past the idle end, and the browser dropped the cookie: the same', { timeout: 30_000 }, async () => {
+test('asleep past the idle end, and the browser dropped the cookie: the same', { timeout: 60_000 }, async () => {
   const { context } = await person(latchkey);
   const page = await context.newPage();
   await page.clock.install();
@@ -99,7 +99,7 @@ test('asleep past the idle end, and the browser dropped the cookie: the same', {
   await context.close();
 });
 
-test('whoever was not asleep that long comes back without signing in', { timeout: 30_000 }, async () => {
+test('whoever was not asleep that long comes back without signing in', { timeout: 60_000 }, async () => {
   const own = await Latchkey.start();
   const { username, context, page } = await person(own);
   await own.later(6 * DAY);
@@ -107,7 +107,7 @@ test('whoever was not asleep that long comes back without signing in', { timeout
   await context.close();
 });
 
-test('no token is anywhere that a script, a neighbour or a log could read it', { timeout: 30_000 }, async () => {
+test('no token is anywhere that a script, a neighbour or a log could read it', { timeout: 60_000 }, async () => {
   const username = await latchkey.register();
   const context = await profile(latchkey);
   const tokens = new Set();
@@ -151,7 +151,7 @@ test('no token is anywhere that a script, a neighbour or a log could read it', {
   await context.close();
 });
 
-test('the page keeps to a strict policy, and what it runs is the package\'s file', { timeout: 30_000 }, async () => {
+test('the page keeps to a strict policy, and what it runs is the package\'s file', { timeout: 60_000 }, async () => {
   const answer = await fetch(`${latchkey.url}/`);
   const policy = answer.headers.get('content-security-policy').split(';').map((one) => one.trim());
   for (const rule of [
@@ -169,7 +169,7 @@ test('the page keeps to a strict policy, and what it runs is the package\'s file
   assert.deepEqual(served, await readFile(new URL('../browser/latchkey.js', import.meta.url)));
 });
 
-test('a server that is away on load is told of, and asked again', { timeout: 30_000 }, async () => {
+test('a server that is away on load is told of, and asked again', { timeout: 60_000 }, async () => {
   const { context, page } = await person(latchkey);
   let away = true;
   await page.route('**/refresh', (route) => (away ? route.abort() : route.continue()));

@@ -5,6 +5,7 @@
 // LATCHKEY_SCREENSHOTS  where pictures go; a temporary directory
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -22,14 +23,19 @@ const ARGUMENTS = [
   '--disable-background-networking', '--disable-component-update', '--disable-sync',
 ];
 
+/** Free ports below those that the system hands out by itself, so that nobody takes one meanwhile. */
 const ports = async (count) => {
-  const servers = await Promise.all(Array.from({ length: count }, async () => {
-    const server = createServer().listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    return server;
-  }));
-  const found = servers.map((server) => server.address().port);
-  await Promise.all(servers.map((server) => new Promise((closed) => { server.close(closed); })));
+  const found = [];
+  while (found.length < count) {
+    const port = randomInt(15_000, 32_000);
+    const server = createServer();
+    const free = await new Promise((answer) => {
+      server.once('error', () => answer(false)).listen(port, '127.0.0.1', () => answer(true));
+    });
+    if (!free || found.includes(port)) continue;
+    await new Promise((closed) => { server.close(closed); });
+    found.push(port);
+  }
   return found;
 };
 
@@ -109,8 +115,7 @@ export class Latchkey {
   }
 
   /** A new account. */
-  async register() {
-    const username = `person-${crypto.randomUUID().slice(0, 8)}`;
+  async register(username = `person-${crypto.randomUUID().slice(0, 8)}`) {
     await this.post('/register', { username, password: PASSWORD });
     return username;
   }
@@ -125,13 +130,13 @@ export class Latchkey {
 let browser;
 after(() => browser?.close());
 
-/** A browser profile at the page; what its console says and its tokens are kept for looking at. */
+/** A browser profile at the page; what its console says and what fails in it is kept for looking at. */
 export async function profile(latchkey, options = {}) {
   browser ??= await chromium.launch({
     executablePath: process.env.LATCHKEY_CHROMIUM ?? '/usr/bin/chromium', args: ARGUMENTS,
   });
   const context = await browser.newContext({ baseURL: latchkey.url, ...options });
-  context.setDefaultTimeout(15_000);
+  context.setDefaultTimeout(20_000);
   context.said = [];
   context.failures = [];
   context.on('console', (message) => context.said.push(message.text()));
@@ -153,8 +158,8 @@ export const outside = (page) =>
   page.getByRole('heading', { level: 1, name: /Sign in once/ }).waitFor();
 
 /** A new account, signed in in a browser profile of its own. */
-export async function person(latchkey, options) {
-  const username = await latchkey.register();
+export async function person(latchkey, options, name) {
+  const username = await latchkey.register(name);
   const context = await profile(latchkey, options);
   const page = await context.newPage();
   await signIn(page, username);

@@ -36,7 +36,7 @@ const together = async (context, count) => {
 };
 
 for (const locks of [true, false]) {
-  test(`five tabs, Web Locks ${locks ? 'on' : 'off'}: nobody is signed out`, { timeout: 90_000 }, async () => {
+  test(`five tabs, Web Locks ${locks ? 'on' : 'off'}: nobody is signed out`, { timeout: 120_000 }, async () => {
     const latchkey = await Latchkey.start();
     const { username, context, page } = await person(latchkey);
     if (!locks) await context.addInitScript(withoutLocks);
@@ -74,7 +74,7 @@ for (const locks of [true, false]) {
   });
 }
 
-test('logout in one tab signs out the others', { timeout: 30_000 }, async () => {
+test('logout in one tab signs out the others', { timeout: 60_000 }, async () => {
   const latchkey = await Latchkey.start();
   const { context, page } = await person(latchkey);
   const others = await Promise.all([context.newPage(), context.newPage()]);
@@ -96,7 +96,7 @@ test('logout in one tab signs out the others', { timeout: 30_000 }, async () => 
   await context.close();
 });
 
-test('signing in as somebody else in one tab takes the others out, with an offer', { timeout: 30_000 }, async () => {
+test('signing in as somebody else in one tab takes the others out, with an offer', { timeout: 60_000 }, async () => {
   const latchkey = await Latchkey.start();
   const { context, page } = await person(latchkey);
   const other = await context.newPage();
