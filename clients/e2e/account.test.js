@@ -1,0 +1,158 @@
+// The account page: what a person does there, and what they are told.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Latchkey, PASSWORD, inside, outside, person, profile, reason } from './support.js';
+
+const latchkey = await Latchkey.start();
+
+test('signing up says what is wrong with a password, and then signs in', { timeout: 60_000 }, async () => {
+  const context = await profile(latchkey);
+  const page = await context.newPage();
+  await page.goto('/');
+  await page.getByRole('button', { name: 'Create an account' }).click();
+  const form = page.locator('#sign-up');
+  await form.getByLabel('Name', { exact: true }).fill(`new-${crypto.randomUUID().slice(0, 8)}`);
+  await form.getByLabel('Password').fill('short');
+  await form.getByRole('button', { name: 'Create account' }).click();
+  await form.getByText('at least 15 characters', { exact: false }).nth(1).waitFor();
+  await form.getByLabel('Password').fill(PASSWORD);
+  await form.getByRole('button', { name: 'Create account' }).click();
+  await inside(page);
+  await context.close();
+});
+
+test('a name that is taken and a wrong password are said so', { timeout: 60_000 }, async () => {
+  const username = await latchkey.register();
+  const context = await profile(latchkey);
+  const page = await context.newPage();
+  await page.goto('/');
+  await page.getByRole('button', { name: 'Create an account' }).click();
+  await page.locator('#up-name').fill(username);
+  await page.locator('#up-password').fill(PASSWORD);
+  await page.getByRole('button', { name: 'Create account' }).click();
+  await page.getByText('That name or address is taken.').waitFor();
+  await page.locator('#swap-button').click();
+  await page.locator('#in-name').fill(username);
+  await page.locator('#in-password').fill('not the right one at all');
+  await page.getByRole('button', { name: 'Sign in', exact: true }).first().click();
+  await page.getByText('The name or the password is wrong.').waitFor();
+  await context.close();
+});
+
+test('the demo account signs in with one click, and the service knows it', { timeout: 60_000 }, async () => {
+  const context = await profile(latchkey);
+  const page = await context.newPage();
+  await page.goto('/');
+  await page.getByRole('button', { name: 'Use the demo account' }).click();
+  await inside(page);
+  await page.getByRole('button', { name: 'Who am I?' }).click();
+  await page.locator('#whoami-answer').getByText('"username": "demo"').waitFor();
+  await context.close();
+});
+
+test('a session elsewhere is listed with its device and can be ended', { timeout: 60_000 }, async () => {
+  const { username, context, page } = await person(latchkey);
+  await latchkey.elsewhere(username);
+  await page.reload();
+  const sessions = page.locator('#sessions li');
+  await sessions.nth(1).waitFor();
+  assert.equal(await sessions.filter({ hasText: 'this one' }).count(), 1);
+  await page.getByRole('button', { name: /End the session of Somewhere else/ }).click();
+  await sessions.nth(1).waitFor({ state: 'detached' });
+  await latchkey.elsewhere(username);
+  await page.reload();
+  await page.getByRole('button', { name: 'Sign out the others' }).click();
+  await page.locator('#said').getByText('other sessions were ended').waitFor();
+  await sessions.nth(1).waitFor({ state: 'detached' });
+  await page.getByRole('button', { name: 'Sign out everywhere' }).click();
+  await reason(page, 'You are signed out.');
+  await context.close();
+});
+
+test('ended from another device: the page says so, in every tab', { timeout: 60_000 }, async () => {
+  const { username, context, page } = await person(latchkey);
+  const other = await context.newPage();
+  await other.goto('/');
+  await inside(other);
+  await latchkey.post('/logout', { sessions: 'others' }, await latchkey.elsewhere(username));
+  await page.getByRole('button', { name: 'Who am I?' }).click();
+  await reason(page, 'ended from another device');
+  await reason(other, 'ended from another device');
+  await page.reload();
+  await reason(page, 'ended from another device');
+  await context.close();
+});
+
+test('a password changed elsewhere: the page says so', { timeout: 60_000 }, async () => {
+  const { username, context, page } = await person(latchkey);
+  const change = { current_password: PASSWORD, new_password: `${PASSWORD} or reads` };
+  await latchkey.post('/password', change, await latchkey.elsewhere(username));
+  await page.getByRole('button', { name: 'Refresh now' }).click();
+  await reason(page, 'password was changed');
+  await context.close();
+});
+
+test('changing the password ends the other sessions, or this one too', { timeout: 60_000 }, async () => {
+  const { username, context, page } = await person(latchkey);
+  await latchkey.elsewhere(username);
+  const change = async (from, to, sessions) => {
+    await page.getByLabel('Current password').fill(from);
+    await page.getByLabel('New password').fill(to);
+    await page.getByLabel('Afterwards').selectOption(sessions);
+    await page.getByRole('button', { name: 'Change password' }).click();
+  };
+  await change('wrong', `${PASSWORD} at all`, 'others');
+  await page.locator('#password-error').getByText('password is wrong').waitFor();
+  await change(PASSWORD, `${PASSWORD} at all`, 'others');
+  await page.locator('#said').getByText('password was changed').waitFor();
+  assert.equal(await page.locator('#sessions li').count(), 1);
+  await change(`${PASSWORD} at all`, `${PASSWORD} again`, 'all');
+  await reason(page, 'password was changed');
+  await context.close();
+});
+
+test('deleting a report long after the login asks for the password', { timeout: 60_000 }, async () => {
+  const own = await Latchkey.start();
+  const { context, page } = await person(own);
+  await own.later(360);
+  await page.getByLabel('New report').fill('Keys cut in November');
+  await page.getByRole('button', { name: 'Add', exact: true }).click();
+  await page.getByRole('button', { name: 'Delete the report Keys cut' }).click();
+  const dialog = page.getByRole('dialog', { name: 'Is it still you?' });
+  await dialog.getByLabel('Password').fill('wrong');
+  await dialog.getByRole('button', { name: 'Confirm' }).click();
+  await dialog.getByText('The name or the password is wrong.').waitFor();
+  await dialog.getByLabel('Password').fill(PASSWORD);
+  await dialog.getByRole('button', { name: 'Confirm' }).click();
+  await page.locator('#said').getByText('report was deleted').waitFor();
+  await page.locator('#reports').getByText('None yet.').waitFor();
+  await context.close();
+});
+
+test('recent activity is shown where the server tells of it', { timeout: 60_000 }, async () => {
+  const { context, page } = await person(latchkey);
+  const at = '2026-11-26T11:18:51Z';
+  await page.route('**/sessions/events', (route) => route.fulfill({ json: { events: [
+    { at, kind: 'session-ended', session_id: 'x', reason: 'password', ip: '192.0.2.7', user_agent: 'curl/8.1' },
+    { at, kind: 'login', session_id: 'x' },
+  ] } }));
+  await page.reload();
+  const events = page.getByRole('list', { name: 'Recent activity' }).getByRole('listitem');
+  await events.nth(1).waitFor();
+  assert.match(await events.first().textContent(), /^Session ended \(password\).*curl · 192\.0\.2\.7$/);
+  await context.close();
+});
+
+test('without a resource-service the page does without its panel', { timeout: 60_000 }, async () => {
+  const { context, page } = await person(latchkey);
+  await page.route('**/assets/page.json', (route) =>
+    route.fulfill({ json: { resource: null, demo: null, register: false } }));
+  await page.reload();
+  await inside(page);
+  assert.ok(await page.locator('#api').isHidden());
+  await page.getByRole('button', { name: 'Sign out', exact: true }).click();
+  await outside(page);
+  assert.ok(await page.locator('#demo').isHidden());
+  assert.ok(await page.locator('#swap').isHidden());
+  await context.close();
+});

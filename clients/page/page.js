@@ -1,0 +1,415 @@
+// The demo and account page: plain DOM on top of the browser client. No token passes through here.
+import { createClient } from '/assets/latchkey.js';
+
+const $ = (id) => document.getElementById(id);
+
+const settings = await fetch('/assets/page.json').then((answer) => answer.json()).catch(() => ({}));
+const { resource = null, demo = null, register = true, password_min: passwordMin = 15 } = settings;
+const auth = createClient({ resources: resource ? [resource] : [] });
+
+const REASONS = {
+  logout: 'You signed out in another tab.',
+  ended: 'This session was ended from another device.',
+  expired: 'Your session reached its end. Please sign in again.',
+  idle: 'You were signed out because the session was not used for a while.',
+  absolute: 'You were signed out because the session reached its longest duration.',
+  password: 'You were signed out because the password was changed.',
+  admin: 'An administrator ended this session.',
+  disabled: 'This account was disabled.',
+  reuse: 'The session was ended for safety: a copy of its cookie was used. If that was not you, change your password.',
+  replaced: 'Another tab of this browser signed in anew.',
+  'cookie-lost': 'You were signed out because the browser no longer has the session\'s cookie.',
+  invalid: 'The session\'s cookie is not valid here. Please sign in again.',
+};
+
+const VIOLATIONS = {
+  too_short: () => `it needs at least ${passwordMin} characters`,
+  too_long: () => 'it is too long',
+  common: () => 'it is one that everybody tries first',
+  contains_name: () => 'it contains your name',
+  unchanged: () => 'it is the same as before',
+};
+
+/* What is seen */
+
+function element(tag, properties = {}, ...children) {
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children.filter((child) => child !== undefined && child !== ''));
+  return node;
+}
+
+/** A word in passing. The region is emptied first so that the same word is read out again. */
+let toastTimer;
+function say(text) {
+  $('said').textContent = '';
+  requestAnimationFrame(() => { $('said').textContent = text; });
+  clearTimeout(toastTimer);
+  toastTimer = setTimeout(() => { $('said').textContent = ''; }, 8000);
+}
+
+function why(text, action) {
+  $('why').replaceChildren(...(text ? [element('p', {}, text, ...(action ? [action] : []))] : []));
+}
+
+function log(text) {
+  const now = new Date();
+  const time = element('time', { dateTime: now.toISOString() }, now.toLocaleTimeString());
+  $('log').prepend(element('li', {}, time, element('span', {}, text)));
+  while ($('log').children.length > 30) $('log').lastChild.remove();
+}
+
+function duration(seconds) {
+  const [days, hours] = [Math.floor(seconds / 86_400), Math.floor(seconds / 3600) % 24];
+  const [minutes, rest] = [Math.floor(seconds / 60) % 60, Math.floor(seconds) % 60];
+  if (days) return `${days} d ${hours} h`;
+  if (hours) return `${hours} h ${minutes} min`;
+  return minutes ? `${minutes} min ${rest} s` : `${rest} s`;
+}
+
+const instant = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+const moment = (text) => element('time', { dateTime: text }, instant.format(new Date(text)));
+
+/** "Firefox on Windows", as far as the user agent tells. */
+function browser(agent = '') {
+  const first = (pairs) => pairs.find(([pattern]) => pattern.test(agent))?.[1];
+  const name = first([[/Edg\//, 'Edge'], [/OPR\//, 'Opera'], [/Firefox\//, 'Firefox'],
+    [/Chrom(e|ium)\//, 'Chrome'], [/Safari\//, 'Safari'], [/^curl\//, 'curl']]);
+  const system = first([[/iPhone|iPad/, 'iOS'], [/Android/, 'Android'], [/Windows/, 'Windows'],
+    [/Mac OS X/, 'macOS'], [/CrOS/, 'ChromeOS'], [/Linux/, 'Linux']]);
+  if (name && system) return `${name} on ${system}`;
+  return name ?? system ?? 'Unknown device';
+}
+
+/** One of the three views. Focus goes to its heading, since what had it is gone. */
+function show(view, { focus = true } = {}) {
+  for (const id of ['loading', 'outside', 'inside']) $(id).hidden = id !== view;
+  $('who').hidden = view !== 'inside';
+  if (view !== 'inside') $('expiry').hidden = true;
+  document.title = view === 'inside' ? 'Your account · Latchkey' : 'Latchkey';
+  if (focus && view !== 'loading') $(`${view}-title`).focus();
+}
+
+let longest = {};
+function tick() {
+  const { state, accessExpiresIn = 0, endsIn = 0, limit } = auth.session;
+  if (state !== 'signed-in') return;
+  $('access').value = longest.access ? accessExpiresIn / longest.access : 0;
+  $('access-left').textContent = accessExpiresIn > 0
+    ? `${duration(accessExpiresIn)} left` : 'run out; the next call gets a new one';
+  $('end').value = longest.end ? endsIn / longest.end : 0;
+  $('end-left').textContent = limit === 'idle'
+    ? `ends in ${duration(endsIn)} unless it is used` : `ends in ${duration(endsIn)}`;
+  $('expiry-count').textContent = `Signing out in ${duration(endsIn)}`;
+}
+
+/* What is asked */
+
+class Refused extends Error {
+  constructor(problem, response) {
+    super(problem.detail ?? `The service answered ${response.status}.`);
+    this.problem = problem;
+    this.response = response;
+  }
+}
+
+async function call(url, { json, ...init } = {}) {
+  if (json) {
+    Object.assign(init, { body: JSON.stringify(json), headers: { 'content-type': 'application/json' } });
+  }
+  const response = await auth.fetch(new URL(url, location.origin), init);
+  const body = response.status === 204 ? undefined : await response.json().catch(() => ({}));
+  if (!response.ok) throw new Refused(body, response);
+  return body;
+}
+
+function explain(error) {
+  const { violations = [], code = error.code } = error.problem ?? {};
+  if (violations.length) {
+    return `Choose another password: ${violations.map((one) => VIOLATIONS[one]?.() ?? one).join(', ')}.`;
+  }
+  const seconds = error.retryAfter ?? Number(error.response?.headers.get('retry-after'));
+  const later = seconds ? `Try again in ${duration(seconds)}.` : 'Try again shortly.';
+  if (code === 'invalid-credentials') return 'The name or the password is wrong.';
+  if (code === 'conflict') return 'That name or address is taken.';
+  if (code === 'rate-limited') return `Too many attempts. ${later}`;
+  if (code === 'network' || error instanceof TypeError) return 'The server cannot be reached. You are still signed in if you were. Try again.';
+  if (code === 'unavailable' || code === 'revocation-stale') return `The server is busy. ${later}`;
+  return error.message;
+}
+
+/** Does the work of a button or a form: not twice at once, and with a word when it fails. */
+async function attempt(control, work, complain = say) {
+  if (control.getAttribute('aria-busy') === 'true') return;
+  control.setAttribute('aria-busy', 'true');
+  try {
+    await work();
+  } catch (error) {
+    // A session that is over has been told of already.
+    if (auth.session.state === 'signed-out' && !$('outside').contains(control)) return;
+    complain(explain(error));
+  } finally {
+    control.removeAttribute('aria-busy');
+  }
+}
+
+function onClick(id, work) {
+  $(id).addEventListener('click', () => attempt($(id), work));
+}
+
+function onSubmit(id, work) {
+  const form = $(id);
+  const error = form.querySelector('.error');
+  form.addEventListener('submit', (event) => {
+    event.preventDefault();
+    const fields = [...form.querySelectorAll('input:not([hidden])')];
+    const complain = (text, at = fields) => {
+      if (!error) return say(text);
+      error.textContent = text;
+      for (const field of fields) field.toggleAttribute('aria-invalid', false);
+      for (const field of at) field.setAttribute('aria-invalid', 'true');
+      at[0]?.focus();
+    };
+    const wrong = fields.find((field) => !field.validity.valid);
+    if (wrong) {
+      const label = wrong.labels[0].firstChild.textContent.trim();
+      return complain(wrong.validity.valueMissing ? `${label}: please fill this in.`
+        : `${label}: ${wrong.validationMessage}`, [wrong]);
+    }
+    if (error) error.textContent = '';
+    for (const field of fields) field.removeAttribute('aria-invalid');
+    attempt(form.querySelector('[type=submit]'), () => work(Object.fromEntries(new FormData(form)), form),
+      (text) => complain(text));
+  });
+}
+
+/* The session */
+
+auth.on('signedin', ({ detail }) => {
+  log(detail.restored ? 'Went on with the session of the cookie' : 'Signed in');
+  why();
+  show('inside');
+  load();
+});
+
+auth.on('refreshed', ({ detail }) => {
+  const { accessExpiresIn, endsIn, state } = auth.session;
+  longest = { access: detail.here ? accessExpiresIn : longest.access, end: endsIn };
+  if (detail.here) log(`A new access token, good for ${duration(accessExpiresIn)}`);
+  else log('Another tab used the session');
+  if (!$('expiry').hidden) {
+    $('expiry').hidden = true;
+    if (auth.session.limit === 'idle') say('You stay signed in.');
+  }
+  if (state === 'signed-in' && $('inside').hidden) show('inside');
+  tick();
+});
+
+auth.on('expiring', ({ detail: { limit, expiresIn } }) => {
+  $('expiry').hidden = false;
+  $('stay').hidden = limit === 'absolute';
+  const when = element('span', { className: 'unseen' }, ` You will be signed out in ${duration(Math.round(expiresIn))}.`);
+  $('expiry-text').replaceChildren(limit === 'idle' ? 'Still there? This session is not being used.'
+    : 'This session reaches its longest duration. Save your work.', when);
+  tick();
+});
+
+const resume = (text) => {
+  const button = element('button', { type: 'button', className: 'link' }, text);
+  button.addEventListener('click', () => attempt(button, () => auth.restore()));
+  return button;
+};
+
+auth.on('ended', ({ detail }) => {
+  forget();
+  why(REASONS[detail.limit], detail.limit === 'idle' ? resume('I am back') : undefined);
+  show('outside');
+});
+
+auth.on('signedout', ({ detail: { reason, limit, here } }) => {
+  forget();
+  if (reason === 'logout' && here) why('You are signed out.');
+  else why(REASONS[limit] ?? REASONS[reason], reason === 'replaced' ? resume('Go on with that session') : undefined);
+  show('outside');
+});
+
+/** Nothing of the person stays on the page. */
+function forget() {
+  for (const id of ['log', 'sessions', 'reports', 'events', 'name', 'whoami-answer']) $(id).replaceChildren();
+  $('whoami-answer').hidden = true;
+  for (const form of document.forms) form.reset();
+  if ($('confirm').open) $('confirm').close();
+}
+
+const device = browser(navigator.userAgent);
+onSubmit('sign-in', ({ username, password }, form) =>
+  auth.login({ username, password, device }).then(() => form.reset()));
+onClick('demo', () => auth.login({ ...demo, device }));
+
+onSubmit('sign-up', async ({ username, email, password }, form) => {
+  const answer = await fetch('/register', {
+    method: 'POST', headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ username, password, ...(email && { email }) }),
+  });
+  if (!answer.ok) throw new Refused(await answer.json().catch(() => ({})), answer);
+  await auth.login({ username, password, device });
+  form.reset();
+});
+
+onClick('swap-button', () => {
+  const up = $('sign-up').hidden;
+  $('sign-up').hidden = !up;
+  $('sign-in').hidden = up;
+  $('door-title').textContent = up ? 'Create an account' : 'Sign in';
+  $('swap-text').textContent = up ? 'You have an account?' : 'New here?';
+  $('swap-button').textContent = up ? 'Sign in' : 'Create an account';
+  $(up ? 'up-name' : 'in-name').focus();
+});
+
+onClick('sign-out', () => auth.logout());
+onClick('leave', () => auth.logout());
+onClick('stay', () => auth.extend());
+onClick('refresh', async () => {
+  const extended = await auth.extend();
+  if (!extended && auth.session.state === 'signed-in') say('This session cannot be made longer.');
+});
+
+/* The account */
+
+async function load() {
+  await Promise.all([loadMe(), loadSessions(), loadEvents(), resource && loadReports()]
+    .map((one) => Promise.resolve(one).catch((error) => {
+      if (auth.session.state === 'signed-in') say(explain(error));
+    })));
+}
+
+async function loadMe() {
+  const me = await call('/me');
+  $('name').textContent = $('password-user').value = me.username;
+}
+
+async function loadSessions() {
+  const { sessions } = await call('/sessions');
+  $('sessions').replaceChildren(...sessions.map((one) => {
+    const name = one.device ?? browser(one.user_agent ?? '');
+    const about = element('div', {}, element('strong', {}, name),
+      one.current ? element('span', { className: 'badge' }, 'this one') : '',
+      element('div', { className: 'muted' }, 'Last used ', moment(one.last_used_at), one.ip ? ` · ${one.ip}` : ''),
+      element('div', { className: 'muted' }, 'Signed in ', moment(one.created_at)));
+    if (one.current) return element('li', {}, about);
+    const button = element('button', { type: 'button', className: 'quiet small' }, 'End');
+    button.setAttribute('aria-label', `End the session of ${name}, last used ${instant.format(new Date(one.last_used_at))}`);
+    button.addEventListener('click', () => attempt(button, async () => {
+      await call(`/sessions/${encodeURIComponent(one.id)}`, { method: 'DELETE' });
+      say(`The session of ${name} was ended.`);
+      await loadSessions();
+      $('sessions-title').focus();
+    }));
+    return element('li', {}, about, button);
+  }));
+  $('others').hidden = sessions.length < 2;
+}
+
+onClick('others', async () => {
+  await auth.logout({ sessions: 'others' });
+  say('The other sessions were ended.');
+  await loadSessions();
+  $('sessions-title').focus();
+});
+onClick('all', () => auth.logout({ sessions: 'all' }));
+
+onSubmit('password', async (fields, form) => {
+  const { current_password, new_password, sessions } = fields;
+  await call('/password', { method: 'POST', json: { current_password, new_password, sessions } });
+  form.reset();
+  if (sessions !== 'all') say('The password was changed.');
+  // Where this session was ended too, the next call says so.
+  await loadSessions();
+});
+
+/** "Why was I logged out?" Older servers do not have the route. */
+async function loadEvents() {
+  const { events } = await call('/sessions/events').catch(() => ({ events: [] }));
+  $('activity').hidden = events.length === 0;
+  $('events').replaceChildren(...events.slice(0, 12).map((one) => {
+    const what = one.kind.replaceAll(/[-_]/g, ' ');
+    const where = [one.user_agent && browser(one.user_agent), one.ip].filter(Boolean).join(' · ');
+    return element('li', {}, element('div', {},
+      element('strong', {}, what[0].toUpperCase() + what.slice(1)), one.reason ? ` (${one.reason})` : '',
+      element('div', { className: 'muted' }, moment(one.at), where ? ` · ${where}` : '')));
+  }));
+}
+
+/* The protected service */
+
+onClick('whoami', async () => {
+  const answer = await call(`${resource}/whoami`);
+  $('whoami-answer').textContent = JSON.stringify(answer, undefined, 2);
+  $('whoami-answer').hidden = false;
+  log('The service knew who called');
+});
+
+async function loadReports() {
+  const { reports } = await call(`${resource}/reports`);
+  const rows = reports.map(({ id, title }) => {
+    const button = element('button', { type: 'button', className: 'quiet small' }, 'Delete');
+    button.setAttribute('aria-label', `Delete the report ${title}`);
+    button.addEventListener('click', () => attempt(button, () => deleteReport(id)));
+    return element('li', {}, element('div', {}, title), button);
+  });
+  $('reports').replaceChildren(...(rows.length ? rows : [element('li', { className: 'muted' }, 'None yet.')]));
+}
+
+onSubmit('report', async ({ title }, form) => {
+  await call(`${resource}/reports`, { method: 'POST', json: { title } });
+  form.reset();
+  say('The report was added.');
+  await loadReports();
+});
+
+let afterConfirmation;
+async function deleteReport(id) {
+  try {
+    await call(`${resource}/reports/${encodeURIComponent(id)}`, { method: 'DELETE' });
+  } catch (error) {
+    // RFC 9470: this needs a more recent login.
+    if (error.problem?.code !== 'reauthentication-required') throw error;
+    afterConfirmation = () => deleteReport(id);
+    $('confirm').showModal();
+    return;
+  }
+  say('The report was deleted.');
+  await loadReports();
+  $('report-title').focus();
+}
+
+onSubmit('confirm-form', async ({ password }) => {
+  await auth.login({ username: $('name').textContent, password, device });
+  $('confirm').close();
+  await afterConfirmation();
+});
+$('confirm-cancel').addEventListener('click', () => $('confirm').close());
+$('confirm').addEventListener('close', () => $('confirm-form').reset());
+
+/* The start */
+
+for (const id of ['up-hint', 'new-hint']) {
+  $(id).textContent = `At least ${passwordMin} characters. Anything goes; a sentence is easy to remember.`;
+}
+$('demo').hidden = !demo;
+$('swap').hidden = !register;
+$('api').hidden = !resource;
+$('api-origin').textContent = resource ?? '';
+setInterval(tick, 1000);
+
+async function start() {
+  show('loading');
+  try {
+    if (!(await auth.restore()) && $('outside').hidden) show('outside', { focus: false });
+  } catch (error) {
+    const button = element('button', { type: 'button', className: 'link' }, 'Try again');
+    button.addEventListener('click', start);
+    why(explain(error), button);
+    show('outside', { focus: false });
+  }
+}
+await start();
