@@ -51,6 +51,12 @@ impl Process {
         terminate(&self.0);
     }
 
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Takes the processor away from it (SIGSTOP).
     ///
     /// # Panics

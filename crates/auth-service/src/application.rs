@@ -112,6 +112,9 @@ impl Application {
         let data = (app.clone(), protection);
         let public = Server::start(public, workers, &base, cors, move |routes| {
             routes.app_data(data.0.clone()).app_data(data.1.clone()).configure(http::public);
+            if data.0.config.page.enabled {
+                routes.configure(http::page);
+            }
         })?;
         let data = app.clone();
         let internal = Server::start(internal, 1, &base, Cors::default(), move |routes| {

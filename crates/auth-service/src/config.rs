@@ -5,10 +5,9 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use claims::time::LIFETIME_CAP_SECONDS;
 use claims::{Algorithm, ClientId, Scope};
 pub use hosting::settings::ConfigError;
-use hosting::settings::{self, ClockOffset, Revocation, fail, is_loopback, list};
+use hosting::settings::{self, ClockOffset, Revocation, is_loopback, list};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -16,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::seal::MasterKeys;
 
-use crate::passwords::{MAX_MEMORY_KIB, MAX_WORK, Peppers};
+mod check;
 
 const DEFAULTS: &str = include_str!("defaults.toml");
 
@@ -42,6 +41,8 @@ pub struct Config {
     pub events: Events,
     /// What is too often.
     pub limits: Limits,
+    /// The account page.
+    pub page: Page,
     /// The revocation feed.
     pub feed: Feed,
     /// Freshness.
@@ -201,28 +202,18 @@ pub struct Limits {
     pub forged_per_minute: u32,
 }
 
-impl Limits {
-    fn check(self) -> Result<(), ConfigError> {
-        let longest = self.login_most_seconds.max(self.account_most_seconds);
-        // What is forgotten while it still waits would start anew.
-        if longest >= self.login_forget_seconds {
-            return fail("limits.login_forget_seconds", "must be longer than the longest wait");
-        }
-        if self.login_forget_seconds > 7 * 24 * 3600 {
-            return fail("limits.login_forget_seconds", "must be at most 7 days");
-        }
-        for (key, count) in [
-            ("limits.network_per_minute", self.network_per_minute),
-            ("limits.register_per_hour", self.register_per_hour),
-            ("limits.refresh_per_minute", self.refresh_per_minute),
-            ("limits.forged_per_minute", self.forged_per_minute),
-        ] {
-            if !(1..=60_000).contains(&count) {
-                return fail(key, "must be from 1 to 60000; a burst of 0 turns the limit off");
-            }
-        }
-        Ok(())
-    }
+/// `[page]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Page {
+    /// Whether it is served.
+    pub enabled: bool,
+    /// The origin of a resource-service that it calls; empty: none.
+    pub resource: String,
+    /// An account that everybody may use; empty: none.
+    pub demo_username: String,
+    /// And its password.
+    pub demo_password: String,
 }
 
 /// `[feed]`
@@ -277,123 +268,6 @@ impl Config {
             Some(key_of("keys.other_master_key", other)?)
         };
         Ok(MasterKeys::new(&current, other.as_deref()))
-    }
-
-    fn check(&self) -> Result<(), ConfigError> {
-        self.check_issuer()?;
-        self.check_tokens()?;
-        self.check_keys()?;
-        let url = self.database.url.expose_secret();
-        if !["postgres://", "postgresql://", "sqlite:"].iter().any(|s| url.starts_with(s)) {
-            return fail("database.url", "must start with postgres:// or sqlite:");
-        }
-        if url.contains(":memory:") {
-            return fail("database.url", "must name a file: sessions are to survive a restart");
-        }
-        if self.database.max_connections < 2 {
-            return fail("database.max_connections", "must be at least 2");
-        }
-        if self.http.workers == 0 {
-            return fail("http.workers", "must be at least 1");
-        }
-        if self.http.cookie_same_site == SameSite::None && self.http.allowed_origins.is_empty() {
-            return fail("http.cookie_same_site", "is none, but http.allowed_origins is empty");
-        }
-        let origin = |origin: &String| {
-            origin.split_once("://").is_some_and(|(scheme, host)| {
-                matches!(scheme, "http" | "https") && !host.is_empty() && !host.contains('/')
-            })
-        };
-        if !self.http.allowed_origins.iter().all(origin) {
-            return fail("http.allowed_origins", "must be origins such as https://app.example.com");
-        }
-        if self.passwords.min_length < 8 || self.passwords.max_length < self.passwords.min_length {
-            return fail("passwords.min_length", "must be at least 8 and at most max_length");
-        }
-        // Either of OWASP's equivalents costs as much as 19 MiB and two passes.
-        let cost = u64::from(self.passwords.memory_kib) * u64::from(self.passwords.iterations);
-        if !self.is_local() && cost < 19_456 * 2 {
-            return fail(
-                "passwords.memory_kib",
-                "is below what OWASP recommends (19456, 2 passes)",
-            );
-        }
-        if self.passwords.memory_kib > MAX_MEMORY_KIB || cost > MAX_WORK {
-            return fail(
-                "passwords.memory_kib",
-                "must be at most 131072, and at most 1048576 when multiplied by the passes",
-            );
-        }
-        Peppers::read(&self.passwords.peppers)?;
-        self.limits.check()?;
-        self.revocation.check()?;
-        self.clock.check(&self.issuer)?;
-        if !self.is_local() && self.feed.secret.expose_secret().len() < 32 {
-            return fail("feed.secret", "must have at least 32 characters");
-        }
-        Ok(())
-    }
-
-    fn check_issuer(&self) -> Result<(), ConfigError> {
-        let local = self.is_local() && self.issuer.starts_with("http://");
-        if !local && !self.issuer.starts_with("https://") {
-            return fail("issuer", "must be https, unless it is this machine");
-        }
-        if self.issuer.ends_with('/') || self.issuer.contains(['?', '#', '"', '\\', ' ']) {
-            return fail(
-                "issuer",
-                "must be an address without query and without a slash at the end",
-            );
-        }
-        Ok(())
-    }
-
-    fn check_keys(&self) -> Result<(), ConfigError> {
-        self.master_keys()?;
-        let keys = &self.keys;
-        // Verifiers fetch the key set every five minutes, and caches keep it as long.
-        let least = if self.is_local() { 1 } else { 900 };
-        if keys.publish_seconds < least {
-            let problem =
-                format!("must be at least {least}, or services meet keys they do not know");
-            return Err(ConfigError::Value { key: "keys.publish_seconds", problem });
-        }
-        if keys.rotate_days > 0 && keys.publish_seconds >= keys.rotate_days.saturating_mul(86_400) {
-            return fail("keys.rotate_days", "must be longer than keys.publish_seconds, or 0");
-        }
-        if self.events.keep_days == 0 || self.events.most == 0 {
-            return fail("events.keep_days", "and events.most must be at least 1");
-        }
-        Ok(())
-    }
-
-    fn check_tokens(&self) -> Result<(), ConfigError> {
-        let tokens = &self.tokens;
-        if !(60..=LIFETIME_CAP_SECONDS).contains(&tokens.access_seconds) {
-            return fail("tokens.access_seconds", "must be from 60 to 900");
-        }
-        if tokens.idle_seconds == 0 || tokens.idle_seconds > tokens.absolute_seconds {
-            return fail("tokens.idle_seconds", "must be at least 1 and at most absolute_seconds");
-        }
-        // Within the window a cookie gets the same token again, which does not count as use.
-        if tokens.idle_seconds <= tokens.grace_seconds.saturating_mul(2) {
-            return fail("tokens.idle_seconds", "must be more than twice grace_seconds");
-        }
-        // RFC 6265bis caps a cookie's life at 400 days.
-        if tokens.absolute_seconds > 400 * 24 * 3600 {
-            return fail("tokens.absolute_seconds", "must be at most 400 days");
-        }
-        if tokens.grace_seconds > 300 {
-            return fail(
-                "tokens.grace_seconds",
-                "must be at most 300: it is how long theft goes unseen",
-            );
-        }
-        if let Some(value) = tokens.default_scopes.values().find(|v| !tokens.scopes.contains(v)) {
-            let problem = format!("{value} is not in tokens.scopes");
-            return Err(ConfigError::Value { key: "tokens.default_scopes", problem });
-        }
-        Ok(())
     }
 }
 
@@ -464,6 +338,7 @@ mod tests {
             ("AUTH__LIMITS__LOGIN_FORGET_SECONDS", "604801", "limits.login_forget_seconds"),
             ("AUTH__LIMITS__REGISTER_PER_HOUR", "0", "limits.register_per_hour"),
             ("AUTH__LIMITS__LOGIN_FREE", "-1", "limits.login_free"),
+            ("AUTH__PAGE__RESOURCE", "https://x; script-src *", "page.resource"),
             ("AUTH__HTTP__COOKIE_SAME_SITE", "none", "http.cookie_same_site"),
             ("AUTH__HTTP__ALLOWED_ORIGINS", "app.example.com", "http.allowed_origins"),
             ("AUTH__HTTP__TRUSTED_PROXIES", "10.0.0.0/8,proxy.example.com", "http.trusted_proxies"),

@@ -10,6 +10,7 @@ mod login;
 mod logout;
 mod me;
 mod metadata;
+mod page;
 mod password;
 mod problems;
 mod refresh;
@@ -44,6 +45,14 @@ pub(crate) fn public(routes: &mut ServiceConfig) {
         .service(get("/.well-known/oauth-authorization-server", metadata::authorization_server))
         .service(get("/problems/{code}", problems::page))
         .configure(health);
+}
+
+/// The account page, on the public listener.
+pub(crate) fn page(routes: &mut ServiceConfig) {
+    routes
+        .service(get("/", page::index))
+        .service(get("/assets/page.json", page::settings))
+        .service(get("/assets/{file}", page::asset));
 }
 
 /// The internal listener.

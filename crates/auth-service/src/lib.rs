@@ -18,6 +18,7 @@ pub mod key_rotation;
 pub mod keyring;
 pub mod keys;
 pub mod limits;
+pub mod logins;
 pub mod names;
 pub mod password_policy;
 pub mod passwords;

@@ -21,6 +21,9 @@ use verifier::Clock;
 
 const DEMO_USER: &str = "demo";
 const DEMO_PASSWORD: &str = "open sesame, but only here";
+/// As in the defaults of the services.
+const ISSUER: &str = "http://127.0.0.1:8080";
+const RESOURCE: &str = "127.0.0.1:8081";
 const READY_PATIENCE: Duration = Duration::from_secs(15);
 const WALKTHROUGH: &str = include_str!("../walkthrough.sh");
 
@@ -100,10 +103,17 @@ fn auth_config(data: &Path) -> Result<AuthConfig, Box<dyn Error>> {
         format!("cannot write to {}: {error}; choose another with --data", data.display())
     })?;
     let key = master_key(&data.join("master.key"))?;
+    let issuer = std::env::var("AUTH__ISSUER").unwrap_or_else(|_| ISSUER.to_owned());
+    let local = settings::is_loopback(&issuer);
+    let demo = |text: &str| if local { text.to_owned() } else { String::new() };
     let own = [
+        ("AUTH__PAGE__ENABLED", "true".to_owned()),
+        ("AUTH__PAGE__RESOURCE", demo(&resource_origin())),
+        ("AUTH__PAGE__DEMO_USERNAME", demo(DEMO_USER)),
+        ("AUTH__PAGE__DEMO_PASSWORD", demo(DEMO_PASSWORD)),
         ("AUTH__DATABASE__URL", format!("sqlite:{}", data.join("latchkey.db").display())),
         ("AUTH__KEYS__MASTER_KEY", key),
-        ("AUTH__HTTP__ALLOWED_ORIGINS", "http://localhost:8080".to_owned()),
+        ("AUTH__HTTP__ALLOWED_ORIGINS", origins(&issuer)),
         ("AUTH__HTTP__DRAIN_SECONDS", "0".to_owned()),
     ];
     Ok(AuthConfig::load(None, over("AUTH", own))?)
@@ -117,13 +127,30 @@ fn resource_config(auth: &AuthService) -> Result<ResourceConfig, Box<dyn Error>>
         ("RESOURCE__KEYS__JWKS_URL", format!("http://{public}/.well-known/jwks.json")),
         ("RESOURCE__FEED__URLS", format!("http://{internal}/internal/revocations")),
         ("RESOURCE__FEED__SECRET", config.feed.secret.expose_secret().to_owned()),
-        (
-            "RESOURCE__HTTP__ALLOWED_ORIGINS",
-            "http://127.0.0.1:8080,http://localhost:8080".to_owned(),
-        ),
+        ("RESOURCE__HTTP__ALLOWED_ORIGINS", origins(&config.issuer)),
         ("RESOURCE__HTTP__DRAIN_SECONDS", "0".to_owned()),
     ];
     Ok(ResourceConfig::load(None, over("RESOURCE", own))?)
+}
+
+/// The origins of the account page: the issuer's and, since people type either, this machine by its
+/// other name.
+fn origins(issuer: &str) -> String {
+    if !settings::is_loopback(issuer) {
+        return String::new();
+    }
+    let other = if issuer.contains("127.0.0.1") {
+        issuer.replace("127.0.0.1", "localhost")
+    } else {
+        issuer.replace("localhost", "127.0.0.1")
+    };
+    format!("{issuer},{other}")
+}
+
+/// Where a browser on this machine finds the resource-service.
+fn resource_origin() -> String {
+    let listen = std::env::var("RESOURCE__HTTP__LISTEN");
+    format!("http://{}", listen.unwrap_or_else(|_| RESOURCE.to_owned()))
 }
 
 /// `own` settings, each replaced by the environment's where that has one.
@@ -194,7 +221,8 @@ fn greet(auth: &AuthService, resource: &ResourceService, data: &Path, local: boo
     println!("internal          http://{}", auth.internal_address());
     println!("data              {}", data.display());
     if local {
-        println!("demo user         {DEMO_USER} / {DEMO_PASSWORD}\n\nTry it; paste this:\n");
+        println!("demo user         {DEMO_USER} / {DEMO_PASSWORD}");
+        println!("\nOpen {} in a browser.\n\nTry it; paste this:\n", auth.app().config.issuer);
         let auth = format!("http://{}", auth.public_address());
         let resource = format!("http://{}", resource.public_address());
         let text = WALKTHROUGH.replace("http://127.0.0.1:8080", &auth);

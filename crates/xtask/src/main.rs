@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod clients;
 mod compose;
 mod deny;
 mod faults;

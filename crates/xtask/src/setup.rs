@@ -35,6 +35,28 @@ pub(crate) fn curl() -> Result {
     install("curl", "curl (Debian: apt-get install curl)")
 }
 
+/// The browser client is tested under node.
+pub(crate) fn npm() -> Result {
+    let there = |program: &str| succeeds(Command::new(program).arg("--version"));
+    if there("node") && there("npm") {
+        return Ok(());
+    }
+    install("npm", "node and npm (Debian: apt-get install npm)")
+}
+
+/// A Chromium for the tests of the page: the one that `LATCHKEY_CHROMIUM` names, or the system's.
+pub(crate) fn chromium() -> Result<PathBuf> {
+    let named = env::var_os("LATCHKEY_CHROMIUM").map(PathBuf::from);
+    let program = named.unwrap_or_else(|| "/usr/bin/chromium".into());
+    if !succeeds(Command::new(&program).arg("--version")) {
+        install(
+            "chromium",
+            "chromium (Debian: apt-get install chromium), or name one in LATCHKEY_CHROMIUM",
+        )?;
+    }
+    Ok(program)
+}
+
 /// Who a server runs as: Postgres refuses root. None: as ourselves.
 pub(crate) fn server_account() -> Result<Option<(u32, u32)>> {
     if !geteuid().is_root() {

@@ -134,10 +134,10 @@ on_both_databases! {
     async fn users_of_another_system_are_imported_and_keep_their_passwords(world) {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("users.jsonl");
-        let mut lines = String::new();
-        for (name, hash) in IMPORTED {
-            lines += &format!("{}\n", json!({"username": name, "password_hash": hash, "roles": ["old"]}));
-        }
+        let line = |(name, hash): (&str, &str)| {
+            json!({"username": name, "password_hash": hash, "roles": ["old"]}).to_string() + "\n"
+        };
+        let lines: String = IMPORTED.into_iter().map(line).collect();
         let bad = [
             r#"{"username":"costly","password_hash":"$2b$20$Zwf.xuC9O7bA7sxTicjBTewDB6UW6rrn/pDvAvytvnLMh5F/ZZy0e"}"#,
             r#"{"username":"md5","password_hash":"5f4dcc3b5aa765d61d8327deb882cf99"}"#,
@@ -264,7 +264,8 @@ on_both_databases! {
         world.set("AUTH__LIMITS__LOGIN_FREE", "2");
         world.restart().await;
         let tokens = world.newcomer("ada").await;
-        for name in ["ada", "nobody", "ada", "ada"] {
+        // Where nobody lives: who shares a network with a session of theirs is counted apart.
+        for name in ["ada", "nobody", "nobody", "nobody"] {
             let body = json!({"username": name, "password": "not at all the one"});
             let status = world.post("/login", &body).await.status;
             assert!([401, 429].contains(&status), "{status}");
@@ -281,7 +282,7 @@ on_both_databases! {
         assert_eq!(told(plain).await, 0);
         let mine = world.get_as(&tokens.access, "/sessions/events").await.json();
         let failed = kinds(&mine).iter().filter(|(kind, _)| kind == "login-failed").count();
-        assert_eq!(failed, 2, "the owner hears of guesses at their own account: {mine}");
+        assert_eq!(failed, 1, "the owner hears of guesses at their own account: {mine}");
     }
 
     async fn the_trail_is_cut_off_at_its_age_and_at_its_length(world) {

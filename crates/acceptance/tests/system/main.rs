@@ -7,6 +7,7 @@ mod commands;
 mod compromise;
 mod feed;
 mod house;
+mod hygiene;
 mod keys;
 mod limits;
 mod planted;

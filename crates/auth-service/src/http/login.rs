@@ -14,7 +14,7 @@ use std::pin::Pin;
 use super::{client, csrf, transport};
 use crate::app::App;
 use crate::error::Error;
-use crate::sessions::{self, LogIn};
+use crate::logins::{self, LogIn};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,7 +47,7 @@ pub(super) async fn login(
         replaces,
         bearer: bearer(&request),
     };
-    Ok(transport::answer(&app, sessions::log_in(&app, login).await?))
+    Ok(transport::answer(&app, logins::log_in(&app, login).await?))
 }
 
 /// A login needs no access token, so what is wrong with one is no reason to refuse it.

@@ -1,7 +1,7 @@
 //! What anyone may know of this service: its public keys (RFC 7517) and its metadata (RFC 8414).
 
 use actix_web::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH,
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 use aws_lc_rs::digest;
@@ -38,8 +38,21 @@ pub(super) async fn authorization_server(
     public(&request, "application/json", "public, max-age=3600", body)
 }
 
-/// A document for everybody, and 304 for whoever has it already.
+/// A document that pages of any origin may read.
 fn public(
+    request: &HttpRequest,
+    media_type: &'static str,
+    cache: &str,
+    body: Vec<u8>,
+) -> HttpResponse {
+    let mut response = held(request, media_type, cache, body);
+    let everybody = HeaderValue::from_static("*");
+    response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, everybody);
+    response
+}
+
+/// A document, and 304 for whoever has it already.
+pub(super) fn held(
     request: &HttpRequest,
     media_type: &'static str,
     cache: &str,
@@ -50,10 +63,7 @@ fn public(
     let held = request.headers().get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let known = held.is_some_and(|held| held.split(',').any(|one| names(one.trim(), &etag)));
     let mut response = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-    response
-        .insert_header((ETAG, etag))
-        .insert_header((CACHE_CONTROL, cache))
-        .insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, "*"));
+    response.insert_header((ETAG, etag)).insert_header((CACHE_CONTROL, cache));
     if known {
         return response.finish();
     }

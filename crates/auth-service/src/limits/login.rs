@@ -8,9 +8,9 @@ use super::{Attempt, Bucket, Key, Refusal, Rule, refuse};
 use crate::app::App;
 use crate::config;
 use crate::error::Error;
+use crate::logins::LogIn;
 use crate::names::{self, NameKey};
 use crate::pseudonyms::Pseudonym;
-use crate::sessions::LogIn;
 
 /// The first wait; it doubles from there.
 const FIRST_MS: u64 = 1000;

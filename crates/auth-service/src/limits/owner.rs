@@ -15,9 +15,10 @@ use secrecy::ExposeSecret as _;
 use super::Rule;
 use super::routes::{address, bucket, whose};
 use crate::app::App;
+use crate::logins::LogIn;
 use crate::names::{self, NameKey};
 use crate::pseudonyms::{Pseudonym, Pseudonyms, network};
-use crate::sessions::{self, LogIn};
+use crate::sessions;
 use crate::store::{Caller, Client};
 
 /// Looks into the database for one session's sake, and for everybody's who has none to show.

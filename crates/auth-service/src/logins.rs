@@ -1,0 +1,170 @@
+//! The policy of logins: who is admitted, and what a good login opens.
+
+use claims::{Scope, Transport, UserId};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::accounts::check_password_text;
+use crate::app::App;
+use crate::error::Error;
+use crate::limits::{self, Outcome};
+use crate::names;
+use crate::passwords::{Checked, Purpose};
+use crate::sessions::{Issued, issue, read};
+use crate::store::{Client, Credentials, Grant, Happening, NewSession, StoreError, TrailEntry};
+use crate::tokens::RefreshToken;
+
+const OPENING_ATTEMPTS: usize = 5;
+
+/// A login.
+pub struct LogIn {
+    /// A name or an address.
+    pub username: String,
+    /// The password.
+    pub password: SecretString,
+    /// How the client keeps its refresh token.
+    pub transport: Transport,
+    /// What it asks for.
+    pub scope: Option<String>,
+    /// What it calls the device.
+    pub device: Option<String>,
+    /// From where.
+    pub client: Client,
+    /// The refresh token of the session that this one takes the place of.
+    pub replaces: Option<SecretString>,
+    /// An access token that came along: it may show that this is the account's owner.
+    pub bearer: Option<SecretString>,
+}
+
+/// Opens a session for whoever knows the password, unless it was tried too often.
+pub async fn log_in(app: &App, login: LogIn) -> Result<Issued, Error> {
+    let attempt = limits::login(app, &login).await?;
+    let issued = open_for(app, login).await;
+    let outcome = match &issued {
+        Ok(_) => Outcome::Succeeded,
+        Err(Error::InvalidCredentials) => Outcome::Failed,
+        Err(_) => Outcome::Void,
+    };
+    app.limits.settle(attempt, outcome).await;
+    issued
+}
+
+/// Unknown, wrong and disabled take the same work and get the same answer.
+async fn open_for(app: &App, login: LogIn) -> Result<Issued, Error> {
+    check_password_text(&login.password)?;
+    let scope = scope_asked_for(app, login.scope.as_deref())?;
+    let device = device(login.device)?;
+    // Before the database is asked: a flood is turned away at the door.
+    let mut place = app.passwords.enter(Purpose::Login)?;
+    let credentials = match names::account(&login.username) {
+        Some(key) => app.store.credentials(key).await?,
+        None => None,
+    };
+    let hash = credentials.as_ref().map(|credentials| credentials.password_hash.clone());
+    let checked = place.check(&login.password, hash).await?;
+    drop(place);
+    let good = |found: &Credentials| checked.is_good() && found.enabled;
+    let known = credentials.as_ref().map(|found| found.user);
+    let Some(credentials) = credentials.filter(good) else {
+        tracing::info!("login failed");
+        tell_of_failure(app, &login.username, &login.client, known);
+        return Err(Error::InvalidCredentials);
+    };
+    let replaces =
+        login.replaces.and_then(|text| read(app, text.expose_secret(), Transport::Cookie));
+    let token = RefreshToken::first();
+    let (user, hash) = (credentials.user, credentials.password_hash.clone());
+    let session = NewSession {
+        id: token.session_id(),
+        credentials,
+        client_id: app.config.tokens.client_id.clone(),
+        scope,
+        idle_ms: i64::from(app.config.tokens.idle_seconds) * 1000,
+        absolute_ms: i64::from(app.config.tokens.absolute_seconds) * 1000,
+        amr: "pwd",
+        device,
+        client: login.client,
+        replaces: replaces.map(|token| token.session_id()),
+    };
+    let grant = open(app, session).await?.ok_or(Error::InvalidCredentials)?;
+    tracing::info!(user.id = %grant.user.id, session.id = %grant.session_id, "logged in");
+    if checked == Checked::Outdated {
+        renew_hash(app, user, hash, login.password);
+    }
+    Ok(issue(app, &grant, &token, login.transport))
+}
+
+/// Stores a hash as it is made now in place of an outdated one, beside the answer, and only where
+/// no thread is wanted for anything else: there will be another login.
+fn renew_hash(app: &App, user: UserId, old: String, password: SecretString) {
+    let Ok(place) = app.passwords.enter(Purpose::Renewal) else { return };
+    let store = app.store.clone();
+    tokio::spawn(async move {
+        let Ok(new) = place.hash(&password).await else { return };
+        match store.rehash_password(user, old, new).await {
+            Ok(true) => tracing::info!(user.id = %user, "renewed the hash of the password"),
+            // It was changed meanwhile, or another login was first.
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "the hash of a password was not renewed"),
+        }
+    });
+}
+
+/// Opens the session; `None` when the password or the account changed while it was being checked.
+/// That somebody logged out everywhere meanwhile does not make a password wrong.
+async fn open(app: &App, mut session: NewSession) -> Result<Option<Grant>, Error> {
+    for _ in 0..OPENING_ATTEMPTS {
+        let (user, checked) = (session.credentials.user, session.credentials.password_version);
+        if let Some(grant) = app.store.open_session(session.clone()).await? {
+            return Ok(Some(grant));
+        }
+        match app.store.credentials_of(user).await? {
+            Some(now) if now.enabled && now.password_version == checked => {
+                session.credentials = now;
+            }
+            _ => return Ok(None),
+        }
+    }
+    Err(StoreError::Contended.into())
+}
+
+/// Under pseudonyms, the same whether or not there is such an account; and beside the answer, which
+/// takes as long either way.
+fn tell_of_failure(app: &App, username: &str, client: &Client, user: Option<UserId>) {
+    let name = names::anything(username);
+    let network = client.ip.as_deref().and_then(|ip| ip.parse().ok());
+    app.store.tell_later(TrailEntry {
+        user,
+        subject: Some(app.pseudonyms.name(&name).to_string()),
+        origin: network.map(|address| app.pseudonyms.network(address).to_string()),
+        ..TrailEntry::new(Happening::LoginFailed)
+    });
+}
+
+/// The scope granted: what was asked for, where all of it may be granted, or the default.
+fn scope_asked_for(app: &App, asked: Option<&str>) -> Result<Scope, Error> {
+    let tokens = &app.config.tokens;
+    let Some(asked) = asked.filter(|asked| !asked.is_empty()) else {
+        return Ok(tokens.default_scopes.clone());
+    };
+    let invalid = |detail: &str| Error::InvalidRequest(detail.to_owned());
+    let scope: Scope = asked
+        .parse()
+        .map_err(|_| invalid("The scope must be values with single spaces between, none twice."))?;
+    if scope.values().all(|value| tokens.scopes.contains(value)) {
+        Ok(scope)
+    } else {
+        Err(invalid("The scope names a value that this service does not grant."))
+    }
+}
+
+fn device(device: Option<String>) -> Result<Option<String>, Error> {
+    let fits = |device: &String| {
+        (1..=64).contains(&device.chars().count()) && !device.chars().any(char::is_control)
+    };
+    match device {
+        Some(device) if !fits(&device) => Err(Error::InvalidRequest(
+            "A device name has 1 to 64 characters and no control characters.".to_owned(),
+        )),
+        device => Ok(device),
+    }
+}
