@@ -17,3 +17,4 @@ mod resource;
 mod restart;
 mod roles;
 mod standalone;
+mod upgrade;

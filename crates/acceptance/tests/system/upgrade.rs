@@ -1,0 +1,156 @@
+//! A database of the first version, with people in it, and the program of today.
+
+use acceptance::service::run;
+use acceptance::world::{ISSUER, auth_settings};
+use acceptance::{Database, Kind, PASSWORD, Service, Tokens, on_each_empty_database};
+use auth_service::Config;
+use auth_service::key_rotation::new_key;
+use auth_service::keyring::place;
+use auth_service::passwords::{Passwords, Purpose as Hashing};
+use auth_service::seal::MasterKeys;
+use auth_service::store::{NewKey, Purpose};
+use auth_service::tokens::{RefreshKeys, RefreshToken};
+use claims::{Algorithm, Transport};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::json;
+use sqlx::SqlSafeStr as _;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use uuid::Uuid;
+
+/// Every world's master key.
+const MASTER: [u8; 32] = [42; 32];
+
+fn first_version(kind: Kind) -> Migrator {
+    let sql = match kind {
+        Kind::Postgres => include_str!("../../../../migrations/postgres/0001_start.sql"),
+        Kind::Sqlite => include_str!("../../../../migrations/sqlite/0001_start.sql"),
+    };
+    let simple = MigrationType::Simple;
+    let first = Migration::new(1, "start".into(), simple, sql.into_sql_str(), false);
+    Migrator::with_migrations(vec![first])
+}
+
+/// As the first version left them: an algorithm was changed once, so two keys were active.
+struct Old {
+    keys: Vec<NewKey>,
+    user: Uuid,
+    session: String,
+    hash: String,
+    /// What the user's client holds.
+    refresh_token: SecretString,
+}
+
+impl Old {
+    async fn made(config: &Config) -> Self {
+        let masters = MasterKeys::new(&MASTER, None);
+        let key = |purpose, algorithm| new_key(&masters, purpose, algorithm);
+        let keys = vec![
+            key(Purpose::Sign, Algorithm::EdDsa),
+            key(Purpose::Sign, Algorithm::Es256),
+            key(Purpose::Refresh, Algorithm::Es256),
+        ];
+        let secret = masters.open(&place(&keys[2].id), &keys[2].sealed).expect("it opens");
+        let token = RefreshToken::first();
+        let client = config.tokens.client_id.clone();
+        let ring = RefreshKeys::new(&secret, &[] as &[[u8; 32]]);
+        let passwords = Passwords::new(&config.passwords).expect("passwords can be hashed");
+        let place = passwords.enter(Hashing::Login).expect("there is a place");
+        let hash = place.hash(&SecretString::from(PASSWORD)).await.expect("it is hashed");
+        Self {
+            keys,
+            user: Uuid::now_v7(),
+            session: token.session_id().to_string(),
+            hash,
+            refresh_token: ring.write(&token, &client, Transport::Body),
+        }
+    }
+}
+
+/// The statements are the same on both; only how a user's id is written differs.
+macro_rules! fill {
+    ($pool:expr, $old:expr, $user:expr) => {{
+        let (pool, old) = ($pool, $old);
+        for (number, key) in old.keys.iter().enumerate() {
+            sqlx::query(
+                "insert into keys (id, purpose, algorithm, state, sealed, created_at) \
+                 values ($1, $2, $3, 'active', $4, $5)",
+            )
+            .bind(key.id.as_str())
+            .bind(key.purpose().as_str())
+            .bind(key.algorithm_name())
+            .bind(&key.sealed)
+            .bind(i64::try_from(number).expect("small"))
+            .execute(pool)
+            .await
+            .expect("a key of old");
+        }
+        sqlx::query(
+            "insert into users (id, username, username_key, password_hash, created_at) \
+             values ($1, 'Ada', 'ada', $2, 1)",
+        )
+        .bind($user)
+        .bind(&old.hash)
+        .execute(pool)
+        .await
+        .expect("a user of old");
+        sqlx::query(
+            "insert into sessions (id, user_id, client_id, scope, subject_version, \
+                idle_expires_at, expires_at, auth_time, amr, created_at) \
+             values ($1, $2, 'latchkey', 'profile reports:read', 1, $3, $3, 1, 'pwd', 1)",
+        )
+        .bind(&old.session)
+        .bind($user)
+        .bind(9_999_999_999_999_i64)
+        .execute(pool)
+        .await
+        .expect("a session of old");
+    }};
+}
+
+async fn fill(database: &Database, old: &Old) {
+    match database.kind() {
+        Kind::Postgres => {
+            let pool = database.postgres().await;
+            first_version(Kind::Postgres).run(&pool).await.expect("the first schema");
+            fill!(&pool, old, old.user);
+            pool.close().await;
+        }
+        Kind::Sqlite => {
+            let options: sqlx::sqlite::SqliteConnectOptions = database.url.parse().expect("a URL");
+            let options = options.create_if_missing(true);
+            let pool = sqlx::SqlitePool::connect_with(options).await.expect("it opens");
+            first_version(Kind::Sqlite).run(&pool).await.expect("the first schema");
+            fill!(&pool, old, old.user.to_string());
+            pool.close().await;
+        }
+    }
+}
+
+on_each_empty_database! {
+    async fn whoever_was_signed_in_before_an_upgrade_is_signed_in_after_it(database) {
+        let config = Config::load(None, auth_settings(&database.url, &[])).expect("good settings");
+        let old = Old::made(&config).await;
+        fill(&database, &old).await;
+
+        // Without being told to migrate, the program says what to do.
+        let settings = [("AUTH__DATABASE__MIGRATE_ON_START", "false")];
+        let mut service = Service::auth(&database.url, &settings);
+        let refused = run("auth-service", &[], &service.settings);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains("auth-service migrate"), "{said}");
+        assert!(run("auth-service", &["migrate"], &service.settings).status.success());
+        service.start().await;
+
+        let tokens = Tokens::of(&service.refresh(old.refresh_token.expose_secret()).await);
+        assert_eq!(tokens.session, old.session);
+        let me = service.get_as(&tokens.access, "/me").await.json();
+        assert_eq!(me["id"], json!(old.user.to_string()), "{ISSUER}");
+        service.login("ada").await;
+        // The newer of the two keys signs on; the older one still checks what it signed.
+        let set = service.get("/.well-known/jwks.json").await.json();
+        assert_eq!(set["keys"].as_array().expect("keys").len(), 2);
+        let active = "select count(*) from keys where state = 'active'";
+        assert_eq!(database.number(active).await, 2);
+        assert!(service.refresh(&tokens.refresh).await.status == 200);
+    }
+}
