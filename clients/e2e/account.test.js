@@ -129,17 +129,32 @@ test('deleting a report long after the login asks for the password', { timeout: 
   await context.close();
 });
 
-test('recent activity is shown where the server tells of it', { timeout: 60_000 }, async () => {
+test('recent activity tells what happened to the account', { timeout: 60_000 }, async () => {
+  const { context, page, username } = await person(latchkey);
+  const access = await latchkey.elsewhere(username);
+  await latchkey.post('/logout', {}, access);
+  const wrong = { username, password: 'a sentence that is not the one' };
+  await assert.rejects(latchkey.post('/login', wrong), /401/);
+  await page.reload();
+  const events = page.getByRole('list', { name: 'Recent activity' }).getByRole('listitem');
+  const told = ['Somebody did not know your password', 'Signed out', 'Signed in', 'Signed in', 'Account created'];
+  await events.nth(told.length - 1).waitFor();
+  const texts = await events.allTextContents();
+  told.forEach((text, at) => assert.ok(texts[at].startsWith(text), texts[at]));
+  await context.close();
+});
+
+test('activity of a kind that the page does not know is shown as it is called', { timeout: 60_000 }, async () => {
   const { context, page } = await person(latchkey);
   const at = '2026-11-26T11:18:51Z';
   await page.route('**/sessions/events', (route) => route.fulfill({ json: { events: [
-    { at, kind: 'session-ended', session_id: 'x', reason: 'password', ip: '192.0.2.7', user_agent: 'curl/8.1' },
+    { at, kind: 'something-new', session_id: 'x', reason: 'why', ip: '192.0.2.7', user_agent: 'curl/8.1' },
     { at, kind: 'login', session_id: 'x' },
   ] } }));
   await page.reload();
   const events = page.getByRole('list', { name: 'Recent activity' }).getByRole('listitem');
   await events.nth(1).waitFor();
-  assert.match(await events.first().textContent(), /^Session ended \(password\).*curl · 192\.0\.2\.7$/);
+  assert.match(await events.first().textContent(), /^Something new \(why\).*curl · 192\.0\.2\.7$/);
   await context.close();
 });
 

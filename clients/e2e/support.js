@@ -74,6 +74,8 @@ export class Latchkey {
         RESOURCE__HTTP__LISTEN: resource,
         RESOURCE__HTTP__INTERNAL_LISTEN: metrics,
         RESOURCE__HTTP__ALLOWED_ORIGINS: this.url,
+        // Every test has people of its own, and all come from here.
+        AUTH__LIMITS__REGISTER_BURST: '0',
         ...this.#settings,
       },
     });

@@ -326,15 +326,34 @@ onSubmit('password', async (fields, form) => {
   await loadSessions();
 });
 
-/** "Why was I logged out?" Older servers do not have the route. */
+const HAPPENED = {
+  'registered': 'Account created',
+  'login': 'Signed in',
+  'login-failed': 'Somebody did not know your password',
+  'session-ended logout': 'Signed out',
+  'session-ended password': 'Ended by the new password',
+  'session-ended admin': 'Ended by an administrator',
+  'session-ended reuse': 'Ended: an old token of it was used again',
+  'all-sessions-ended logout': 'Signed out everywhere',
+  'all-sessions-ended password': 'Everything ended by the new password',
+  'all-sessions-ended admin': 'Everything ended by an administrator',
+  'all-sessions-ended disabled': 'Account disabled',
+  'password-changed': 'Password changed',
+  'refresh-replayed': 'An old token came again, within the time for that',
+};
+
+/** "Why was I logged out?" Older servers do not have the route, and newer ones have more to tell. */
 async function loadEvents() {
   const { events } = await call('/sessions/events').catch(() => ({ events: [] }));
   $('activity').hidden = events.length === 0;
   $('events').replaceChildren(...events.slice(0, 12).map((one) => {
-    const what = one.kind.replaceAll(/[-_]/g, ' ');
-    const where = [one.user_agent && browser(one.user_agent), one.ip].filter(Boolean).join(' · ');
+    const known = HAPPENED[one.reason ? `${one.kind} ${one.reason}` : one.kind];
+    const what = known ?? one.kind.replaceAll(/[-_]/g, ' ');
+    const place = (agent, ip) => [agent && browser(agent), ip].filter(Boolean).join(' · ');
+    const [here, there] = [place(one.user_agent, one.ip), place(one.other_user_agent, one.other_ip)];
+    const where = there && there !== here ? `${here}, before that ${there}` : here;
     return element('li', {}, element('div', {},
-      element('strong', {}, what[0].toUpperCase() + what.slice(1)), one.reason ? ` (${one.reason})` : '',
+      element('strong', {}, what[0].toUpperCase() + what.slice(1)), one.reason && !known ? ` (${one.reason})` : '',
       element('div', { className: 'muted' }, moment(one.at), where ? ` · ${where}` : '')));
   }));
 }
