@@ -3,10 +3,11 @@
 use claims::UserId;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::admission;
 use crate::app::App;
 use crate::config;
 use crate::error::Error;
-use crate::limits::{self, Outcome};
+use crate::limits::Outcome;
 use crate::names::{self, NameKey};
 use crate::password_policy::{self, Violation};
 use crate::passwords::{MAX_BYTES, Place, Purpose};
@@ -26,7 +27,7 @@ pub struct Registration {
 
 /// Adds a user, unless too many were tried to be added from there.
 pub async fn register(app: &App, registration: Registration) -> Result<UserRecord, Error> {
-    let attempt = limits::register(app, &registration.client).await?;
+    let attempt = admission::register(app, &registration.client).await?;
     let added = add(app, registration).await;
     let outcome = match &added {
         // A conflict has told that there is such an account.
@@ -91,7 +92,7 @@ pub async fn change_password(
     new: SecretString,
     sessions: OtherSessions,
 ) -> Result<(), Error> {
-    let attempt = limits::password(app, caller.session).await?;
+    let attempt = admission::password(app, caller.session).await?;
     let changed = change(app, caller, user, current, new, sessions).await;
     let outcome = match &changed {
         Ok(()) | Err(Error::PasswordPolicy(_)) => Outcome::Succeeded,

@@ -2,13 +2,15 @@
 //!
 //! `http` speaks to clients and calls [`sessions`], the policy; that joins [`tokens`],
 //! [`passwords`] and the [`store`], which knows the database. Never upward. [`revocation`] runs
-//! beside them and tells verifiers what no longer counts. [`limits`] says who tries too often.
+//! beside them and tells verifiers what no longer counts. `admission` asks the counters of [`limits`] who may try.
 
 pub mod accounts;
+mod admission;
 pub mod app;
 mod application;
 pub mod blacklist;
 pub mod calibrate;
+pub mod callers;
 mod common_passwords;
 pub mod config;
 pub mod error;

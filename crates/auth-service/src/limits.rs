@@ -8,9 +8,7 @@
 
 mod bucket;
 mod local;
-mod login;
-mod owner;
-mod routes;
+mod neighbours;
 mod rule;
 mod shared;
 
@@ -19,15 +17,10 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use verifier::Clock;
 
-use crate::app::App;
 use crate::config;
-use crate::error::Error;
-use crate::store::{Happening, TrailEntry};
 
 pub use bucket::{Bucket, Key, Verdict};
 pub use local::Local;
-pub(crate) use login::login;
-pub(crate) use routes::{forged, password, refresh, register};
 pub use rule::Rule;
 pub use shared::Shared;
 
@@ -39,14 +32,14 @@ const MOST_HELD: usize = 1024;
 /// What is counted, and where.
 #[derive(Debug)]
 pub struct Limits {
-    settings: config::Limits,
+    pub(crate) settings: config::Limits,
     shared: Option<Arc<Shared>>,
     attempts: Local,
     /// Apart, because every refresh is counted: sessions must not push attempts out.
     tokens: Local,
     /// What the log was told of.
     told: Local,
-    neighbours: owner::Neighbours,
+    pub(crate) neighbours: neighbours::Neighbours,
     clock: Clock,
     /// Places for refusals that are held back.
     pub(crate) held: Semaphore,
@@ -74,10 +67,15 @@ pub(crate) enum Outcome {
 #[derive(Debug, Clone, Copy)]
 pub struct Refusal {
     bucket: Bucket,
-    wait_ms: u64,
+    pub(crate) wait_ms: u64,
 }
 
 impl Refusal {
+    /// By which policy, and whose attempt.
+    pub(crate) const fn key(&self) -> Key {
+        self.bucket.key
+    }
+
     /// Whole seconds, rounded up.
     #[must_use]
     pub fn retry_after(&self) -> u64 {
@@ -106,13 +104,13 @@ impl Limits {
             attempts: Local::new(CAPACITY),
             tokens: Local::new(CAPACITY),
             told: Local::new(CAPACITY / 10),
-            neighbours: owner::Neighbours::new(CAPACITY / 10),
+            neighbours: neighbours::Neighbours::new(CAPACITY / 10),
             clock,
             held: Semaphore::new(MOST_HELD),
         }
     }
 
-    async fn attempt(&self, buckets: Vec<Bucket>) -> Result<Attempt, Refusal> {
+    pub(crate) async fn attempt(&self, buckets: Vec<Bucket>) -> Result<Attempt, Refusal> {
         let answer = match &self.shared {
             Some(shared) => shared.take(&buckets).await,
             None => None,
@@ -142,35 +140,23 @@ impl Limits {
     }
 
     /// Counts in this process only, where asking Redis would cost more than what is limited.
-    fn token(&self, bucket: Option<Bucket>) -> Result<(), Refusal> {
+    pub(crate) fn token(&self, bucket: Option<Bucket>) -> Result<(), Refusal> {
         let Some(bucket) = bucket else { return Ok(()) };
         admitted(&[bucket], &self.tokens.take(&[bucket], self.now())).map(drop)
     }
 
+    /// Whether the log and the trail are to hear of this refusal: once for each key and wait.
+    pub(crate) fn is_news(&self, Refusal { bucket, wait_ms }: Refusal) -> bool {
+        let rule = Rule::Rate { burst: 1, interval_ms: wait_ms.max(bucket.rule.window_ms()) };
+        let once = Bucket { rule, only_after_empty: false, ..bucket };
+        matches!(self.told.take(&[once], self.now()), Verdict::Admitted(_))
+    }
+
     /// Time that nobody can set, with the offset of a test.
-    fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         let elapsed = u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX / 2);
         elapsed.saturating_add_signed(self.clock.offset_millis())
     }
-}
-
-/// The answer to a refused attempt; counted, and told of once for each key and wait.
-fn refuse(app: &App, refusal: Refusal) -> Error {
-    let Refusal { bucket, wait_ms } = refusal;
-    let Key { policy, whose } = bucket.key;
-    metrics::counter!("latchkey_limited_total", "policy" => policy).increment(1);
-    let rule = Rule::Rate { burst: 1, interval_ms: wait_ms.max(bucket.rule.window_ms()) };
-    let once = Bucket { rule, only_after_empty: false, ..bucket };
-    if matches!(app.limits.told.take(&[once], app.limits.now()), Verdict::Admitted(_)) {
-        let retry_after_seconds = refusal.retry_after();
-        tracing::info!(
-            limit.policy = policy, limit.key = %whose, retry_after_seconds,
-            "too many attempts; they are refused for a while"
-        );
-        let (reason, subject) = (Some(policy), Some(whose.to_string()));
-        app.store.tell_later(TrailEntry { reason, subject, ..TrailEntry::new(Happening::Limited) });
-    }
-    Error::RateLimited(refusal)
 }
 
 fn admitted(buckets: &[Bucket], verdict: &Verdict) -> Result<Vec<bool>, Refusal> {

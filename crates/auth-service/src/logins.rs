@@ -4,12 +4,14 @@ use claims::{Scope, Transport, UserId};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::accounts::check_password_text;
+use crate::admission::{self, Applicant};
 use crate::app::App;
+use crate::callers::read;
 use crate::error::Error;
-use crate::limits::{self, Outcome};
+use crate::limits::Outcome;
 use crate::names;
 use crate::passwords::{Checked, Purpose};
-use crate::sessions::{Issued, issue, read};
+use crate::sessions::{Issued, issue};
 use crate::store::{Client, Credentials, Grant, Happening, NewSession, StoreError, TrailEntry};
 use crate::tokens::RefreshToken;
 
@@ -37,7 +39,13 @@ pub struct LogIn {
 
 /// Opens a session for whoever knows the password, unless it was tried too often.
 pub async fn log_in(app: &App, login: LogIn) -> Result<Issued, Error> {
-    let attempt = limits::login(app, &login).await?;
+    let applicant = Applicant {
+        username: &login.username,
+        client: &login.client,
+        cookie: login.replaces.as_ref(),
+        bearer: login.bearer.as_ref(),
+    };
+    let attempt = admission::login(app, applicant).await?;
     let issued = open_for(app, login).await;
     let outcome = match &issued {
         Ok(_) => Outcome::Succeeded,

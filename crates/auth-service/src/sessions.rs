@@ -6,9 +6,10 @@
 use claims::{EventView, SessionId, SessionView, TokenAnswer, Transport};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::admission;
 use crate::app::App;
+use crate::callers::read;
 use crate::error::Error;
-use crate::limits;
 use crate::store::{
     Caller, Client, EndReason, Grant, Happening, Presented, Removal, Reuse, Rotation, TrailEntry,
 };
@@ -46,10 +47,10 @@ pub async fn refresh(
     client: Client,
 ) -> Result<Issued, Error> {
     let Some(token) = read(app, text.expose_secret(), transport) else {
-        return Err(limits::forged(app, &client, Error::InvalidToken));
+        return Err(admission::forged(app, &client, Error::InvalidToken));
     };
     let session = token.session_id();
-    limits::refresh(app, session)?;
+    admission::refresh(app, session)?;
     let presented = Presented {
         session,
         client_id: app.config.tokens.client_id.clone(),
@@ -105,20 +106,6 @@ async fn tell(app: &App, grant: &Grant, entry: TrailEntry) {
     }
 }
 
-/// Reads a refresh token to log out with. `None` when it is none of ours.
-#[must_use]
-pub fn caller_by_refresh_token(app: &App, text: &str, transport: Transport) -> Option<Caller> {
-    let token = read(app, text, transport)?;
-    let generation = Some(token.generation());
-    Some(Caller { session: token.session_id(), generation, grace_ms: app.grace_ms() })
-}
-
-/// The caller by the session of a verified access token.
-#[must_use]
-pub fn caller_by_session(session: SessionId) -> Caller {
-    Caller { session, generation: None, grace_ms: 0 }
-}
-
 /// Ends sessions on behalf of `caller`. Its own ends with any token it ever had; for others the
 /// token must be good.
 pub async fn log_out(app: &App, caller: Caller, ending: Ending) -> Result<(), Error> {
@@ -154,10 +141,6 @@ pub async fn list(app: &App, caller: Caller) -> Result<Vec<SessionView>, Error> 
 /// What happened to the account of the caller's user.
 pub async fn events(app: &App, caller: Caller) -> Result<Vec<EventView>, Error> {
     app.store.events_of(caller).await?.ok_or(Error::InvalidToken)
-}
-
-pub(crate) fn read(app: &App, text: &str, transport: Transport) -> Option<RefreshToken> {
-    app.keyring.now().refresh.read(text, &app.config.tokens.client_id, transport)
 }
 
 pub(crate) fn issue(

@@ -65,7 +65,7 @@ fn read(line: &str) -> Result<NewUser, String> {
         None => None,
     };
     foreign::check_form(&line.password_hash).map_err(|error| error.to_string())?;
-    super::users::check_roles(&line.roles).map_err(|error| error.to_string())?;
+    super::check_roles(&line.roles).map_err(|error| error.to_string())?;
     Ok(NewUser {
         username: line.username,
         username_key,

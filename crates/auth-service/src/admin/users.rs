@@ -9,7 +9,7 @@ use clap::Subcommand;
 use secrecy::SecretString;
 use std::path::PathBuf;
 
-use super::{Failure, find, import, instant, open, read_password, say};
+use super::{Failure, check_roles, find, import, instant, open, read_password, say};
 
 const PAGE: i64 = 500;
 
@@ -146,20 +146,4 @@ fn explained(error: Error) -> Failure {
 
 fn known(known: bool) -> Result<(), Failure> {
     if known { Ok(()) } else { Err("there is no such user".into()) }
-}
-
-/// They are kept, and told in tokens, with spaces between.
-pub(super) fn check_roles(roles: &[String]) -> Result<(), Failure> {
-    let good = |role: &String| {
-        !role.is_empty()
-            && role.len() <= 64
-            && role.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | ','))
-    };
-    match roles.iter().find(|role| !good(role)) {
-        Some(bad) => Err(format!(
-            "{bad:?} is no role: 1 to 64 visible ASCII characters, without quotes, commas and spaces"
-        )
-        .into()),
-        None => Ok(()),
-    }
 }

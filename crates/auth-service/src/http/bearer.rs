@@ -8,9 +8,9 @@ use verifier::actix::{Bearer as Verified, Denial, Denied};
 use verifier::{Rejection, actix};
 
 use super::client;
+use crate::admission;
 use crate::app::App;
 use crate::error::Error;
-use crate::limits;
 
 /// A verified bearer token.
 pub(super) struct Bearer(pub(super) actix::Bearer);
@@ -29,7 +29,7 @@ fn answer(request: &HttpRequest, denied: Denied) -> Error {
     let app = request.app_data::<web::Data<App>>();
     match (app, denied.why()) {
         (Some(app), Denial::Rejected(why)) if was_never_good(why) => {
-            limits::forged(app, &client::client(app, request), denied.into())
+            admission::forged(app, &client::client(app, request), denied.into())
         }
         _ => denied.into(),
     }

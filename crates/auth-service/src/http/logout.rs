@@ -9,6 +9,7 @@ use verifier::actix::{Denial, Protection};
 
 use super::transport;
 use crate::app::App;
+use crate::callers;
 use crate::error::Error;
 use crate::sessions::{self, Ending};
 use crate::store::Caller;
@@ -58,7 +59,7 @@ fn caller(
     ending: Ending,
 ) -> Result<Option<Caller>, Error> {
     if let Some((token, by)) = presented
-        && let Some(caller) = sessions::caller_by_refresh_token(app, token.expose_secret(), *by)
+        && let Some(caller) = callers::by_refresh_token(app, token.expose_secret(), *by)
     {
         return Ok(Some(caller));
     }
@@ -66,7 +67,7 @@ fn caller(
     match protection.authenticate(request) {
         Ok(verified) => {
             let session = verified.claims().sid.ok_or(Error::Forbidden)?;
-            Ok(Some(sessions::caller_by_session(session)))
+            Ok(Some(callers::by_session(session)))
         }
         // It may be good, and its session may live on: that is no logout, whatever came beside it.
         Err(why @ Denial::Rejected(Rejection::Stale | Rejection::NoKeys)) => {

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::bearer::Bearer;
 use crate::app::App;
+use crate::callers;
 use crate::error::Error;
 use crate::sessions;
 use crate::store::Caller;
@@ -31,5 +32,5 @@ pub(super) async fn remove(
 /// A client that acts for itself has a token but no session.
 pub(super) fn caller(bearer: &Bearer) -> Result<Caller, Error> {
     let session = bearer.0.verified().claims().sid.ok_or(Error::Forbidden)?;
-    Ok(sessions::caller_by_session(session))
+    Ok(callers::by_session(session))
 }

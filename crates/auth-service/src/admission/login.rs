@@ -2,18 +2,14 @@
 
 use std::net::IpAddr;
 
-use super::owner;
-use super::routes::address;
-use super::{Attempt, Bucket, Key, Refusal, Rule, refuse};
+use super::buckets::{address, growing, guesses, rate};
+use super::owner::{self, Applicant};
+use super::refusal::refuse;
 use crate::app::App;
-use crate::config;
 use crate::error::Error;
-use crate::logins::LogIn;
+use crate::limits::{Attempt, Bucket, Key, Refusal, Rule};
 use crate::names::{self, NameKey};
-use crate::pseudonyms::Pseudonym;
 
-/// The first wait; it doubles from there.
-const FIRST_MS: u64 = 1000;
 /// Many different names from one network: the longest wait, and when they are forgotten.
 const NAMES_MOST_MS: u64 = 60 * 1000;
 const NAMES_FORGET_MS: u64 = 600 * 1000;
@@ -21,35 +17,20 @@ const NAMES_FORGET_MS: u64 = 600 * 1000;
 /// Admits a login, or says how long to wait. Strangers must not be able to lock an owner out: who
 /// shows that they are the owner is counted apart from everybody else. Whether they can show it is
 /// looked at after a refusal only, so that a flood of strangers costs nothing.
-pub(crate) async fn login(app: &App, login: &LogIn) -> Result<Attempt, Error> {
-    let (limits, name) = (&app.limits, names::anything(&login.username));
-    let from = address(&login.client);
+pub(crate) async fn login(app: &App, applicant: Applicant<'_>) -> Result<Attempt, Error> {
+    let (limits, name) = (&app.limits, names::anything(applicant.username));
+    let from = address(applicant.client);
     let refusal = match limits.attempt(buckets(app, &name, from)).await {
         Ok(attempt) => return Ok(attempt),
         Err(refusal) => refusal,
     };
-    let Some(owner) = owner::proof(app, login, &name, from).await else {
+    let Some(owner) = owner::proof(app, &applicant, &name, from).await else {
         return Err(refuse(app, refusal));
     };
     let apart = guesses(&limits.settings, "login-owner", owner);
     limits.attempt(apart.into_iter().collect()).await.map_err(|other: Refusal| {
         refuse(app, if other.wait_ms < refusal.wait_ms { other } else { refusal })
     })
-}
-
-/// Guesses at one password from one place.
-pub(super) fn guesses(
-    settings: &config::Limits,
-    policy: &'static str,
-    whose: Pseudonym,
-) -> Option<Bucket> {
-    let rule = growing(
-        settings.login_free,
-        settings.login_most_seconds,
-        u64::from(settings.login_forget_seconds) * 1000,
-    )?;
-    let key = Key { policy, whose };
-    Some(Bucket { key, rule, only_after_empty: false, success_clears: true })
 }
 
 fn buckets(app: &App, name: &NameKey, from: IpAddr) -> Vec<Bucket> {
@@ -77,15 +58,4 @@ fn buckets(app: &App, name: &NameKey, from: IpAddr) -> Vec<Bucket> {
     let rule = rate(settings.network_burst, settings.network_per_minute, 60);
     all.extend(bucket("login-network", network, rule));
     all
-}
-
-fn growing(free: u32, most_seconds: impl Into<u64>, forget_ms: u64) -> Option<Rule> {
-    let most_ms = most_seconds.into() * 1000;
-    (free > 0).then(|| Rule::Growing { free: free.into(), first_ms: FIRST_MS, most_ms, forget_ms })
-}
-
-/// `burst` at once and `count` more in `seconds`; none where `burst` is 0, which turns it off.
-pub(super) fn rate(burst: u32, count: u32, seconds: u64) -> Option<Rule> {
-    let interval_ms = (seconds * 1000 / u64::from(count.max(1))).max(1);
-    (burst > 0).then(|| Rule::Rate { burst: burst.into(), interval_ms })
 }

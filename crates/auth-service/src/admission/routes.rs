@@ -1,14 +1,12 @@
 //! The limits of everything but logins.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use claims::SessionId;
 
-use super::login::{guesses, rate};
-use super::{Attempt, Bucket, Key, Rule, refuse};
+use super::buckets::{address, bucket, guesses, rate, whose};
+use super::refusal::refuse;
 use crate::app::App;
 use crate::error::Error;
-use crate::pseudonyms::Pseudonym;
+use crate::limits::Attempt;
 use crate::store::Client;
 
 /// Admits a registration. Each costs a password hash, and tells whether a name is taken.
@@ -45,19 +43,4 @@ pub(crate) fn forged(app: &App, client: &Client, otherwise: Error) -> Error {
         Ok(()) => otherwise,
         Err(refusal) => refuse(app, refusal),
     }
-}
-
-/// Who is not on a network is on none.
-pub(super) fn address(client: &Client) -> IpAddr {
-    let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    client.ip.as_deref().and_then(|ip| ip.parse().ok()).unwrap_or(nowhere)
-}
-
-pub(super) fn whose(app: &App, session: SessionId) -> Pseudonym {
-    app.pseudonyms.of("session", &[session.to_string().as_bytes()])
-}
-
-pub(super) fn bucket(policy: &'static str, whose: Pseudonym, rule: Option<Rule>) -> Option<Bucket> {
-    let key = Key { policy, whose };
-    rule.map(|rule| Bucket { key, rule, only_after_empty: false, success_clears: false })
 }

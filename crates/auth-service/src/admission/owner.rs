@@ -6,19 +6,16 @@
 //! stranger learns nothing by them, not even whether the account exists.
 
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
 
 use claims::{SessionId, Transport};
-use quick_cache::unsync::Cache;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 
-use super::Rule;
-use super::routes::{address, bucket, whose};
+use super::buckets::{address, bucket, whose};
 use crate::app::App;
-use crate::logins::LogIn;
+use crate::callers;
+use crate::limits::Rule;
 use crate::names::{self, NameKey};
 use crate::pseudonyms::{Pseudonym, Pseudonyms, network};
-use crate::sessions;
 use crate::store::{Caller, Client};
 
 /// Looks into the database for one session's sake, and for everybody's who has none to show.
@@ -27,29 +24,16 @@ const LOOKS_OF_STRANGERS: Rule = Rule::Rate { burst: 100, interval_ms: 10 };
 /// How long it is remembered whether there is a session on the same network.
 const REMEMBERED_MS: u64 = 10_000;
 
-/// What was found for a name and a network, and when.
-pub(super) struct Neighbours(Mutex<Cache<Pseudonym, (u64, Option<SessionId>)>>);
-
-impl std::fmt::Debug for Neighbours {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Neighbours")
-    }
-}
-
-impl Neighbours {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self(Mutex::new(Cache::new(capacity)))
-    }
-
-    fn known(&self, pair: Pseudonym) -> Option<(u64, Option<SessionId>)> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&pair).copied()
-    }
-
-    fn remember(&self, pair: Pseudonym, now: u64, session: Option<SessionId>) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(pair, (now, session));
-    }
+/// Who would like to log in.
+pub(crate) struct Applicant<'a> {
+    /// The name or address as they wrote it.
+    pub(crate) username: &'a str,
+    /// From where.
+    pub(crate) client: &'a Client,
+    /// A refresh cookie that came along.
+    pub(crate) cookie: Option<&'a SecretString>,
+    /// An access token that came along.
+    pub(crate) bearer: Option<&'a SecretString>,
 }
 
 /// A name together with where it is tried from.
@@ -61,16 +45,16 @@ pub(super) fn pair(pseudonyms: &Pseudonyms, name: &NameKey, from: IpAddr) -> Pse
 /// shares their network uses up nothing of what their cookie gives them.
 pub(super) async fn proof(
     app: &App,
-    login: &LogIn,
+    applicant: &Applicant<'_>,
     name: &NameKey,
     from: IpAddr,
 ) -> Option<Pseudonym> {
-    let cookie = login.replaces.as_ref().and_then(|token| {
-        sessions::caller_by_refresh_token(app, token.expose_secret(), Transport::Cookie)
-    });
+    let cookie = applicant
+        .cookie
+        .and_then(|token| callers::by_refresh_token(app, token.expose_secret(), Transport::Cookie));
     let by_bearer = || {
-        let verified = app.verifier.verify(login.bearer.as_ref()?.expose_secret()).ok()?;
-        verified.claims().sid.map(sessions::caller_by_session)
+        let verified = app.verifier.verify(applicant.bearer?.expose_secret()).ok()?;
+        verified.claims().sid.map(callers::by_session)
     };
     if let Some(caller) = cookie.or_else(by_bearer)
         && is_of(app, caller, name).await

@@ -1,0 +1,22 @@
+//! What a refused attempt is answered with, and who hears of it.
+
+use crate::app::App;
+use crate::error::Error;
+use crate::limits::{Key, Refusal};
+use crate::store::{Happening, TrailEntry};
+
+/// Counted, and told of once for each key and wait.
+pub(super) fn refuse(app: &App, refusal: Refusal) -> Error {
+    let Key { policy, whose } = refusal.key();
+    metrics::counter!("latchkey_limited_total", "policy" => policy).increment(1);
+    if app.limits.is_news(refusal) {
+        let retry_after_seconds = refusal.retry_after();
+        tracing::info!(
+            limit.policy = policy, limit.key = %whose, retry_after_seconds,
+            "too many attempts; they are refused for a while"
+        );
+        let (reason, subject) = (Some(policy), Some(whose.to_string()));
+        app.store.tell_later(TrailEntry { reason, subject, ..TrailEntry::new(Happening::Limited) });
+    }
+    Error::RateLimited(refusal)
+}
