@@ -18,7 +18,7 @@ use crate::blacklist::Blacklist;
 use crate::config::{Config, ConfigError};
 use crate::key_rotation::Rotation;
 use crate::keyring::{Keyring, KeyringError};
-use crate::limits::{Limits, Shared};
+use crate::limits::{Limits, PATIENCE, Shared};
 use crate::passwords::{Passwords, Unusable};
 use crate::pseudonyms::Pseudonyms;
 use crate::revocation::{self, Feed};
@@ -72,7 +72,7 @@ impl Application {
             audience: config.issuer.clone(),
             max_staleness: Duration::from_secs(config.revocation.max_staleness_seconds),
         };
-        let shared = redis.clone().map(|redis| Shared::new(redis, clock.clone()));
+        let shared = redis.clone().map(|redis| Shared::new(redis, clock.clone(), PATIENCE));
         let limits = Limits::new(config.limits, shared, clock.clone());
         let verifier = Arc::new(Verifier::new(expectations, clock));
         let feed = Arc::new(Feed::new(Arc::clone(&verifier)));

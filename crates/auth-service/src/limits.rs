@@ -22,7 +22,7 @@ use crate::config;
 pub use bucket::{Bucket, Key, Verdict};
 pub use local::Local;
 pub use rule::Rule;
-pub use shared::Shared;
+pub use shared::{PATIENCE, Shared};
 
 /// Buckets counted here: some ten megabytes when an attack has filled them.
 const CAPACITY: usize = 100_000;

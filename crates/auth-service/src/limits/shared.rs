@@ -20,8 +20,8 @@ const SCRIPT: &str = include_str!("script.lua");
 /// Whether the script could do its work: Redis may be full, or its access list older than this.
 const PROBE: &str = "redis.call('TIME') redis.call('GET', KEYS[1]) \
     return redis.call('SET', KEYS[1], '0:0', 'PX', 1)";
-/// How long an attempt waits for an answer.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long an attempt of somebody who waits for it may wait for an answer.
+pub const PATIENCE: Duration = Duration::from_millis(100);
 /// How long a new connection may take; nobody waits for it.
 const CONNECTING: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -30,6 +30,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct Shared {
     client: Client,
     clock: Clock,
+    patience: Duration,
     /// The main one: what drives a connection must outlive the worker that asked for it.
     runtime: Handle,
     link: Mutex<Link>,
@@ -51,11 +52,12 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    /// Begins to connect. On the runtime that is to drive the connection.
+    /// Begins to connect. On the runtime that is to drive the connection. An answer that takes longer
+    /// than `patience` is none.
     #[must_use]
-    pub fn new(client: Client, clock: Clock) -> Arc<Self> {
+    pub fn new(client: Client, clock: Clock, patience: Duration) -> Arc<Self> {
         let (runtime, link) = (Handle::current(), Mutex::default());
-        let shared = Arc::new(Self { client, clock, runtime, link });
+        let shared = Arc::new(Self { client, clock, patience, runtime, link });
         shared.connection();
         shared
     }
@@ -97,7 +99,7 @@ impl Shared {
 
     async fn ask(self: &Arc<Self>, command: &Cmd) -> Option<Vec<u64>> {
         let mut connection = self.connection()?;
-        match timeout(PATIENCE, command.query_async(&mut connection)).await {
+        match timeout(self.patience, command.query_async(&mut connection)).await {
             Ok(Ok(answer)) => Some(answer),
             Ok(Err(error)) => self.lost(&error),
             Err(_) => self.lost(&late()),
