@@ -141,7 +141,7 @@ mod tests {
         let server = Server::start(listener, 1, "http://x", Cors::default(), |routes| {
             routes
                 .route("/defect", web::get().to(async || -> HttpResponse { panic!("a secret") }))
-                .route("/metrics", web::get().to(crate::telemetry::metrics));
+                .route("/metrics", web::get().to(async || crate::telemetry::metrics().await));
         });
         let server = server.unwrap();
         let address = server.address();
