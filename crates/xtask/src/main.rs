@@ -16,6 +16,8 @@ mod measure;
 mod outcome;
 mod postgres;
 mod project;
+mod python;
+mod schema;
 mod servers;
 mod services;
 mod setup;

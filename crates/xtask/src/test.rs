@@ -13,7 +13,7 @@ use clap::ValueEnum;
 
 use crate::outcome::Outcome;
 use crate::project::{Project, run as run_command, shown, succeeds};
-use crate::{Result, compose, deny, faults, servers, setup};
+use crate::{Result, compose, deny, faults, schema, servers, setup};
 
 /// One part of the tests.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -26,6 +26,8 @@ pub(crate) enum Part {
     Clippy,
     /// Unit and acceptance tests, on a private Postgres.
     Rust,
+    /// The OpenAPI documents against the services, by schemathesis.
+    Schema,
     /// The fault harness, as the services are and with bugs planted in them.
     Faults,
     /// Rustdoc without warnings.
@@ -72,6 +74,7 @@ fn one(project: &Project, part: Part, rest: &[OsString]) -> Result<Outcome> {
             }
         }
         Part::Rust => return rust(project, rest),
+        Part::Schema => return schema::check(project),
         Part::Faults => return faults::check(project),
         Part::Doc => {
             let mut doc = project.cargo();
