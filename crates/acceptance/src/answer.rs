@@ -95,10 +95,29 @@ impl Answer {
     /// When one is missing.
     #[track_caller]
     pub fn assert_hardened(&self) {
+        self.assert_headers("default-src 'none'; frame-ancestors 'none'");
+    }
+
+    /// Checks the headers of a page for people: the same, but the page may have our style.
+    ///
+    /// # Panics
+    /// When one is missing.
+    #[track_caller]
+    pub fn assert_page(&self) {
+        assert_eq!(self.status, 200, "{}", self.text);
+        assert_eq!(self.header("content-type"), Some("text/html; charset=utf-8"));
+        self.assert_headers(
+            "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; \
+             base-uri 'none'; form-action 'none'",
+        );
+    }
+
+    #[track_caller]
+    fn assert_headers(&self, content_security_policy: &str) {
         for (name, value) in [
             ("x-content-type-options", "nosniff"),
             ("referrer-policy", "no-referrer"),
-            ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+            ("content-security-policy", content_security_policy),
             ("strict-transport-security", "max-age=31536000; includeSubDomains"),
         ] {
             assert_eq!(self.header(name), Some(value), "{name} of {}", self.status);

@@ -109,9 +109,14 @@ impl Application {
             headers: vec!["x-latchkey"],
         };
         let (workers, base) = (app.config.http.workers, app.config.issuer.clone());
-        let data = (app.clone(), protection);
+        let docs = web::Data::new(http::docs(&base));
+        let data = (app.clone(), protection, docs);
         let public = Server::start(public, workers, &base, cors, move |routes| {
-            routes.app_data(data.0.clone()).app_data(data.1.clone()).configure(http::public);
+            routes
+                .app_data(data.0.clone())
+                .app_data(data.1.clone())
+                .app_data(data.2.clone())
+                .configure(http::public);
             if data.0.config.page.enabled {
                 routes.configure(http::page);
             }

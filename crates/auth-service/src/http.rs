@@ -10,6 +10,7 @@ mod login;
 mod logout;
 mod me;
 mod metadata;
+mod openapi;
 mod page;
 mod password;
 mod problems;
@@ -24,6 +25,16 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, Responder};
 use hosting::allow;
+use hosting::docs::{self, Docs};
+use hosting::routes::{delete, get, post};
+
+pub use openapi::document;
+
+/// What the public listener says of itself.
+pub(crate) fn docs(issuer: &str) -> Docs {
+    const DOCUMENT: &str = include_str!("../../../openapi/auth-service.json");
+    Docs::new(DOCUMENT, &[(openapi::ISSUER, issuer)])
+}
 
 /// The public listener.
 pub(crate) fn public(routes: &mut ServiceConfig) {
@@ -34,16 +45,14 @@ pub(crate) fn public(routes: &mut ServiceConfig) {
         .service(post("/logout", logout::logout))
         .service(get("/sessions", sessions::list))
         .service(get("/sessions/events", events::list))
-        .service(
-            web::resource("/sessions/{id}")
-                .route(web::delete().to(sessions::remove))
-                .default_service(allow("DELETE")),
-        )
+        .service(delete("/sessions/{id}", sessions::remove))
         .service(post("/password", password::change))
         .service(get("/me", me::me))
         .service(get("/.well-known/jwks.json", metadata::jwks))
         .service(get("/.well-known/oauth-authorization-server", metadata::authorization_server))
+        .service(get("/problems", problems::index))
         .service(get("/problems/{code}", problems::page))
+        .configure(docs::routes)
         .configure(health);
 }
 
@@ -67,15 +76,6 @@ fn health(routes: &mut ServiceConfig) {
     routes.service(get("/health/live", health::live)).service(get("/health/ready", health::ready));
 }
 
-fn post<H, A>(path: &str, handler: H) -> impl HttpServiceFactory + 'static
-where
-    H: Handler<A>,
-    A: FromRequest + 'static,
-    H::Output: Responder + 'static,
-{
-    web::resource(path).route(web::post().to(handler)).default_service(allow("POST"))
-}
-
 /// A route that checks or makes a password hash: its refusals are held back.
 fn costly<H, A>(path: &str, handler: H) -> impl HttpServiceFactory + 'static
 where
@@ -87,16 +87,4 @@ where
         .wrap(from_fn(hold::back))
         .route(web::post().to(handler))
         .default_service(allow("POST"))
-}
-
-fn get<H, A>(path: &str, handler: H) -> impl HttpServiceFactory + 'static
-where
-    H: Handler<A>,
-    A: FromRequest + 'static,
-    H::Output: Responder + 'static,
-{
-    web::resource(path)
-        .route(web::get().to(handler.clone()))
-        .route(web::head().to(handler))
-        .default_service(allow("GET, HEAD"))
 }

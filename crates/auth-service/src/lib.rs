@@ -38,3 +38,4 @@ pub mod tokens;
 pub use app::App;
 pub use application::{Application, StartError};
 pub use config::{Config, ConfigError};
+pub use http::document;

@@ -27,7 +27,7 @@ pub struct Issued {
 }
 
 /// Which sessions a logout ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Ending {
     /// The caller's own.

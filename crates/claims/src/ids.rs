@@ -21,6 +21,7 @@ pub struct MalformedId {
 /// A user of the service, and the `sub` of the tokens issued to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UserId(pub Uuid);
 
 impl fmt::Display for UserId {
@@ -34,6 +35,11 @@ macro_rules! id_of_128_bits {
     ($(#[$doc:meta])* $name:ident, $kind:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[cfg_attr(
+            feature = "openapi",
+            derive(utoipa::ToSchema),
+            schema(value_type = String, pattern = "^[A-Za-z0-9_-]{22}$")
+        )]
         pub struct $name([u8; 16]);
 
         impl $name {
@@ -71,6 +77,11 @@ macro_rules! id_of_text {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $allowed:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[cfg_attr(
+            feature = "openapi",
+            derive(utoipa::ToSchema),
+            schema(value_type = String, min_length = 1, max_length = 64)
+        )]
         pub struct $name(String);
 
         impl $name {

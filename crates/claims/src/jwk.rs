@@ -9,6 +9,7 @@ pub const MEDIA_TYPE: &str = "application/jwk-set+json";
 
 /// A signature algorithm that Latchkey issues and accepts. `EdDSA` means Ed25519.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Algorithm {
     /// ECDSA on P-256: the one algorithm that every JWT library reads.
     #[serde(rename = "ES256")]
@@ -41,6 +42,7 @@ impl Algorithm {
 
 /// One public key. Members that its type does not use are absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Jwk {
     /// `EC`, `OKP` or `RSA`.
     pub kty: String,
@@ -53,23 +55,29 @@ pub struct Jwk {
     pub kid: KeyId,
     /// The curve of an `EC` or `OKP` key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub crv: Option<String>,
     /// The x coordinate, or the Ed25519 public key; base64url.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub x: Option<String>,
     /// The y coordinate; base64url.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub y: Option<String>,
     /// The RSA modulus; base64url.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub n: Option<String>,
     /// The RSA exponent; base64url.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub e: Option<String>,
 }
 
 /// What `jwks_uri` answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct JwkSet {
     /// The keys that verify, in no particular order.
     pub keys: Vec<Jwk>,

@@ -133,6 +133,7 @@ impl ProblemCode {
 ///
 /// `type` and `request_id` are filled in by whoever serves the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// `<issuer>/problems/<code>`.
     #[serde(rename = "type")]
@@ -147,9 +148,11 @@ pub struct Problem {
     pub code: &'static str,
     /// Names this occurrence in the logs.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub request_id: Option<String>,
     /// Why the session was ended; with `session-revoked`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub reason: Option<&'static str>,
     /// What the password lacks; with `password-policy`.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -19,6 +19,7 @@ pub const COOKIE: &str = "__Host-Http-refresh";
 
 /// How a client keeps its refresh token. A token of one transport is refused in the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// In the JSON body; the client stores it.

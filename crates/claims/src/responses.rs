@@ -12,6 +12,7 @@ use crate::time::Timestamp;
 /// draft-ietf-oauth-refresh-token-expiration-03). Durations in seconds, never instants: clients'
 /// clocks are wrong.
 #[derive(Clone, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TokenAnswer {
     /// The access token, a JWT.
     pub access_token: String,
@@ -21,6 +22,7 @@ pub struct TokenAnswer {
     pub expires_in: u64,
     /// Absent in cookie mode: the cookie is then the only place that has it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub refresh_token: Option<String>,
     /// How long the refresh token lasts unless used: the shorter of the idle and the absolute end.
     pub refresh_token_timeout: u64,
@@ -43,12 +45,14 @@ impl fmt::Debug for TokenAnswer {
 
 /// A user as they see themselves.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UserView {
     /// The user id, also the `sub` of their tokens.
     pub id: UserId,
     /// The name as they wrote it.
     pub username: String,
     /// Their address, if they gave one.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub email: Option<String>,
     /// When they registered.
     pub created_at: Timestamp,
@@ -56,6 +60,7 @@ pub struct UserView {
 
 /// One of a user's own live sessions.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SessionView {
     /// The session id.
     pub id: SessionId,
@@ -66,10 +71,13 @@ pub struct SessionView {
     /// The absolute end.
     pub expires_at: Timestamp,
     /// The network address of the login.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub ip: Option<String>,
     /// The user agent of the login.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub user_agent: Option<String>,
     /// What the client called the device at login.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub device: Option<String>,
     /// Whether this is the session that asks.
     pub current: bool,
@@ -77,6 +85,7 @@ pub struct SessionView {
 
 /// Something that happened to the caller's account.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EventView {
     /// When.
     pub at: Timestamp,
@@ -85,15 +94,21 @@ pub struct EventView {
     /// `rotation-restored`, `limited`. More may come.
     pub kind: String,
     /// In which session.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub session_id: Option<SessionId>,
     /// Why a session ended: as in a `session-revoked` problem.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub reason: Option<String>,
     /// The network address it came from; after a replay, of whoever presented the spent token.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub ip: Option<String>,
     /// What that client calls itself.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub user_agent: Option<String>,
     /// After a replay: the address of whoever had the token before.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub other_ip: Option<String>,
     /// What that client calls itself.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub other_user_agent: Option<String>,
 }

@@ -15,6 +15,7 @@ pub struct MalformedScope;
 /// Parsed strictly: single spaces, no other separator, no value twice. `orders:readwrite` does not
 /// contain `orders:read`; values are compared whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String))]
 pub struct Scope(String);
 
 impl Scope {

@@ -16,6 +16,11 @@ pub const REVOCATION_TTL_SECONDS: u64 = LIFETIME_CAP_SECONDS + LEEWAY_SECONDS + 
 
 /// An instant in Unix milliseconds, written in JSON as RFC 3339 in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(value_type = String, format = DateTime)
+)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {

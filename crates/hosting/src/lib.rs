@@ -6,8 +6,11 @@
 
 pub mod answers;
 pub mod body;
+pub mod docs;
+pub mod openapi;
 pub mod probe;
 pub mod process;
+pub mod routes;
 pub mod secret_file;
 pub mod server;
 pub mod settings;

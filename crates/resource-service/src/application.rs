@@ -61,10 +61,16 @@ impl Application {
             ..Sources::new(config.keys.jwks_url, config.feed.urls, secret)
         };
         let follower = follow::follow(&verifier, sources)?;
+        let docs = routes::docs(&config.issuer, &config.audience);
         let metadata = format!("{}/.well-known/oauth-protected-resource", config.audience);
         let protection = Protection::new(Arc::clone(&verifier), "resource", Some(metadata));
         let app = web::Data::new(App { verifier, draining: AtomicBool::new(false) });
-        let data = (app.clone(), web::Data::new(protection), web::Data::new(Reports::default()));
+        let data = (
+            app.clone(),
+            web::Data::new(protection),
+            web::Data::new(Reports::default()),
+            web::Data::new(docs),
+        );
         let cors = Cors {
             origins: config.http.allowed_origins,
             credentials: false,
@@ -76,6 +82,7 @@ impl Application {
                 .app_data(data.0.clone())
                 .app_data(data.1.clone())
                 .app_data(data.2.clone())
+                .app_data(data.3.clone())
                 .configure(routes::public);
         })?;
         let data = app.clone();

@@ -3,11 +3,14 @@
 //!
 //! Read `routes` first: a handler that takes a [`Bearer`](verifier::actix::Bearer) is protected.
 
+mod answers;
 mod app;
 mod application;
 pub mod config;
+mod openapi;
 mod reports;
 mod routes;
 
 pub use application::{Application, StartError};
 pub use config::{Config, ConfigError};
+pub use openapi::document;

@@ -5,13 +5,14 @@ use std::sync::{Mutex, PoisonError};
 
 use claims::{Subject, Timestamp};
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 const MAX_PER_SUBJECT: usize = 100;
 const MAX_SUBJECTS: usize = 1000;
 
 /// A report.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Report {
     /// Its id.
     pub id: Uuid,

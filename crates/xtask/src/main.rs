@@ -17,6 +17,8 @@ mod measure;
 mod outcome;
 mod postgres;
 mod project;
+mod python;
+mod schema;
 mod servers;
 mod services;
 mod setup;
@@ -48,6 +50,8 @@ enum Command {
     Db,
     /// Break everything at random around running services, and check the promises.
     Faults(faults::Options),
+    /// Write openapi/*.json anew, as the code describes its routes.
+    Openapi,
     /// Measure size, time to ready and idle memory of what the image ships.
     Footprint,
     /// Refresh 200,000 times on a private Postgres and print what that did to the table.
@@ -96,6 +100,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test { part, rest } => return Ok(test::run(&project, part, &rest)),
         Command::Db => servers::keep_postgres(&project)?,
         Command::Faults(options) => return faults::run(&project, options),
+        Command::Openapi => openapi(&project)?,
         Command::Footprint => footprint::run(&project)?,
         Command::Growth { rest } => measure::growth(&project, &rest)?,
         Command::Promises { rest } => measure::promises(&project, &rest)?,
@@ -104,4 +109,11 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Hold(held) => hold::hold(held)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The workspace as a whole, like everything else: another selection would be built anew. Twice
+/// when something changed, because the services have the documents in them.
+fn openapi(project: &Project) -> Result {
+    project::run(project.cargo().args(["build", "--workspace", "--bins"]))?;
+    project::run(project.command(project.debug().join("openapi")).arg("openapi"))
 }

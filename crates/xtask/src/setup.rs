@@ -57,6 +57,14 @@ pub(crate) fn chromium() -> Result<PathBuf> {
     Ok(program)
 }
 
+/// Debian's Python has no `venv` without a package of its own.
+pub(crate) fn python() -> Result {
+    if succeeds(Command::new("python3").args(["-c", "import venv, ensurepip"])) {
+        return Ok(());
+    }
+    install("python3-venv", "python3 with venv (Debian: apt-get install python3-venv)")
+}
+
 /// Who a server runs as: Postgres refuses root. None: as ourselves.
 pub(crate) fn server_account() -> Result<Option<(u32, u32)>> {
     if !geteuid().is_root() {

@@ -13,7 +13,7 @@ use clap::ValueEnum;
 
 use crate::outcome::Outcome;
 use crate::project::{Project, run as run_command, shown, succeeds};
-use crate::{Result, clients, compose, deny, faults, servers, setup};
+use crate::{Result, clients, compose, deny, faults, schema, servers, setup};
 
 /// One part of the tests.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -28,6 +28,8 @@ pub(crate) enum Part {
     Rust,
     /// The browser client, and the page in a browser.
     Clients,
+    /// The OpenAPI documents against the services, by schemathesis.
+    Schema,
     /// The fault harness, as the services are and with bugs planted in them.
     Faults,
     /// Rustdoc without warnings.
@@ -75,6 +77,7 @@ fn one(project: &Project, part: Part, rest: &[OsString]) -> Result<Outcome> {
         }
         Part::Rust => return rust(project, rest),
         Part::Clients => return clients::check(project),
+        Part::Schema => return schema::check(project),
         Part::Faults => return faults::check(project),
         Part::Doc => {
             let mut doc = project.cargo();

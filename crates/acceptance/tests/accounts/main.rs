@@ -4,6 +4,7 @@ mod account;
 mod bad_input;
 mod cookie;
 mod csrf;
+mod docs;
 mod limits;
 mod login;
 mod metadata;

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::{assert_one_sentence, assert_refused, claims_of, raw, state, statuses, told};
 
 /// Every public route and what it takes.
-const ROUTES: [(&str, &str); 13] = [
+const ROUTES: [(&str, &str); 18] = [
     ("/register", "POST"),
     ("/login", "POST"),
     ("/refresh", "POST"),
@@ -20,7 +20,12 @@ const ROUTES: [(&str, &str); 13] = [
     ("/me", "GET, HEAD"),
     ("/.well-known/jwks.json", "GET, HEAD"),
     ("/.well-known/oauth-authorization-server", "GET, HEAD"),
+    ("/sessions/events", "GET, HEAD"),
+    ("/problems", "GET, HEAD"),
     ("/problems/csrf", "GET, HEAD"),
+    ("/openapi.json", "GET, HEAD"),
+    ("/docs", "GET, HEAD"),
+    ("/docs/style.css", "GET, HEAD"),
     ("/health/live", "GET, HEAD"),
     ("/health/ready", "GET, HEAD"),
 ];

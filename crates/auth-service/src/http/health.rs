@@ -3,9 +3,17 @@
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
 use hosting::telemetry;
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::App;
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Health)]
+pub(super) struct Answer {
+    /// In a word or two, for people.
+    pub(super) status: String,
+}
 
 /// The process runs. Touches nothing.
 pub(super) async fn live() -> HttpResponse {
@@ -35,5 +43,5 @@ pub(super) async fn metrics(app: web::Data<App>) -> HttpResponse {
 
 fn answer(good: bool, status: &str) -> HttpResponse {
     let mut response = if good { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    response.insert_header((CACHE_CONTROL, "no-store")).json(json!({ "status": status }))
+    response.insert_header((CACHE_CONTROL, "no-store")).json(Answer { status: status.to_owned() })
 }

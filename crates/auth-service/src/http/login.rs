@@ -10,20 +10,30 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use std::future::Future;
 use std::pin::Pin;
+use utoipa::ToSchema;
 
 use super::{client, csrf, transport};
 use crate::app::App;
 use crate::error::Error;
 use crate::logins::{self, LogIn};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Fields {
+#[schema(as = LoginRequest)]
+pub(super) struct Fields {
+    /// A name, or an address.
     username: String,
+    /// At most 1024 bytes.
+    #[schema(value_type = String)]
     password: SecretString,
+    /// Where the refresh token is to be kept.
     #[serde(default)]
     transport: Transport,
+    /// What the tokens are to allow, in values with single spaces between; all that may be had
+    /// without asking if absent.
     scope: Option<String>,
+    /// What to call this device in the list of sessions, 1 to 64 characters.
+    #[schema(min_length = 1, max_length = 64)]
     device: Option<String>,
 }
 

@@ -4,6 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use claims::Transport;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
+use utoipa::ToSchema;
 use verifier::Rejection;
 use verifier::actix::{Denial, Protection};
 
@@ -14,10 +15,14 @@ use crate::error::Error;
 use crate::sessions::{self, Ending};
 use crate::store::Caller;
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Fields {
+#[schema(as = LogoutRequest)]
+pub(super) struct Fields {
+    /// Where there is no cookie. Any token that the session ever had will do.
+    #[schema(value_type = Option<String>)]
     refresh_token: Option<SecretString>,
+    /// Which sessions are to end.
     #[serde(default)]
     sessions: Ending,
 }

@@ -4,6 +4,7 @@ use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
 use claims::UserView;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::bearer::Bearer;
 use super::sessions::caller;
@@ -11,11 +12,13 @@ use crate::accounts;
 use crate::app::App;
 use crate::error::Error;
 
-#[derive(Serialize)]
-struct Answer {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Me)]
+pub(super) struct Answer {
     #[serde(flatten)]
-    user: UserView,
-    roles: Vec<String>,
+    pub(super) user: UserView,
+    /// As in the user's tokens.
+    pub(super) roles: Vec<String>,
 }
 
 pub(super) async fn me(app: web::Data<App>, bearer: Bearer) -> Result<HttpResponse, Error> {

@@ -8,9 +8,25 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use claims::{JwkSet, jwk};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::App;
+
+/// RFC 8414.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Metadata {
+    /// As in the `iss` of tokens.
+    pub(super) issuer: String,
+    /// Where the public keys are.
+    pub(super) jwks_uri: String,
+    /// What tokens may allow.
+    pub(super) scopes_supported: Vec<String>,
+    /// None: there is no authorization endpoint.
+    pub(super) response_types_supported: [&'static str; 0],
+    /// None: there is no OAuth grant.
+    pub(super) grant_types_supported: [&'static str; 0],
+}
 
 pub(super) async fn jwks(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
     let set = JwkSet { keys: app.keyring.now().public.clone() };
@@ -27,13 +43,13 @@ pub(super) async fn authorization_server(
     let issuer = &app.config.issuer;
     // There is no authorization endpoint and no OAuth grant yet. Left out, these two lists would
     // claim the defaults of RFC 8414 §2, `implicit` among them; so they are there, and empty.
-    let document = json!({
-        "issuer": issuer,
-        "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
-        "scopes_supported": app.config.tokens.scopes.values().collect::<Vec<_>>(),
-        "response_types_supported": [],
-        "grant_types_supported": [],
-    });
+    let document = Metadata {
+        issuer: issuer.clone(),
+        jwks_uri: format!("{issuer}/.well-known/jwks.json"),
+        scopes_supported: app.config.tokens.scopes.values().map(str::to_owned).collect(),
+        response_types_supported: [],
+        grant_types_supported: [],
+    };
     let body = serde_json::to_vec(&document).unwrap_or_default();
     public(&request, "application/json", "public, max-age=3600", body)
 }

@@ -4,6 +4,7 @@ use actix_web::{HttpResponse, web};
 use hosting::Json;
 use secrecy::SecretString;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::bearer::Bearer;
 use super::sessions::caller;
@@ -12,11 +13,17 @@ use crate::app::App;
 use crate::error::Error;
 use crate::store::OtherSessions;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = PasswordRequest)]
 pub(super) struct Request {
+    /// The one that is to go.
+    #[schema(value_type = String)]
     current_password: SecretString,
+    /// The one that is to come, which the same rules apply to as at registration.
+    #[schema(value_type = String)]
     new_password: SecretString,
+    /// Which of the user's sessions end with the old password.
     #[serde(default)]
     sessions: OtherSessions,
 }

@@ -3,15 +3,19 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::SecretString;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{client, transport};
 use crate::app::App;
 use crate::error::Error;
 use crate::sessions;
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Fields {
+#[schema(as = RefreshRequest)]
+pub(super) struct Fields {
+    /// Where there is no cookie.
+    #[schema(value_type = Option<String>)]
     refresh_token: Option<SecretString>,
 }
 

@@ -4,19 +4,33 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use claims::UserView;
 use hosting::Json;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::client;
 use crate::accounts::{self, Registration};
 use crate::app::App;
 use crate::error::Error;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = RegisterRequest)]
 pub(super) struct Request {
+    /// 1 to 64 characters, no `@`, nothing invisible, no spaces around it.
+    #[schema(min_length = 1, max_length = 64)]
     username: String,
+    /// 15 to 256 characters, unless the service is set to other bounds.
+    #[schema(value_type = String)]
     password: SecretString,
+    /// One `@` with something on each side. It is not written to.
     email: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Registered)]
+pub(super) struct Answer {
+    /// The account.
+    pub(super) user: UserView,
 }
 
 pub(super) async fn register(
@@ -28,5 +42,5 @@ pub(super) async fn register(
     let client = client::client(&app, &request);
     let registration = Registration { username, password, email, client };
     let user = accounts::register(&app, registration).await?;
-    Ok(HttpResponse::Created().json(serde_json::json!({ "user": UserView::from(user) })))
+    Ok(HttpResponse::Created().json(Answer { user: user.into() }))
 }

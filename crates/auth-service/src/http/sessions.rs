@@ -2,8 +2,9 @@
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
-use claims::SessionId;
-use serde_json::json;
+use claims::{SessionId, SessionView};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::bearer::Bearer;
 use crate::app::App;
@@ -12,10 +13,17 @@ use crate::error::Error;
 use crate::sessions;
 use crate::store::Caller;
 
+#[derive(Serialize, ToSchema)]
+#[schema(as = Sessions)]
+pub(super) struct Answer {
+    /// The latest login first.
+    pub(super) sessions: Vec<SessionView>,
+}
+
 pub(super) async fn list(app: web::Data<App>, bearer: Bearer) -> Result<HttpResponse, Error> {
     let sessions = sessions::list(&app, caller(&bearer)?).await?;
     let no_store = (CACHE_CONTROL, "no-store");
-    Ok(HttpResponse::Ok().insert_header(no_store).json(json!({ "sessions": sessions })))
+    Ok(HttpResponse::Ok().insert_header(no_store).json(Answer { sessions }))
 }
 
 pub(super) async fn remove(

@@ -202,7 +202,7 @@ impl EndReason {
 }
 
 /// What becomes of sessions at a password change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OtherSessions {
     /// All but the caller's end.

@@ -1,0 +1,96 @@
+//! Registering, and one's own account.
+
+use claims::ProblemCode as Code;
+use hosting::openapi::{ParameterIn, Required, Route};
+use serde_json::json;
+
+use super::examples;
+use crate::http::{events, me, password, register, sessions};
+
+const TAG: &str = "Account";
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::post("/register", "register", "Make an account")
+            .says(
+                "Logging in and out",
+                "`Ada` and `ADA` are one name. It does not log in.",
+            )
+            .takes::<register::Request>(
+                &["application/json"],
+                Required::True,
+                &json!({
+                    "username": "ada",
+                    "password": examples::PASSWORD,
+                    "email": "ada@example.org"
+                }),
+            )
+            .answers(201, "The account.", &register::Answer { user: examples::user() })
+            .problems(&[Code::Conflict, Code::PasswordPolicy, Code::RateLimited, Code::Unavailable]),
+        Route::get("/me", "me", "Who am I?")
+            .says(TAG, "The account that the token speaks for, as it is now.")
+            .bearer()
+            .problems(&[Code::Forbidden])
+            .answers(
+                200,
+                "The account.",
+                &me::Answer { user: examples::user(), roles: vec!["editor".to_owned()] },
+            ),
+        Route::get("/sessions", "sessions", "Where am I logged in?")
+            .says(TAG, "The live sessions, at most 100. `ip` and `user_agent` are those of the login.")
+            .bearer()
+            .problems(&[Code::Forbidden])
+            .answers(
+                200,
+                "The sessions.",
+                &sessions::Answer { sessions: vec![examples::session()] },
+            ),
+        Route::get("/sessions/events", "sessionEvents", "Why was I logged out?")
+            .says(TAG, "The latest 100 things that happened to the account, as they were written down then.")
+            .bearer()
+            .problems(&[Code::Forbidden])
+            .answers(
+                200,
+                "The events.",
+                &events::Answer { events: vec![examples::event()] },
+            ),
+        Route::delete("/sessions/{id}", "endSession", "End one session")
+            .says(
+                TAG,
+                "For a device that was lost. Its access tokens are refused from then on, everywhere. A session \
+                 that had ended already answers the same.",
+            )
+            .bearer()
+            .parameter(
+                ParameterIn::Path,
+                "id",
+                "As in the list of sessions.",
+                &examples::session_id().to_string(),
+            )
+            .empty(204, "It has ended.")
+            .problems(&[Code::Forbidden, Code::NotFound]),
+        Route::post("/password", "changePassword", "Change the password")
+            .says(
+                TAG,
+                "It takes the current one besides the token, so that a token that was stolen does not become an \
+                 account that was stolen.",
+            )
+            .bearer()
+            .takes::<password::Request>(
+                &["application/json"],
+                Required::True,
+                &json!({
+                    "current_password": examples::PASSWORD,
+                    "new_password": "quite another sentence",
+                    "sessions": "others"
+                }),
+            )
+            .empty(204, "It is changed, and the sessions have ended.")
+            .problems(&[
+                Code::InvalidCredentials,
+                Code::Forbidden,
+                Code::PasswordPolicy,
+                Code::RateLimited,
+            ]),
+    ]
+}

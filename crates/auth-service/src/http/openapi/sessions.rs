@@ -1,0 +1,85 @@
+//! Logging in, refreshing, logging out.
+
+use claims::ProblemCode as Code;
+use hosting::openapi::{Required, Route};
+use serde_json::json;
+
+use super::examples;
+use crate::http::{login, logout, refresh};
+
+const TAG: &str = "Logging in and out";
+const COOKIE: &str = "With `transport` `cookie`: `__Host-Http-refresh`, which is then the only place that has the \
+                      refresh token.";
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::post("/login", "login", "Log in")
+            .says(
+                TAG,
+                "Opens a session. An unknown name, a wrong password and a disabled account get the same answer \
+                 after the same time. With `transport` `body`, the default, the body may be a form as well.\n\n\
+                 A login with the cookie ends the session whose cookie came along.",
+            )
+            .optionally(&["cookie"])
+            .takes::<login::Fields>(
+                &["application/json", "application/x-www-form-urlencoded"],
+                Required::True,
+                &json!({ "username": "ada", "password": examples::PASSWORD, "device": "the blue laptop" }),
+            )
+            .answers(200, "The tokens of the session.", &examples::tokens())
+            .header(200, "Set-Cookie", COOKIE)
+            .problems(&[Code::InvalidCredentials, Code::Csrf, Code::RateLimited, Code::Unavailable]),
+        Route::post("/refresh", "refresh", "Get new tokens")
+            .says(
+                TAG,
+                "Spends the refresh token and answers with its successor and a fresh access token. The token comes \
+                 in the cookie (and `{}` in the body) or in the body, not in both; where it came from is where its \
+                 successor goes.\n\n\
+                 The same token again within 30 seconds gets the same successor, so a lost answer, a second tab or \
+                 a retry logs nobody out. After that it is taken for theft: the session ends.",
+            )
+            .optionally(&["cookie"])
+            .takes::<refresh::Fields>(
+                &["application/json"],
+                Required::False,
+                &json!({ "refresh_token": examples::REFRESH }),
+            )
+            .answers(200, "The tokens that follow.", &examples::tokens())
+            .header(200, "Set-Cookie", "Where the token came in the cookie: the successor.")
+            .problems(&[
+                Code::Unauthenticated,
+                Code::InvalidToken,
+                Code::SessionExpired,
+                Code::SessionRevoked,
+                Code::TokenReused,
+                Code::Csrf,
+                Code::RateLimited,
+                Code::Unavailable,
+            ]),
+        Route::post("/logout", "logout", "Log out")
+            .says(
+                TAG,
+                "By refresh token (cookie or body), or by access token where there is none. Any refresh token that \
+                 the session ever had ends it; for the `others` or `all` it must be a current one. Without any \
+                 credential there is nothing to end, and that is answered 204 as well; an access token alone that \
+                 is no longer good is refused, so that nobody believes to be out who is not.\n\n\
+                 204 means that it is written down: services refuse the access tokens from then on.",
+            )
+            .optionally(&["cookie", "bearer"])
+            .takes::<logout::Fields>(
+                &["application/json"],
+                Required::False,
+                &json!({ "refresh_token": examples::REFRESH, "sessions": "current" }),
+            )
+            .empty(204, "They have ended.")
+            .header(204, "Set-Cookie", "Clears the cookie, except with `sessions` `others`.")
+            .problems(&[
+                Code::Unauthenticated,
+                Code::InvalidToken,
+                Code::Csrf,
+                Code::Forbidden,
+                Code::Unavailable,
+                Code::RevocationStale,
+            ]),
+    ]
+}
