@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod browser;
+pub mod canary;
 pub mod database;
 pub mod drill;
 pub mod faults;

@@ -2,6 +2,7 @@
 //! are killed, one process with everything, and rules that the code keeps.
 
 mod bounded;
+mod canary;
 mod clients;
 mod commands;
 mod compromise;
