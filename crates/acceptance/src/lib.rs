@@ -9,6 +9,7 @@ pub mod canary;
 pub mod database;
 pub mod drill;
 pub mod faults;
+pub mod guessing;
 pub mod link;
 pub mod process;
 pub mod redis;

@@ -68,6 +68,12 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<OsString>,
     },
+    /// Try to tell from the answers to logins which accounts exist.
+    Guessing {
+        /// Passed on: --logins, --database.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<OsString>,
+    },
     /// Measure how long a logout takes to be seen, on a running installation; `-- --help` says more.
     Drill {
         /// Passed on: --auth, --resource, --username, --rounds.
@@ -99,6 +105,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Growth { rest } => measure::growth(&project, &rest)?,
         Command::Promises { rest } => measure::promises(&project, &rest)?,
         Command::Rotations { rest } => measure::rotations(&project, &rest)?,
+        Command::Guessing { rest } => measure::guessing(&project, &rest)?,
         Command::Drill { rest } => measure::drill(&project, &rest)?,
         Command::Hold(held) => hold::hold(held)?,
     }

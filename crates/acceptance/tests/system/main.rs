@@ -7,6 +7,7 @@ mod clients;
 mod commands;
 mod compromise;
 mod feed;
+mod guessing;
 mod house;
 mod keys;
 mod planted;
