@@ -6,7 +6,6 @@
 )]
 
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::Output;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -105,13 +104,6 @@ impl Service {
     pub fn spawn(&mut self) {
         assert!(self.process.is_none(), "it runs already");
         self.process = Some(Process::start(self.program, &[], &self.settings));
-    }
-
-    /// Starts it with everything that it writes, of every level, going to a file.
-    pub fn spawn_recorded(&mut self, log: &Path) {
-        assert!(self.process.is_none(), "it runs already");
-        let mut command = process::command(self.program, &[], &self.settings);
-        self.process = Some(Process::recorded(command.env("RUST_LOG", "trace"), log));
     }
 
     /// The number of its process.

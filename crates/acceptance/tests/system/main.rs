@@ -10,6 +10,7 @@ mod feed;
 mod guessing;
 mod house;
 mod keys;
+mod overload;
 mod planted;
 mod redis;
 mod replicas;
