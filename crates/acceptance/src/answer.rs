@@ -46,6 +46,22 @@ impl Answer {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
+    /// Everything that it tells, but for what differs from request to request by nature: status,
+    /// headers in order, body.
+    ///
+    /// # Panics
+    /// When it has no request id.
+    #[must_use]
+    pub fn told(&self) -> (u16, Vec<(String, Vec<u8>)>, String) {
+        let by_nature = ["date", "x-request-id"];
+        let headers = self.headers.iter().filter(|(name, _)| !by_nature.contains(&name.as_str()));
+        let headers = headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
+        let mut headers: Vec<_> = headers.collect();
+        headers.sort();
+        let id = self.header("x-request-id").expect("every answer has one");
+        (self.status, headers, self.text.replace(id, "<id>"))
+    }
+
     /// The text of a member of the body.
     ///
     /// # Panics

@@ -26,7 +26,7 @@ pub struct Drill {
     pub patience: Duration,
 }
 
-/// From logout's 204 to the first refusal, once for each round.
+/// From logout's 204 to the first refusal, once for each round; or how long anything else took.
 #[derive(Debug, Default)]
 pub struct Times(Vec<Duration>);
 
@@ -35,6 +35,17 @@ impl Times {
     #[must_use]
     pub fn heads() -> String {
         format!("{:>10}{:>10}{:>10}{:>10}", "p50", "p99", "p99.9", "max")
+    }
+
+    /// Adds one.
+    pub fn push(&mut self, time: Duration) {
+        self.0.push(time);
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// The time that `permille` of the rounds took at the most.

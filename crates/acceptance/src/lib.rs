@@ -5,16 +5,20 @@
 
 pub mod answer;
 pub mod browser;
+pub mod canary;
 pub mod database;
 pub mod drill;
 pub mod faults;
+pub mod guessing;
 pub mod link;
+pub mod overload;
 pub mod process;
 pub mod redis;
 pub mod reset;
 pub mod rotations;
 pub mod rule;
 pub mod service;
+pub mod usage;
 pub mod world;
 
 pub use answer::Answer;

@@ -1,7 +1,8 @@
 //! The services as processes of their own, to be killed.
 
+use std::fs::File;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,18 @@ impl Process {
     pub fn run(command: &mut Command) -> Self {
         let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
         Self(quiet.spawn().expect("the program starts"))
+    }
+
+    /// Starts any command, without input; what it writes goes to the end of the file.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn recorded(command: &mut Command, log: &Path) -> Self {
+        let file = File::options().create(true).append(true).open(log).expect("a log");
+        let same = file.try_clone().expect("a log");
+        let recorded = command.stdin(Stdio::null()).stdout(same).stderr(file);
+        Self(recorded.spawn().expect("the program starts"))
     }
 
     /// Ends it as a power cut would.

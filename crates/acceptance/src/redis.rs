@@ -45,6 +45,12 @@ impl Redis {
         format!("redis://{}", self.address)
     }
 
+    /// The number of its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
+    }
+
     /// Ends it as a power cut would.
     pub fn kill(&mut self) {
         self.process.take().expect("it runs").kill();

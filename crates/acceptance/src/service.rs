@@ -106,6 +106,12 @@ impl Service {
         self.process = Some(Process::start(self.program, &[], &self.settings));
     }
 
+    /// The number of its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
+    }
+
     /// Starts it and waits until it is ready.
     pub async fn start(&mut self) {
         self.spawn();

@@ -20,7 +20,7 @@ use hasher::Hasher;
 use pool::{Pool, Seat};
 
 pub(crate) use peppers::Peppers;
-pub(crate) use pool::permits;
+pub use pool::permits;
 
 /// The longest text taken for a password, in bytes; what is longer is no honest request.
 pub const MAX_BYTES: usize = 1024;

@@ -16,20 +16,45 @@ use serde::de::DeserializeOwned;
 pub enum SettingsError {
     /// A value is missing, unknown, or of the wrong type.
     #[error("{0}")]
-    Invalid(#[from] config::ConfigError),
-    /// A `…_FILE` variable names a file that cannot be read.
-    #[error("{variable}: cannot read {path}: {source}")]
+    Invalid(String),
+    /// A `…_FILE` variable names a file that cannot be read. The name is not told: it may be the
+    /// secret itself, in the wrong variable.
+    #[error("{variable}: cannot read the file that it names: {source}")]
     File {
         /// The variable.
         variable: String,
-        /// The file it names.
-        path: String,
         /// Why.
         source: std::io::Error,
     },
     /// A value is given twice.
     #[error("{0} and {0}_FILE are both set; set one")]
     Twice(String),
+}
+
+impl From<config::ConfigError> for SettingsError {
+    fn from(error: config::ConfigError) -> Self {
+        Self::Invalid(without_value(&error.to_string()))
+    }
+}
+
+/// The values are left out of a message, and the lines of a file that cannot be read: any of them
+/// may be a secret, if only one in the wrong place.
+fn without_value(message: &str) -> String {
+    let mut lines = message.lines();
+    let first = lines.next().unwrap_or_default();
+    let message = lines.next_back().map_or(first.to_owned(), |last| format!("{first}: {last}"));
+    if let Some((before, rest)) = message.split_once(": string \"")
+        && let Some((_, after)) = rest.rsplit_once("\", expected ")
+    {
+        return format!("{before}, expected {after}");
+    }
+    if let Some((before, rest)) = message.split_once(" variant constructor ") {
+        let after = rest
+            .rsplit_once(" for key ")
+            .map_or(String::new(), |(_, key)| format!(" for key {key}"));
+        return format!("{before} such a variant{after}");
+    }
+    message
 }
 
 /// Why a service does not start with its settings.
@@ -136,11 +161,8 @@ fn resolve_files(
         if given.get(target).is_some_and(|value| !value.is_empty()) {
             return Err(SettingsError::Twice(target.to_owned()));
         }
-        let content = std::fs::read_to_string(value).map_err(|source| SettingsError::File {
-            variable: name.clone(),
-            path: value.clone(),
-            source,
-        })?;
+        let content = std::fs::read_to_string(value)
+            .map_err(|source| SettingsError::File { variable: name.clone(), source })?;
         resolved.insert(target.to_owned(), content.trim_end_matches(['\r', '\n']).to_owned());
     }
     Ok(resolved)
@@ -216,6 +238,21 @@ mod tests {
         assert!(error.contains("http.port"), "{error}");
         let error = read(&[("AUTH__HTTP__PROT", "7")]).unwrap_err().to_string();
         assert!(error.contains("prot"), "{error}");
+    }
+
+    #[test]
+    fn a_bad_value_is_not_repeated() {
+        let number = read(&[("AUTH__HTTP__PORT", "a, \"secret\", expected b")]).unwrap_err();
+        let expected = "invalid type, expected an integer for key `http.port` in the environment";
+        assert_eq!(number.to_string(), expected);
+        let file = read(&[("AUTH__HTTP__PORT_FILE", "a secret")]).unwrap_err().to_string();
+        assert!(file.contains("AUTH__HTTP__PORT_FILE") && !file.contains("a secret"), "{file}");
+        let path = std::env::temp_dir().join(format!("latchkey-broken-{}", std::process::id()));
+        std::fs::write(&path, "[http]\nport = a secret\n").unwrap();
+        let broken = load::<Sample>("AUTH", DEFAULTS, Some(&path), []).unwrap_err().to_string();
+        std::fs::remove_file(&path).unwrap();
+        assert!(broken.contains("line 2") && broken.lines().count() == 1, "{broken}");
+        assert!(!broken.contains("a secret"), "{broken}");
     }
 
     #[test]

@@ -73,6 +73,18 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<OsString>,
     },
+    /// Try to tell from the answers to logins which accounts exist.
+    Guessing {
+        /// Passed on: --logins, --database.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<OsString>,
+    },
+    /// Flood an auth-service with logins and measure what everybody else notices of it.
+    Overload {
+        /// Passed on: --seconds, --clients, --nice.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<OsString>,
+    },
     /// Measure how long a logout takes to be seen, on a running installation; `-- --help` says more.
     Drill {
         /// Passed on: --auth, --resource, --username, --rounds.
@@ -105,6 +117,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Growth { rest } => measure::growth(&project, &rest)?,
         Command::Promises { rest } => measure::promises(&project, &rest)?,
         Command::Rotations { rest } => measure::rotations(&project, &rest)?,
+        Command::Guessing { rest } => measure::guessing(&project, &rest)?,
+        Command::Overload { rest } => measure::overload(&project, &rest)?,
         Command::Drill { rest } => measure::drill(&project, &rest)?,
         Command::Hold(held) => hold::hold(held)?,
     }

@@ -22,6 +22,17 @@ pub(crate) fn rotations(project: &Project, rest: &[OsString]) -> Result {
     on_a_server_of_its_own(project, "rotations", rest)
 }
 
+/// `cargo xtask guessing`, likewise.
+pub(crate) fn guessing(project: &Project, rest: &[OsString]) -> Result {
+    on_a_server_of_its_own(project, "guessing", rest)
+}
+
+/// `cargo xtask overload`, likewise.
+pub(crate) fn overload(project: &Project, rest: &[OsString]) -> Result {
+    setup::redis()?;
+    on_a_server_of_its_own(project, "overload", rest)
+}
+
 /// `cargo xtask drill`, on whatever installation it is pointed at.
 pub(crate) fn drill(project: &Project, rest: &[OsString]) -> Result {
     run_command(&mut program(project, "drill", rest)?)

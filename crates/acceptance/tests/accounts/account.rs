@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use acceptance::{Answer, PASSWORD, Tokens, World, on_both_databases};
 use serde_json::{Value, json};
 
-use crate::support::{assert_one_sentence, members, state, told, user_of};
+use crate::support::{assert_one_sentence, members, state, user_of};
 
 const NEW: &str = "another quite ordinary sentence";
 
@@ -246,7 +246,7 @@ on_both_databases! {
             &"A".repeat(10_000),
         ] {
             let answer = remove(&world, &eve.access, id).await;
-            assert_eq!(told(&answer), told(&foreign), "{id}");
+            assert_eq!(answer.told(), foreign.told(), "{id}");
         }
         assert_eq!(state(&world).await, before);
         assert_live(&world, &ada).await;

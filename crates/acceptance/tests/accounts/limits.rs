@@ -5,8 +5,6 @@ use std::time::{Duration, Instant};
 use acceptance::{Answer, Kind, PASSWORD, Tokens, World};
 use serde_json::{Value, json};
 
-use crate::support::told;
-
 /// As shipped, behind a proxy, so that a test can come from many networks.
 pub(crate) const AS_SHIPPED: [(&str, &str); 8] = [
     ("AUTH__HTTP__TRUSTED_PROXIES", "127.0.0.1"),
@@ -106,7 +104,8 @@ async fn a_limit_does_not_tell_who_exists() {
         let mut answers = Vec::new();
         for _ in 0..7 {
             let from = format!("198.51.100.{at}");
-            answers.push(told(&attempt(&world, &from, name, "not the right sentence").await));
+            let answer = attempt(&world, &from, name, "not the right sentence").await;
+            answers.push(answer.told());
         }
         all.push(answers);
     }

@@ -7,7 +7,7 @@ use reqwest::header::{CONTENT_TYPE, SET_COOKIE};
 use serde_json::{Value, json};
 
 use crate::support::{
-    assert_one_sentence, claims_of, generation, jwt_part, members, state, told, user_of,
+    assert_one_sentence, claims_of, generation, jwt_part, members, state, user_of,
 };
 
 async fn log_in(world: &World, username: &str, password: &str) -> Answer {
@@ -210,7 +210,7 @@ on_both_databases! {
         for answer in &answers {
             answer.assert_problem(401, "invalid-credentials");
             assert_one_sentence(answer);
-            assert_eq!(told(answer), told(&answers[0]));
+            assert_eq!(answer.told(), answers[0].told());
         }
         assert_eq!(state(&world).await, before);
         assert_eq!(log_in(&world, "eve", PASSWORD).await.status, 200);

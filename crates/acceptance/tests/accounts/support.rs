@@ -42,19 +42,6 @@ pub(crate) fn members(value: &Value) -> Vec<&str> {
     names.into_iter().map(String::as_str).collect()
 }
 
-/// Everything that an answer tells, but for what differs from request to request by nature.
-pub(crate) fn told(answer: &Answer) -> (u16, Vec<(String, Vec<u8>)>, String) {
-    let mut headers: Vec<_> = answer
-        .headers
-        .iter()
-        .filter(|(name, _)| !["date", "x-request-id"].contains(&name.as_str()))
-        .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
-        .collect();
-    headers.sort();
-    let id = answer.header("x-request-id").expect("every answer has one");
-    (answer.status, headers, answer.text.replace(id, "<id>"))
-}
-
 /// Checks that a problem is told in one short sentence.
 #[track_caller]
 pub(crate) fn assert_one_sentence(answer: &Answer) {

@@ -6,7 +6,7 @@ use reqwest::header::{ALLOW, AUTHORIZATION, HOST};
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
-use crate::support::{assert_one_sentence, assert_refused, claims_of, raw, state, statuses, told};
+use crate::support::{assert_one_sentence, assert_refused, claims_of, raw, state, statuses};
 
 /// Every public route and what it takes.
 const ROUTES: [(&str, &str); 18] = [
@@ -279,8 +279,8 @@ async fn head_is_get_without_the_body() {
             Answer::to(request.bearer_auth(access))
         };
         for access in [tokens.access.as_str(), "garbage"] {
-            let get = told(&send(Method::GET, access).await);
-            let head = told(&send(Method::HEAD, access).await);
+            let get = send(Method::GET, access).await.told();
+            let head = send(Method::HEAD, access).await.told();
             assert_eq!((head.0, head.1), (get.0, get.1), "{path}");
             assert_eq!(head.2, "");
         }

@@ -3,14 +3,17 @@
 
 mod api;
 mod bounded;
+mod canary;
 mod clients;
 mod commands;
 mod compromise;
 mod feed;
+mod guessing;
 mod house;
 mod hygiene;
 mod keys;
 mod limits;
+mod overload;
 mod planted;
 mod redis;
 mod replicas;

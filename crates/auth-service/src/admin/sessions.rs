@@ -50,7 +50,8 @@ async fn act(store: &Store, what: Sessions) -> Result<(), Failure> {
             }
         }
         Sessions::Revoke { session: Some(session), .. } => {
-            let id = session.parse().map_err(|_| format!("{session:?} is no session id"))?;
+            // Not repeated: it may be a token.
+            let id = session.parse().map_err(|_| "that is no session id; see `session list`")?;
             store.end_session(id, EndReason::Admin).await?;
         }
         Sessions::Revoke { all_of, .. } => {

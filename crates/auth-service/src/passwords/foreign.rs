@@ -111,7 +111,7 @@ impl Stored {
 }
 
 impl Argon2id {
-    fn read(text: &str) -> Result<Self, BadForm> {
+    pub(super) fn read(text: &str) -> Result<Self, BadForm> {
         let bad = BadForm::Malformed("argon2id");
         let stored = PasswordHash::new(text).map_err(|_| bad)?;
         let params = Params::try_from(&stored).map_err(|_| bad)?;

@@ -23,8 +23,8 @@ const LEAST_CAPACITY: usize = 33 * 1024;
 pub(super) struct Hasher {
     params: Params,
     peppers: Peppers,
-    /// Checked where there is no user, so that it takes as long as where there is one.
-    dummy: Argon2id,
+    /// Read and checked where there is no user, so that it takes as long as where there is one.
+    dummy: String,
     /// Held by whoever takes more memory than the live parameters do, which is one at a time.
     large: Mutex<()>,
 }
@@ -41,9 +41,7 @@ impl Hasher {
         }
         let params = params.build().map_err(Unusable::Parameters)?;
         // No password is known to have this hash.
-        let salt = Salt::new(&random::bytes::<16>()).expect("16 bytes are a salt");
-        let hash = Output::new(&random::bytes::<HASH_BYTES>()).expect("32 bytes are a hash");
-        let dummy = Argon2id { params: params.clone(), salt, hash };
+        let dummy = phc(&params, &random::bytes(), &random::bytes::<HASH_BYTES>());
         Ok(Self { params, peppers, dummy, large: Mutex::new(()) })
     }
 
@@ -57,14 +55,7 @@ impl Hasher {
         let salt: [u8; 16] = random::bytes();
         let pepper = self.peppers.first();
         let output = self.argon2(&self.params, pepper, plain.as_bytes(), &salt, arena)?;
-        let hash = PasswordHash {
-            algorithm: Algorithm::Argon2id.ident(),
-            version: Some(Version::V0x13.into()),
-            params: ParamsString::try_from(&self.params).unwrap_or_default(),
-            salt: Salt::new(&salt).ok(),
-            hash: Output::new(&output).ok(),
-        };
-        Ok(hash.to_string())
+        Ok(phc(&self.params, &salt, &output))
     }
 
     /// With the parameters of the stored hash, and then as long as with the live ones.
@@ -74,32 +65,34 @@ impl Hasher {
         stored: Option<&str>,
         arena: &mut Arena,
     ) -> Checked {
-        let known = match stored.map(Stored::read) {
-            Some(Ok(Stored::Argon2id(hash))) => Some(hash),
-            Some(Ok(Stored::Foreign(foreign))) => {
+        let (hash, known) = match Stored::read(stored.unwrap_or(&self.dummy)) {
+            Ok(Stored::Argon2id(hash)) if self.has_pepper_of(&hash) => (hash, stored.is_some()),
+            Ok(Stored::Argon2id(_)) => (self.dummy(), false),
+            Ok(Stored::Foreign(foreign)) => {
                 let _alone = self.alone(foreign.memory_kib());
                 let good = foreign.is_hash_of(password.expose_secret());
                 return if good { Checked::Outdated } else { Checked::Wrong };
             }
-            Some(Err(error)) => {
+            Err(error) => {
                 tracing::error!(%error, "a stored password hash cannot be read");
-                None
+                (self.dummy(), false)
             }
-            None => None,
         };
-        let known = known.filter(|hash| self.has_pepper_of(hash));
-        let hash = known.as_ref().unwrap_or(&self.dummy);
         let pepper = self.peppers.of_version(hash.params.keyid());
         let plain = normalized(password.expose_secret());
         let output = self.argon2(&hash.params, pepper, plain.as_bytes(), hash.salt.as_ref(), arena);
         self.fill_up(&hash.params, arena);
         // `Output` compares in constant time.
         let good = output.is_ok_and(|it| Output::new(&it).is_ok_and(|it| it == hash.hash));
-        match known {
-            Some(hash) if good && hash.params == self.params => Checked::Good,
-            Some(_) if good => Checked::Outdated,
-            _ => Checked::Wrong,
+        match known && good {
+            true if hash.params == self.params => Checked::Good,
+            true => Checked::Outdated,
+            false => Checked::Wrong,
         }
+    }
+
+    fn dummy(&self) -> Argon2id {
+        Argon2id::read(&self.dummy).expect("it was made here")
     }
 
     fn has_pepper_of(&self, hash: &Argon2id) -> bool {
@@ -172,6 +165,18 @@ pub(super) fn run(
         Argon2::new_with_secret(pepper, Algorithm::Argon2id, Version::V0x13, params.clone())?;
     argon2.hash_password_into_with_memory(plain, salt, &mut output, arena)?;
     Ok(output)
+}
+
+/// As it is stored.
+fn phc(params: &Params, salt: &[u8; 16], hash: &[u8]) -> String {
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(params).unwrap_or_default(),
+        salt: Salt::new(salt).ok(),
+        hash: Output::new(hash).ok(),
+    };
+    hash.to_string()
 }
 
 fn work(params: &Params) -> u64 {

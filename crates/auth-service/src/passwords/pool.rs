@@ -31,7 +31,8 @@ const IDLE: Duration = Duration::from_mins(1);
 
 /// How many hashes of this size may be made at once: one for each core but one, as far as their
 /// arenas fit into 128 MiB.
-pub(crate) fn permits(memory_kib: u32) -> usize {
+#[must_use]
+pub fn permits(memory_kib: u32) -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let affordable = (MAX_MEMORY_KIB / memory_kib.max(1)).max(1) as usize;
     cores.saturating_sub(1).clamp(1, affordable)
