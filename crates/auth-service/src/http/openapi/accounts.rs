@@ -30,7 +30,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/me", "me", "Who am I?")
             .says(TAG, "The account that the token speaks for, as it is now.")
             .bearer()
-            .problems(&[Code::Forbidden])
+            .problems(&[Code::Forbidden, Code::RateLimited])
             .answers(
                 200,
                 "The account.",
@@ -39,7 +39,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/sessions", "sessions", "Where am I logged in?")
             .says(TAG, "The live sessions, at most 100. `ip` and `user_agent` are those of the login.")
             .bearer()
-            .problems(&[Code::Forbidden])
+            .problems(&[Code::Forbidden, Code::RateLimited])
             .answers(
                 200,
                 "The sessions.",
@@ -48,7 +48,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/sessions/events", "sessionEvents", "Why was I logged out?")
             .says(TAG, "The latest 100 things that happened to the account, as they were written down then.")
             .bearer()
-            .problems(&[Code::Forbidden])
+            .problems(&[Code::Forbidden, Code::RateLimited])
             .answers(
                 200,
                 "The events.",
@@ -68,7 +68,7 @@ pub(super) fn routes() -> Vec<Route> {
                 &examples::session_id().to_string(),
             )
             .empty(204, "It has ended.")
-            .problems(&[Code::Forbidden, Code::NotFound]),
+            .problems(&[Code::Forbidden, Code::NotFound, Code::RateLimited]),
         Route::post("/password", "changePassword", "Change the password")
             .says(
                 TAG,
