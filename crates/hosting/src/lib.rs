@@ -6,6 +6,7 @@
 
 pub mod answers;
 pub mod body;
+mod patience;
 pub mod probe;
 pub mod process;
 pub mod secret_file;

@@ -190,6 +190,7 @@ fn only_the_clock_reads_the_time() {
         "auth-service/src/passwords/pool.rs",
         "auth-service/src/revocation.rs",
         "hosting/src/answers.rs",
+        "hosting/src/patience.rs",
         "verifier/src/follow.rs",
     ]);
     assert_eq!(naming(&PRODUCT, &["Instant::now"]), expected);
