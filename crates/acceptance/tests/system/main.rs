@@ -8,6 +8,7 @@ mod compromise;
 mod endless;
 mod feed;
 mod flood;
+mod hostile;
 mod house;
 mod hygiene;
 mod keys;
