@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError};
 use claims::{ProblemCode, strict_json};
@@ -95,10 +95,9 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     type Future = LocalBoxFuture<'static, Result<Self, BadBody>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let media = media(request);
-        let mut payload = payload.take();
+        let (media, whole) = (media(request), read(request, payload.take()));
         Box::pin(async move {
-            let bytes = read(&mut payload).await?;
+            let bytes = whole.await?;
             match media? {
                 Media::Json => json(&bytes).map(Self),
                 _ => Err(BadBody::Media),
@@ -131,9 +130,18 @@ pub fn media(request: &HttpRequest) -> Result<Media, BadBody> {
     if parts.all(utf8) { Ok(media) } else { Err(BadBody::Media) }
 }
 
-/// Reads a body to its end, within the bounds of size and time.
-pub async fn read(payload: &mut Payload) -> Result<Vec<u8>, BadBody> {
-    let whole = async {
+/// Reads a body to its end, within the bounds of size and time. One that is announced larger is
+/// refused before it comes.
+pub fn read(
+    request: &HttpRequest,
+    mut payload: Payload,
+) -> impl Future<Output = Result<Vec<u8>, BadBody>> + use<> {
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let length: Option<usize> = length.and_then(|text| text.parse().ok());
+    let whole = async move {
+        if length.is_some_and(|length| length > MAX_BYTES) {
+            return Err(BadBody::TooLarge);
+        }
         let mut body = Vec::new();
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| BadBody::Incomplete)?;
@@ -144,7 +152,7 @@ pub async fn read(payload: &mut Payload) -> Result<Vec<u8>, BadBody> {
         }
         Ok(body)
     };
-    tokio::time::timeout(MAX_TIME, whole).await.unwrap_or(Err(BadBody::TooSlow))
+    async { tokio::time::timeout(MAX_TIME, whole).await.unwrap_or(Err(BadBody::TooSlow)) }
 }
 
 /// Reads a JSON object into `T`.

@@ -8,6 +8,7 @@ pub mod answers;
 pub mod body;
 pub mod docs;
 pub mod openapi;
+mod patience;
 pub mod probe;
 pub mod process;
 pub mod routes;

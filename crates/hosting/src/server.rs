@@ -1,16 +1,24 @@
 //! A listening HTTP server.
 
+use std::future::ready;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, Protocol};
+use actix_server::ServerHandle;
+use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::dev::AppConfig;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
 use actix_web::middleware::from_fn;
 use actix_web::web::ServiceConfig;
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, Error, web};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::answers::{self, ProblemBase};
+use crate::patience::{PATIENCE, Patient};
 
 /// Of one listener. More wait to be accepted, so that those that are open can be served.
 const MAX_CONNECTIONS: usize = 16_384;
@@ -71,6 +79,7 @@ pub struct ListenError {
 pub struct Server {
     address: SocketAddr,
     handle: ServerHandle,
+    stopping: CancellationToken,
     task: JoinHandle<std::io::Result<()>>,
 }
 
@@ -89,25 +98,41 @@ impl Server {
     {
         let address = listener.local_addr()?;
         let base = web::Data::new(ProblemBase(problem_base.to_owned()));
-        let server = HttpServer::new(move || {
-            App::new()
+        let stopping = CancellationToken::new();
+        let stop = stopping.clone();
+        // As `HttpServer` does it, but for the connections: those are patient, and not for ever.
+        let connections = move || {
+            let app = App::new()
                 .app_data(base.clone())
                 .wrap(cors.middleware())
                 .wrap(from_fn(answers::complete))
                 .configure(configure.clone())
                 .default_service(web::to(answers::not_found))
-        })
-        .workers(workers)
-        .max_connections(MAX_CONNECTIONS / workers.max(1))
-        .client_request_timeout(Duration::from_secs(10))
-        .client_disconnect_timeout(Duration::from_secs(2))
-        .keep_alive(Duration::from_secs(75))
-        .shutdown_timeout(15)
-        .disable_signals()
-        .listen(listener)?
-        .run();
+                .into_factory()
+                .map_err(|error: Error| error.error_response());
+            let http = HttpService::build()
+                .client_request_timeout(Duration::from_secs(10))
+                .client_disconnect_timeout(Duration::from_secs(2))
+                .keep_alive(Duration::from_secs(75))
+                .local_addr(address)
+                .finish(map_config(app, |()| AppConfig::default()));
+            let stop = stop.clone();
+            fn_service(move |stream: TcpStream| {
+                let peer = stream.peer_addr().ok();
+                let stream = Patient::new(stream, PATIENCE, stop.clone());
+                ready(Ok::<_, DispatchError>((stream, Protocol::Http1, peer)))
+            })
+            .and_then(http)
+        };
+        let server = actix_server::Server::build()
+            .workers(workers)
+            .max_concurrent_connections(MAX_CONNECTIONS / workers.max(1))
+            .shutdown_timeout(15)
+            .disable_signals()
+            .listen("http", listener, connections)?
+            .run();
         let handle = server.handle();
-        Ok(Self { address, handle, task: tokio::spawn(server) })
+        Ok(Self { address, handle, stopping, task: tokio::spawn(server) })
     }
 
     /// Where it listens.
@@ -118,6 +143,7 @@ impl Server {
 
     /// Takes no more connections, finishes what is in flight, and ends.
     pub async fn stop(self) {
+        self.stopping.cancel();
         self.handle.stop(true).await;
         let _ = self.task.await;
     }

@@ -27,6 +27,17 @@ pub(crate) fn redis() -> Result {
     install("redis-server", "redis-server (Debian: apt-get install redis-server)")
 }
 
+/// Tests put real reverse proxies in front of the services, by their programs' names.
+pub(crate) fn proxies() -> Result {
+    if !succeeds(Command::new("nginx").arg("-v")) {
+        install("nginx", "nginx (Debian: apt-get install nginx)")?;
+    }
+    if !succeeds(Command::new("haproxy").arg("-v")) {
+        install("haproxy", "haproxy (Debian: apt-get install haproxy)")?;
+    }
+    Ok(())
+}
+
 /// The walk-through of the README is run as a reader would run it.
 pub(crate) fn curl() -> Result {
     if succeeds(Command::new("curl").arg("--version")) {

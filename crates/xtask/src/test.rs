@@ -100,6 +100,7 @@ fn component(project: &Project, subcommand: &str, name: &str) -> Result {
 fn rust(project: &Project, rest: &[OsString]) -> Result<Outcome> {
     setup::curl()?;
     setup::redis()?;
+    setup::proxies()?;
     let postgres = servers::postgres(project)?;
     run_command(project.cargo().args(["build", "--workspace", "--bins"]))?;
     let mut test = project.cargo();

@@ -6,7 +6,8 @@ use reqwest::header::{COOKIE, SET_COOKIE};
 use serde_json::json;
 
 use crate::support::{
-    assert_one_sentence, cookie_token, generation, members, set_cookie, state, with_cookie,
+    assert_one_sentence, cookie_token, generation, members, raw, set_cookie, state, statuses,
+    with_cookie,
 };
 
 const NAME: &str = refresh_token::COOKIE;
@@ -133,7 +134,7 @@ on_both_databases! {
         assert_eq!(state(&world).await, before);
     }
 
-    /// C-03
+    /// N-K02, C-03
     async fn a_cookie_of_another_name_is_another_cookie(world) {
         world.register("ada").await;
         let (_, token) = log_in(&world, "ada").await;
@@ -168,8 +169,17 @@ on_both_databases! {
         ] {
             refresh(&world, &value).await.assert_problem(401, "invalid-token");
         }
-        let pairs = "a=b; ".repeat(4000);
+        let pairs = "a=b; ".repeat(10_000);
         assert_eq!(refresh_with(&world, &format!("{pairs}{NAME}=x")).await.status, 401);
+        assert_eq!(refresh_with(&world, &format!("{NAME}=x; {pairs}{NAME}=y")).await.status, 400);
+        let odd = "a,b; \"c=d\"; é=ü;;; =; e==f; ".repeat(1000);
+        assert_eq!(refresh_with(&world, &format!("{odd}{NAME}=x")).await.status, 401);
+        // Beyond what a head may have.
+        let many = format!(
+            "POST /refresh HTTP/1.1\r\nHost: x\r\nx-latchkey: 1\r\nCookie: {}\r\n\r\n",
+            "a=b; ".repeat(40_000)
+        );
+        assert!(matches!(statuses(&raw(&world, many.as_bytes()).await)[..], [] | [431]));
         let bytes = [NAME.as_bytes(), b"=\xff\xfe"].concat();
         let request = world.http.post(format!("{}/refresh", world.auth)).header("x-latchkey", "1");
         let answer = Answer::to(request.header(COOKIE, bytes).json(&json!({}))).await;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use acceptance::{Answer, World};
+use acceptance::{Answer, PASSWORD, World};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use claims::{RefreshTokenShape, UserId, refresh_token};
 use reqwest::RequestBuilder;
 use reqwest::header::{COOKIE, SET_COOKIE};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -101,6 +101,16 @@ pub(crate) async fn state(world: &World) -> [i64; 6] {
         database.number("select count(*) from sessions where revoked_at is null").await,
         database.number("select count(*) from revocations").await,
     ]
+}
+
+/// A login that would succeed, as bytes.
+pub(crate) fn login_bytes(target: &str, headers: &str) -> String {
+    let body = json!({"username": "ada", "password": PASSWORD}).to_string();
+    format!(
+        "POST {target} HTTP/1.1\r\n{headers}Content-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// Sends bytes as they are and reads until the service closes the connection, which it must.

@@ -6,7 +6,9 @@ use reqwest::header::{ALLOW, AUTHORIZATION, HOST};
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
-use crate::support::{assert_one_sentence, assert_refused, claims_of, raw, state, statuses};
+use crate::support::{
+    assert_one_sentence, assert_refused, claims_of, login_bytes, raw, state, statuses,
+};
 
 /// Every public route and what it takes.
 const ROUTES: [(&str, &str); 18] = [
@@ -29,16 +31,6 @@ const ROUTES: [(&str, &str); 18] = [
     ("/health/live", "GET, HEAD"),
     ("/health/ready", "GET, HEAD"),
 ];
-
-/// A login that would succeed, as bytes.
-fn login_bytes(target: &str, headers: &str) -> String {
-    let body = json!({"username": "ada", "password": PASSWORD}).to_string();
-    format!(
-        "POST {target} HTTP/1.1\r\n{headers}Content-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-}
 
 on_both_databases! {
     /// N-K05, N-T11
@@ -221,48 +213,6 @@ on_both_databases! {
         refused.assert_problem(401, "unauthenticated");
         assert_eq!(refused.member("type"), format!("{ISSUER}/problems/unauthenticated"));
         assert!(!format!("{:?}", refused.headers).contains("evil"));
-    }
-
-    /// N-T03, N-T05: a request that two parsers may read in two ways is none, and neither is what
-    /// comes after it on the connection.
-    async fn a_request_with_two_meanings_is_refused_and_the_connection_closed(world) {
-        let tokens = world.newcomer("ada").await;
-        let before = state(&world).await;
-        let smuggled = login_bytes("/login", "Host: x\r\nConnection: close\r\n");
-        let length = smuggled.len();
-        let json = "Host: x\r\nContent-Type: application/json\r\n";
-        let refresh = format!(r#"{{"refresh_token":"{}"}}"#, tokens.refresh);
-        let chunk = format!("{:x}\r\n{refresh}\r\n0\r\n\r\n", refresh.len());
-        for head in [
-            format!("{json}Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n"),
-            format!("{json}Transfer-Encoding: chunked\r\nContent-Length: {length}\r\n"),
-            format!("{json}Content-Length: 0\r\nTransfer-Encoding: chunked\r\n"),
-            format!("{json}Content-Length: {}\r\nContent-Length: 0\r\n", chunk.len()),
-            format!("{json}Content-Length: 5\r\nContent-Length: 5\r\n"),
-            format!("{json}Content-Length: 5, 5\r\n"),
-            format!("{json}Content-Length: +5\r\n"),
-            format!("{json}Content-Length: 0x5\r\n"),
-            format!("{json}Content-Length: -1\r\n"),
-            format!("{json}Content-Length: 99999999999999999999999\r\n"),
-            format!("{json}Content-Length : 5\r\n"),
-            format!("{json}Transfer-Encoding : chunked\r\n"),
-            format!("{json}Transfer-Encoding: xchunked\r\n"),
-            format!("{json}Transfer-Encoding: chunked, identity\r\n"),
-            format!("{json}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
-            format!("{json}Transfer-Encoding: \x0bchunked\r\n"),
-            format!("{json}X: a\nTransfer-Encoding: chunked\r\nContent-Length: {length}\r\n"),
-            format!("{json}X: a\r\n folded: b\r\n"),
-            format!("{json}X\0: a\r\n"),
-            format!("{json}X: a\rb\r\n"),
-            format!("{json}Host: y\r\n"),
-            format!("{json} Leading: space\r\n"),
-            "Content-Type: application/json\r\nContent-Length: 0\r\n".to_owned(),
-        ] {
-            let bytes = format!("POST /refresh HTTP/1.1\r\n{head}\r\n{chunk}{smuggled}");
-            let answer = raw(&world, bytes.as_bytes()).await;
-            assert!(matches!(statuses(&answer)[..], [] | [400]), "{head:?}: {answer}");
-        }
-        assert_eq!(state(&world).await, before, "nothing was refreshed, nobody logged in");
     }
 }
 

@@ -76,10 +76,9 @@ impl FromRequest for Request {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Error>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let media = body::media(request);
-        let mut payload = payload.take();
+        let (media, whole) = (body::media(request), body::read(request, payload.take()));
         Box::pin(async move {
-            let bytes = body::read(&mut payload).await?;
+            let bytes = whole.await?;
             let fields: Fields = match media? {
                 Media::Json => body::json(&bytes)?,
                 Media::Form => form(&bytes)?,

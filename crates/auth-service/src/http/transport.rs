@@ -42,13 +42,13 @@ pub(super) fn cookie(request: &HttpRequest) -> Result<Option<SecretString>, Erro
 pub(super) async fn cookie_and_body<T: DeserializeOwned + Default>(
     app: &App,
     request: &HttpRequest,
-    mut payload: Payload,
+    payload: Payload,
 ) -> Result<(Option<SecretString>, T), Error> {
     let cookie = cookie(request)?;
     if cookie.is_some() {
         csrf::check(app, request)?;
     }
-    let bytes = body::read(&mut payload).await?;
+    let bytes = body::read(request, payload).await?;
     let body = match body::media(request)? {
         Media::Json if bytes.is_empty() => T::default(),
         Media::Json => body::json(&bytes)?,
