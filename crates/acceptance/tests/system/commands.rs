@@ -86,6 +86,9 @@ on_both_databases! {
         good(&command(&world, &["session", "revoke", "--all-of", "ada"]));
         world.until_refused(&two.access).await;
         bad(&command(&world, &["session", "revoke", "nonsense"]), "no session id");
+        for hyphened in ["-AAAAAAAAAAAAAAAAAAAAA", "--AAAAAAAAAAAAAAAAAAAA", "-hAAAAAAAAAAAAAAAAAAAA"] {
+            good(&command(&world, &["session", "revoke", hyphened]));
+        }
     }
 
     async fn the_doctor_tells_what_is_well_and_what_is_not(world) {

@@ -28,6 +28,7 @@ pub(crate) enum Keys {
     /// milliseconds. A revoked refresh key ends the sessions whose tokens it made.
     Revoke {
         /// Which key.
+        #[arg(allow_hyphen_values = true)]
         id: KeyId,
     },
     /// Seal every key with `keys.master_key` that is sealed with `keys.other_master_key`.

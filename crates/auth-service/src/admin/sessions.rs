@@ -16,8 +16,8 @@ pub(crate) enum Sessions {
     },
     /// End one, or all of a user.
     Revoke {
-        /// Which one.
-        #[arg(required_unless_present = "all_of")]
+        /// Which one. One in 64 begins with a hyphen.
+        #[arg(required_unless_present = "all_of", allow_hyphen_values = true)]
         session: Option<String>,
         /// Every session of this user.
         #[arg(long, value_name = "USER", conflicts_with = "session")]
