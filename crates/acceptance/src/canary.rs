@@ -108,7 +108,7 @@ impl Canaries {
         // Most positions are ruled out by two bytes.
         let mut pairs = vec![false; 1 << 16];
         for beginning in self.by_beginning.keys() {
-            pairs[pair(beginning)] = true;
+            pairs[pair(*beginning)] = true;
         }
         let mut found = Vec::new();
         for place in places {
@@ -116,7 +116,7 @@ impl Canaries {
             for at in 0..place.bytes.len() {
                 let rest = &place.bytes[at..];
                 let Some(beginning) = rest.first_chunk::<BEGINNING>() else { break };
-                if !pairs[pair(beginning)] {
+                if !pairs[pair(*beginning)] {
                     continue;
                 }
                 let Some(forms) = self.by_beginning.get(beginning) else { continue };
@@ -136,7 +136,7 @@ impl Canaries {
     }
 }
 
-fn pair(beginning: &[u8; BEGINNING]) -> usize {
+fn pair(beginning: [u8; BEGINNING]) -> usize {
     usize::from(beginning[0]) << 8 | usize::from(beginning[1])
 }
 

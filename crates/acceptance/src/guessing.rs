@@ -89,7 +89,9 @@ impl fmt::Display for Report {
         writeln!(f, "{:<34}{:>10}{}", "login, ms", "logins", Times::heads())?;
         for (class, samples) in Class::ALL.iter().zip(&self.samples) {
             let mut times = Times::default();
-            samples.iter().for_each(|sample| times.push(*sample));
+            for sample in samples {
+                times.push(*sample);
+            }
             writeln!(f, "{:<34}{:>10}{times}", class.name(), times.count())?;
         }
         writeln!(f, "answers that differ                {}", self.different)?;

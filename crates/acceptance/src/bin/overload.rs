@@ -43,7 +43,7 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        None => measure(Options {
+        None => measure(&Options {
             seconds: arguments.seconds,
             clients: arguments.clients,
             nice: arguments.nice,
@@ -54,8 +54,8 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main]
-async fn measure(options: Options) -> ExitCode {
-    let report = overload(&options).await;
+async fn measure(options: &Options) -> ExitCode {
+    let report = overload(options).await;
     println!("{report}");
     if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

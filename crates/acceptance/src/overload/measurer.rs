@@ -82,20 +82,20 @@ impl Measurer {
         let offset = |one: usize, of: u64| {
             begun + second * u32::try_from(one).expect("few") / u32::try_from(of).expect("few")
         };
-        let (this, seen_by) = (&*self, &seen);
+        let (this, told) = (&*self, &seen);
         let refreshing = join_all(this.sessions.iter().enumerate().map(|(one, tokens)| {
-            paced(offset(one, SESSIONS), second, seconds, move |_| this.refresh(tokens, seen_by))
+            paced(offset(one, SESSIONS), second, seconds, move |_| this.refresh(tokens, told))
         }));
         let calling = join_all(this.sessions.iter().enumerate().map(|(one, tokens)| {
             let pace = second / u32::try_from(CALLS).expect("few");
-            let begin = offset(one, SESSIONS * CALLS);
-            paced(begin, pace, seconds * CALLS, move |_| this.call(tokens, seen_by))
+            let first = offset(one, SESSIONS * CALLS);
+            paced(first, pace, seconds * CALLS, move |_| this.call(tokens, told))
         }));
         let pace = second / u32::try_from(LOGOUTS).expect("few");
         let ending = paced(begun, pace, seconds * LOGOUTS, |one| {
-            this.end(&to_end[usize::try_from(one).expect("few")], seen_by)
+            this.end(&to_end[usize::try_from(one).expect("few")], told)
         });
-        let asking = paced(begun, second / 2, seconds * 2, |_| this.ask(seen_by));
+        let asking = paced(begun, second / 2, seconds * 2, |_| this.ask(told));
         tokio::join!(refreshing, calling, ending, asking);
         seen.into_inner().unwrap_or_else(PoisonError::into_inner)
     }

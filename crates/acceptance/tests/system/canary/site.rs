@@ -208,18 +208,8 @@ impl Site {
         for process in &mut self.running {
             assert!(process.ended().await, "it ends well");
         }
-        places.extend(self.logs(self.logs.path()));
+        places.extend(logs(self.logs.path()));
         places
-    }
-
-    fn logs(&self, directory: &Path) -> Vec<Place> {
-        let all = fs::read_dir(directory).expect("logs").flatten();
-        let logs = all.filter(|entry| entry.path().extension().is_some_and(|it| it == "log"));
-        logs.map(|entry| {
-            let bytes = fs::read(entry.path()).expect("a log");
-            Place::new(entry.file_name().to_string_lossy(), bytes)
-        })
-        .collect()
     }
 
     /// Looks for every secret everywhere.
@@ -229,7 +219,7 @@ impl Site {
         let has = |name: &str| places.iter().any(|place| place.name.contains(name));
         for (program, _) in &self.programs {
             let log = places.iter().find(|place| place.name == format!("{program}.log"));
-            let lines = log.map_or(0, |log| log.bytes.iter().filter(|it| **it == b'\n').count());
+            let lines = log.map_or(0, |log| String::from_utf8_lossy(&log.bytes).lines().count());
             assert!(lines > 100, "{program} wrote only {lines} lines");
         }
         assert!(has("column keys.sealed") && has("Redis' GET revoked:"), "there is much to search");
@@ -279,4 +269,14 @@ impl Site {
 
 fn redis_url(address: &str, password: &str) -> String {
     format!("redis://:{password}@{address}")
+}
+
+fn logs(directory: &Path) -> Vec<Place> {
+    let all = fs::read_dir(directory).expect("logs").flatten();
+    let logs = all.filter(|entry| entry.path().extension().is_some_and(|it| it == "log"));
+    logs.map(|entry| {
+        let bytes = fs::read(entry.path()).expect("a log");
+        Place::new(entry.file_name().to_string_lossy(), bytes)
+    })
+    .collect()
 }
