@@ -30,15 +30,19 @@ async fn send(address: &str, head: &str, part: &[u8]) -> (String, usize) {
             good = writing.write_all(&part).await.is_ok();
             sent += part.len();
         }
-        // Kept open: it is for the service to close it.
-        (sent, writing)
+        // From here on slowly, until the service closes the connection.
+        while good {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            good = writing.write_all(b"a").await.is_ok();
+        }
+        sent
     });
     let mut answer = Vec::new();
     let reading = async { while let Ok(1..) = reading.read_buf(&mut answer).await {} };
     let closed = timeout(PATIENCE, reading).await;
     let answer = String::from_utf8_lossy(&answer).into_owned();
     assert!(closed.is_ok(), "open for ever: {answer}");
-    (answer, sending.await.expect("it ends").0)
+    (answer, sending.await.expect("it ends"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
