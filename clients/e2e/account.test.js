@@ -121,7 +121,7 @@ test('deleting a report long after the login asks for the password', { timeout: 
   const dialog = page.getByRole('dialog', { name: 'Is it still you?' });
   await dialog.getByLabel('Password').fill('wrong');
   await dialog.getByRole('button', { name: 'Confirm' }).click();
-  await dialog.getByText('The name or the password is wrong.').waitFor();
+  await dialog.getByText('The current password is wrong.').waitFor();
   await dialog.getByLabel('Password').fill(PASSWORD);
   await dialog.getByRole('button', { name: 'Confirm' }).click();
   await page.locator('#said').getByText('report was deleted').waitFor();

@@ -47,6 +47,12 @@ function say(text) {
   toastTimer = setTimeout(() => { $('said').textContent = ''; }, 8000);
 }
 
+/** What was said is about what was done before. */
+function hush() {
+  clearTimeout(toastTimer);
+  $('said').textContent = '';
+}
+
 function why(text, action) {
   $('why').replaceChildren(...(text ? [element('p', {}, text, ...(action ? [action] : []))] : []));
 }
@@ -129,7 +135,9 @@ function explain(error) {
   }
   const seconds = error.retryAfter ?? Number(error.response?.headers.get('retry-after'));
   const later = seconds ? `Try again in ${duration(seconds)}.` : 'Try again shortly.';
-  if (code === 'invalid-credentials') return 'The name or the password is wrong.';
+  if (code === 'invalid-credentials') {
+    return auth.session.state === 'signed-in' ? 'The current password is wrong.' : 'The name or the password is wrong.';
+  }
   if (code === 'conflict') return 'That name or address is taken.';
   if (code === 'rate-limited') return `Too many attempts. ${later}`;
   if (code === 'network' || error instanceof TypeError) return 'The server cannot be reached. You are still signed in if you were. Try again.';
@@ -161,6 +169,7 @@ function onSubmit(id, work) {
   const error = form.querySelector('.error');
   form.addEventListener('submit', (event) => {
     event.preventDefault();
+    hush();
     const fields = [...form.querySelectorAll('input:not([hidden])')];
     const complain = (text, at = fields) => {
       if (!error) return say(text);
@@ -234,6 +243,7 @@ auth.on('signedout', ({ detail: { reason, limit, here } }) => {
 
 /** Nothing of the person stays on the page. */
 function forget() {
+  hush();
   for (const id of ['log', 'sessions', 'reports', 'events', 'name', 'whoami-answer']) $(id).replaceChildren();
   $('whoami-answer').hidden = true;
   for (const form of document.forms) form.reset();
@@ -301,6 +311,7 @@ async function loadSessions() {
     button.addEventListener('click', () => attempt(button, async () => {
       await call(`/sessions/${encodeURIComponent(one.id)}`, { method: 'DELETE' });
       say(`The session of ${name} was ended.`);
+      loadEvents();
       await loadSessions();
       $('sessions-title').focus();
     }));
@@ -312,6 +323,7 @@ async function loadSessions() {
 onClick('others', async () => {
   await auth.logout({ sessions: 'others' });
   say('The other sessions were ended.');
+  loadEvents();
   await loadSessions();
   $('sessions-title').focus();
 });
@@ -322,6 +334,7 @@ onSubmit('password', async (fields, form) => {
   await call('/password', { method: 'POST', json: { current_password, new_password, sessions } });
   form.reset();
   if (sessions !== 'all') say('The password was changed.');
+  loadEvents();
   // Where this session was ended too, the next call says so.
   await loadSessions();
 });

@@ -13,7 +13,7 @@ SECOND=$(curl -s $AUTH/refresh -H "$JSON" -d "{\"refresh_token\":\"$FIRST\"}" | 
 
 # The reply was lost? The spent token, within 30 seconds, gets the same successor.
 AGAIN=$(curl -s $AUTH/refresh -H "$JSON" -d "{\"refresh_token\":\"$FIRST\"}" | field refresh_token)
-[ "$SECOND" = "$AGAIN" ] && echo "the same successor"
+[ -n "$SECOND" ] && [ "$SECOND" = "$AGAIN" ] && echo "the same successor"
 
 # Log out: 204. A moment later the service refuses the access token, although it has not expired.
 curl -s -o /dev/null -w '%{http_code}\n' $AUTH/logout -H "$JSON" -d "{\"refresh_token\":\"$SECOND\"}"

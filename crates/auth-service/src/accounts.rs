@@ -83,6 +83,14 @@ pub async fn user(app: &App, caller: Caller) -> Result<UserRecord, Error> {
     app.store.user_of(caller).await?.ok_or(Error::InvalidToken)
 }
 
+/// The account that everybody may use, if there is one and nobody has given it another password.
+pub async fn demo(app: &App) -> Option<(&str, &str)> {
+    let page = &app.config.page;
+    let found = app.store.credentials(names::username(&page.demo_username)?).await.ok()??;
+    (found.enabled && found.password_version == 1)
+        .then_some((&page.demo_username, &page.demo_password))
+}
+
 /// Changes the password of `user`, who must know the present one and not guess at it too often.
 pub async fn change_password(
     app: &App,

@@ -12,13 +12,20 @@ use std::io::{IsTerminal as _, Write as _};
 use auth_service::store::Store;
 use auth_service::{Config, names};
 use claims::UserId;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use verifier::Clock;
 
 pub(crate) type Failure = Box<dyn std::error::Error>;
 
 /// The database, as it is: only `migrate` and a service that starts change its schema.
 async fn open(config: &Config) -> Result<Store, Failure> {
+    // A mistyped file would be made, and found empty.
+    if let Some(file) = config.database.url.expose_secret().strip_prefix("sqlite:") {
+        let file = file.trim_start_matches("//").split('?').next().unwrap_or(file);
+        if !std::path::Path::new(file).exists() {
+            return Err(format!("database.url: there is no database at {file}").into());
+        }
+    }
     let database = auth_service::config::Database {
         migrate_on_start: false,
         max_connections: 2,

@@ -274,6 +274,13 @@ impl Config {
 /// 32 bytes in base64.
 fn key_of(key: &'static str, text: &SecretString) -> Result<Zeroizing<[u8; 32]>, ConfigError> {
     let text = text.expose_secret().trim();
+    if text.is_empty() {
+        let problem =
+            "is not set; name a file with it in AUTH__KEYS__MASTER_KEY_FILE; `auth-service \
+                       secrets DIR` makes one"
+                .to_owned();
+        return Err(ConfigError::Value { key, problem });
+    }
     let bytes = STANDARD.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text)).map(Zeroizing::new);
     let bytes = bytes.ok().and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok());
     bytes.map(Zeroizing::new).ok_or_else(|| {

@@ -69,7 +69,7 @@ async fn serve(config: AuthConfig, data: &Path) -> Result<(), Box<dyn Error>> {
         add_demo_user(&auth).await?;
     }
     until_ready(&resource).await?;
-    greet(&auth, &resource, data, local);
+    greet(&auth, &resource, data, local).await;
 
     let (stopping, stopped) = watch::channel(false);
     let stop = |mut stopped: watch::Receiver<bool>| async move {
@@ -215,12 +215,18 @@ async fn demo_user(store: &Store) -> Result<Option<Credentials>, Box<dyn Error>>
     Ok(store.credentials(key).await?)
 }
 
-fn greet(auth: &AuthService, resource: &ResourceService, data: &Path, local: bool) {
+async fn greet(auth: &AuthService, resource: &ResourceService, data: &Path, local: bool) {
     println!("auth-service      http://{}", auth.public_address());
     println!("resource-service  http://{}", resource.public_address());
     println!("internal          http://{}", auth.internal_address());
     println!("data              {}", data.display());
-    if local {
+    println!("documentation     http://{}/docs", auth.public_address());
+    if local && accounts::demo(auth.app()).await.is_none() {
+        println!(
+            "demo user         {DEMO_USER}, whose password was changed; --data DIR begins anew"
+        );
+        println!("\nOpen {} in a browser.", auth.app().config.issuer);
+    } else if local {
         println!("demo user         {DEMO_USER} / {DEMO_PASSWORD}");
         println!("\nOpen {} in a browser.\n\nTry it; paste this:\n", auth.app().config.issuer);
         let auth = format!("http://{}", auth.public_address());

@@ -53,12 +53,14 @@ async fn act(store: &Store, what: Sessions) -> Result<(), Failure> {
             // Not repeated: it may be a token.
             let id = session.parse().map_err(|_| "that is no session id; see `session list`")?;
             store.end_session(id, EndReason::Admin).await?;
+            say(&format!("session {id} is over"));
         }
         Sessions::Revoke { all_of, .. } => {
             let user = all_of.ok_or("say which session")?;
             if !store.end_all_of(find(store, &user).await?, EndReason::Admin).await? {
                 return Err("there is no such user".into());
             }
+            say(&format!("every session of {user} is over"));
         }
     }
     Ok(())

@@ -55,8 +55,12 @@ pub(crate) enum Users {
     Roles {
         /// Who.
         user: String,
-        /// The roles; none takes all away.
+        /// The roles.
+        #[arg(required_unless_present = "none")]
         roles: Vec<String>,
+        /// Take all of them away.
+        #[arg(long, conflicts_with = "roles")]
+        none: bool,
     },
 }
 
@@ -86,8 +90,12 @@ async fn act(config: &Config, store: &Store, what: Users) -> Result<(), Failure>
         Users::List => list(store).await?,
         Users::Disable { user } => {
             known(store.set_enabled(find(store, &user).await?, false).await?)?;
+            say(&format!("{user} is disabled; every session is over"));
         }
-        Users::Enable { user } => known(store.set_enabled(find(store, &user).await?, true).await?)?,
+        Users::Enable { user } => {
+            known(store.set_enabled(find(store, &user).await?, true).await?)?;
+            say(&format!("{user} is enabled"));
+        }
         Users::SetPassword { user } => {
             let id = find(store, &user).await?;
             let found = store.credentials_of(id).await?.ok_or("there is no such user")?;
@@ -99,10 +107,13 @@ async fn act(config: &Config, store: &Store, what: Users) -> Result<(), Failure>
                 return Err(explained(Error::PasswordPolicy(violations)));
             }
             known(store.set_password(id, hash(config, password).await?).await?)?;
+            say(&format!("{user} has the new password; every session is over"));
         }
-        Users::Roles { user, roles } => {
+        Users::Roles { user, roles, none: _ } => {
             check_roles(&roles)?;
+            let told = if roles.is_empty() { "no roles".to_owned() } else { roles.join(", ") };
             known(store.set_roles(find(store, &user).await?, roles).await?)?;
+            say(&format!("{user} has {told}"));
         }
     }
     Ok(())

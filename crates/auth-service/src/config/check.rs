@@ -14,6 +14,12 @@ impl Config {
         self.check_tokens()?;
         self.check_keys()?;
         let url = self.database.url.expose_secret();
+        if url.is_empty() {
+            return fail(
+                "database.url",
+                "is not set: postgres://… or sqlite:…, AUTH__DATABASE__URL",
+            );
+        }
         if !["postgres://", "postgresql://", "sqlite:"].iter().any(|s| url.starts_with(s)) {
             return fail("database.url", "must start with postgres:// or sqlite:");
         }

@@ -7,6 +7,7 @@ use hosting::answers;
 use serde_json::json;
 
 use super::metadata::held;
+use crate::accounts;
 use crate::app::App;
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -53,8 +54,9 @@ pub(super) async fn asset(request: HttpRequest, name: web::Path<String>) -> Http
 pub(super) async fn settings(app: web::Data<App>) -> HttpResponse {
     let page = &app.config.page;
     let some = |text: &String| (!text.is_empty()).then(|| text.clone());
-    let demo = some(&page.demo_username)
-        .map(|username| json!({ "username": username, "password": page.demo_password }));
+    let demo = accounts::demo(&app)
+        .await
+        .map(|(username, password)| json!({ "username": username, "password": password }));
     HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
         .insert_header((CONTENT_TYPE, "application/json"))
