@@ -63,7 +63,7 @@ fn read_password(prompt: &str) -> Result<SecretString, Failure> {
     Ok(SecretString::from(text))
 }
 
-/// Prints a line; a reader that goes away (`| head`) is no failure.
+/// Prints a line: of people it names ids, since what is printed may be kept. A reader that goes away (`| head`) is no failure.
 fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -57,7 +57,8 @@ async fn act(store: &Store, what: Sessions) -> Result<(), Failure> {
         }
         Sessions::Revoke { all_of, .. } => {
             let user = all_of.ok_or("say which session")?;
-            if !store.end_all_of(find(store, &user).await?, EndReason::Admin).await? {
+            let user = find(store, &user).await?;
+            if !store.end_all_of(user, EndReason::Admin).await? {
                 return Err("there is no such user".into());
             }
             say(&format!("every session of {user} is over"));

@@ -89,11 +89,13 @@ async fn act(config: &Config, store: &Store, what: Users) -> Result<(), Failure>
         Users::Import { file } => import::run(store, &file).await?,
         Users::List => list(store).await?,
         Users::Disable { user } => {
-            known(store.set_enabled(find(store, &user).await?, false).await?)?;
+            let user = find(store, &user).await?;
+            known(store.set_enabled(user, false).await?)?;
             say(&format!("{user} is disabled; every session is over"));
         }
         Users::Enable { user } => {
-            known(store.set_enabled(find(store, &user).await?, true).await?)?;
+            let user = find(store, &user).await?;
+            known(store.set_enabled(user, true).await?)?;
             say(&format!("{user} is enabled"));
         }
         Users::SetPassword { user } => {
@@ -107,12 +109,13 @@ async fn act(config: &Config, store: &Store, what: Users) -> Result<(), Failure>
                 return Err(explained(Error::PasswordPolicy(violations)));
             }
             known(store.set_password(id, hash(config, password).await?).await?)?;
-            say(&format!("{user} has the new password; every session is over"));
+            say(&format!("{id} has the new password; every session is over"));
         }
         Users::Roles { user, roles, none: _ } => {
             check_roles(&roles)?;
             let told = if roles.is_empty() { "no roles".to_owned() } else { roles.join(", ") };
-            known(store.set_roles(find(store, &user).await?, roles).await?)?;
+            let user = find(store, &user).await?;
+            known(store.set_roles(user, roles).await?)?;
             say(&format!("{user} has {told}"));
         }
     }

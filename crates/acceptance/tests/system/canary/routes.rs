@@ -109,7 +109,7 @@ async fn log_in(scene: &mut Scene, password: &str) {
         .await;
     let query = scene.post("/login").query(&[("password", &wrong)]).json(&json!({}));
     scene.refused(400, query).await;
-    scene.refused(404, scene.post("/").query(&[("password", &wrong)])).await;
+    scene.refused(404, scene.post("/nowhere").query(&[("password", &wrong)])).await;
 }
 
 async fn refresh(scene: &mut Scene, password: &str) {
