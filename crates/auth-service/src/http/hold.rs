@@ -14,16 +14,22 @@ use actix_web::web;
 
 use crate::app::App;
 use crate::error::Error;
+use crate::random;
 
+/// At the least; and up to so much more, at random: a flood that was answered all at once would come
+/// back all at once.
 const HELD_FOR: Duration = Duration::from_millis(500);
+const SPREAD_MS: u64 = 500;
 
-/// A middleware: no refusal leaves sooner than half a second after its request came.
+/// A middleware: no refusal leaves sooner than half a second after its request came, nor much later than
+/// a whole one.
 pub(super) async fn back(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let app = request.app_data::<web::Data<App>>().cloned();
-    let moment = tokio::time::sleep(HELD_FOR);
+    let spread = Duration::from_millis(random::up_to(SPREAD_MS));
+    let moment = tokio::time::sleep(HELD_FOR + spread);
     let response = next.call(request).await?;
     let error = response.response().error().and_then(actix_web::Error::as_error::<Error>);
     let is_refusal = matches!(error, Some(Error::RateLimited(_) | Error::Overloaded));
