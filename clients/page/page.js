@@ -128,6 +128,18 @@ async function call(url, { json, ...init } = {}) {
   return body;
 }
 
+/** Raised when the page was cleared; an answer that comes later belongs to nobody. */
+let cleared = 0;
+class Late extends Error {}
+
+/** What is to be shown of a person: not any more when the page was cleared meanwhile. */
+async function fetched(url) {
+  const before = cleared;
+  const body = await call(url);
+  if (before !== cleared) throw new Late();
+  return body;
+}
+
 function explain(error) {
   const { violations = [], code = error.code } = error.problem ?? {};
   if (violations.length) {
@@ -152,6 +164,7 @@ async function attempt(control, work, complain = say) {
   try {
     await work();
   } catch (error) {
+    if (error instanceof Late) return;
     // A session that is over has been told of already.
     if (auth.session.state === 'signed-out' && !$('outside').contains(control)) return;
     complain(explain(error));
@@ -243,6 +256,7 @@ auth.on('signedout', ({ detail: { reason, limit, here } }) => {
 
 /** Nothing of the person stays on the page. */
 function forget() {
+  cleared += 1;
   hush();
   for (const id of ['log', 'sessions', 'reports', 'events', 'name', 'whoami-answer']) $(id).replaceChildren();
   $('whoami-answer').hidden = true;
@@ -288,17 +302,17 @@ onClick('refresh', async () => {
 async function load() {
   await Promise.all([loadMe(), loadSessions(), loadEvents(), resource && loadReports()]
     .map((one) => Promise.resolve(one).catch((error) => {
-      if (auth.session.state === 'signed-in') say(explain(error));
+      if (auth.session.state === 'signed-in' && !(error instanceof Late)) say(explain(error));
     })));
 }
 
 async function loadMe() {
-  const me = await call('/me');
+  const me = await fetched('/me');
   $('name').textContent = $('password-user').value = me.username;
 }
 
 async function loadSessions() {
-  const { sessions } = await call('/sessions');
+  const { sessions } = await fetched('/sessions');
   $('sessions').replaceChildren(...sessions.map((one) => {
     const name = one.device ?? browser(one.user_agent ?? '');
     const about = element('div', {}, element('strong', {}, name),
@@ -357,7 +371,9 @@ const HAPPENED = {
 
 /** "Why was I logged out?" Older servers do not have the route, and newer ones have more to tell. */
 async function loadEvents() {
+  const before = cleared;
   const { events } = await call('/sessions/events').catch(() => ({ events: [] }));
+  if (before !== cleared) return;
   $('activity').hidden = events.length === 0;
   $('events').replaceChildren(...events.slice(0, 12).map((one) => {
     const known = HAPPENED[one.reason ? `${one.kind} ${one.reason}` : one.kind];
@@ -381,7 +397,7 @@ onClick('whoami', async () => {
 });
 
 async function loadReports() {
-  const { reports } = await call(`${resource}/reports`);
+  const { reports } = await fetched(`${resource}/reports`);
   const rows = reports.map(({ id, title }) => {
     const button = element('button', { type: 'button', className: 'quiet small' }, 'Delete');
     button.setAttribute('aria-label', `Delete the report ${title}`);
