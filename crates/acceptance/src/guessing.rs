@@ -69,7 +69,7 @@ impl Report {
         ]
     }
 
-    /// The most that a separation may be. Of few samples chance alone makes more than [`BOUND`]: the
+    /// The most that a separation may be. Of few samples chance alone makes more than `BOUND`: the
     /// area of two classes that are alike has a standard deviation of `√((2n + 1) / 12n²)`.
     #[must_use]
     pub fn bound(&self) -> f64 {

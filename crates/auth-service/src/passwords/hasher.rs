@@ -288,7 +288,7 @@ mod tests {
             for (hash, fastest) in hashes.iter().zip(&mut fastest) {
                 let begun = worked();
                 live.check(&password(), hash.as_deref(), &mut arena);
-                *fastest = (worked() - begun).min(*fastest);
+                *fastest = worked().saturating_sub(begun).min(*fastest);
             }
         }
         let most = fastest.iter().max().unwrap().as_secs_f64();
