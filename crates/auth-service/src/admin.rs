@@ -12,26 +12,16 @@ use std::io::{IsTerminal as _, Write as _};
 use auth_service::store::Store;
 use auth_service::{Config, names};
 use claims::UserId;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use verifier::Clock;
 
 pub(crate) type Failure = Box<dyn std::error::Error>;
 
 /// The database, as it is: only `migrate` and a service that starts change its schema.
 async fn open(config: &Config) -> Result<Store, Failure> {
-    // A mistyped file would be made, and found empty.
-    if let Some(file) = config.database.url.expose_secret().strip_prefix("sqlite:") {
-        let file = file.trim_start_matches("//").split('?').next().unwrap_or(file);
-        if !std::path::Path::new(file).exists() {
-            return Err(format!("database.url: there is no database at {file}").into());
-        }
-    }
-    let database = auth_service::config::Database {
-        migrate_on_start: false,
-        max_connections: 2,
-        ..config.database.clone()
-    };
-    Ok(Store::open(&database, Clock::with_offset(config.clock.offset_seconds)).await?)
+    let database = auth_service::config::Database { max_connections: 2, ..config.database.clone() };
+    let clock = Clock::with_offset(config.clock.offset_seconds);
+    Ok(Store::open_existing(&database, clock).await?)
 }
 
 /// The user of this name, address or id.
@@ -39,8 +29,7 @@ async fn find(store: &Store, text: &str) -> Result<UserId, Failure> {
     if let Ok(id) = text.parse() {
         return Ok(UserId(id));
     }
-    let key = if text.contains('@') { names::email(text) } else { names::username(text) };
-    let found = match key {
+    let found = match names::account(text) {
         Some(key) => store.credentials(key).await?,
         None => None,
     };
@@ -63,7 +52,8 @@ fn read_password(prompt: &str) -> Result<SecretString, Failure> {
     Ok(SecretString::from(text))
 }
 
-/// Prints a line: of people it names ids, since what is printed may be kept. A reader that goes away (`| head`) is no failure.
+/// Prints a line: of people it names ids, since what is printed may be kept. A reader that goes away
+/// (`| head`) is no failure.
 fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -139,11 +139,10 @@ async fn open(app: &App, mut session: NewSession) -> Result<Option<Grant>, Error
 /// takes as long either way.
 fn tell_of_failure(app: &App, username: &str, client: &Client, user: Option<UserId>) {
     let name = names::anything(username);
-    let network = client.ip.as_deref().and_then(|ip| ip.parse().ok());
     app.store.tell_later(TrailEntry {
         user,
         subject: Some(app.pseudonyms.name(&name).to_string()),
-        origin: network.map(|address| app.pseudonyms.network(address).to_string()),
+        origin: client.address().map(|address| app.pseudonyms.network(address).to_string()),
         ..TrailEntry::new(Happening::LoginFailed)
     });
 }

@@ -117,21 +117,39 @@ impl Store {
     /// Connects, and migrates where the settings say so. Must be called on the runtime that is to
     /// do the database work; it must outlive every handler.
     pub async fn open(settings: &config::Database, clock: Clock) -> Result<Self, OpenError> {
+        let store = Self::connect(settings, clock, true).await?;
+        if settings.migrate_on_start {
+            store.migrate().await?;
+        }
+        store.check_schema().await?;
+        Ok(store)
+    }
+
+    /// The same on a database that is there, and as it is: nothing is made and nothing is migrated.
+    pub async fn open_existing(
+        settings: &config::Database,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
+        let store = Self::connect(settings, clock, false).await?;
+        store.check_schema().await?;
+        Ok(store)
+    }
+
+    async fn connect(
+        settings: &config::Database,
+        clock: Clock,
+        create: bool,
+    ) -> Result<Self, OpenError> {
         let url = settings.url.expose_secret();
         let backend = if url.starts_with("sqlite:") {
-            Backend::Sqlite(Arc::new(sqlite::Sqlite::open(url, clock).await?))
+            Backend::Sqlite(Arc::new(sqlite::Sqlite::open(url, clock, create).await?))
         } else {
             let db = postgres::Postgres::open(url, settings.max_connections, clock).await?;
             Backend::Postgres(Arc::new(db))
         };
         let (runtime, tasks) = (Handle::current(), TaskTracker::new());
         let telling = Arc::new(Semaphore::new(MOST_TOLD_AT_ONCE));
-        let store = Self { backend, runtime, tasks, telling, commits: watch::Sender::new(()) };
-        if settings.migrate_on_start {
-            store.migrate().await?;
-        }
-        store.check_schema().await?;
-        Ok(store)
+        Ok(Self { backend, runtime, tasks, telling, commits: watch::Sender::new(()) })
     }
 
     /// Brings the schema up to date. Several at once wait for each other.

@@ -5,6 +5,8 @@ use std::process::{Output, Stdio};
 
 use acceptance::service::{run, until};
 use acceptance::{PASSWORD, Tokens, World, on_both_databases, process};
+use auth_service::store::{Happening, TrailEntry};
+use claims::UserId;
 use serde_json::{Value, json};
 
 fn command(world: &World, arguments: &[&str]) -> Output {
@@ -286,6 +288,21 @@ on_both_databases! {
         let mine = world.get_as(&tokens.access, "/sessions/events").await.json();
         let failed = kinds(&mine).iter().filter(|(kind, _)| kind == "login-failed").count();
         assert_eq!(failed, 1, "the owner hears of guesses at their own account: {mine}");
+    }
+
+    /// Strangers write those. They must not hide that a session was ended for theft.
+    async fn failed_logins_push_nothing_else_out_of_the_owners_list(world) {
+        let tokens = world.newcomer("ada").await;
+        let user = world.get_as(&tokens.access, "/me").await.member("id").parse().map(UserId).unwrap();
+        for _ in 0..150 {
+            let failed = TrailEntry { user: Some(user), ..TrailEntry::new(Happening::LoginFailed) };
+            world.store.tell(failed).await.unwrap();
+        }
+        let told = world.get_as(&tokens.access, "/sessions/events").await.json();
+        let kinds = kinds(&told);
+        let count = |wanted: &str| kinds.iter().filter(|(kind, _)| kind == wanted).count();
+        assert_eq!((count("login-failed"), count("login"), count("registered")), (20, 1, 1));
+        assert_eq!(kinds[0].0, "login-failed", "newest first");
     }
 
     async fn the_trail_is_cut_off_at_its_age_and_at_its_length(world) {

@@ -28,8 +28,8 @@ pub(super) fn guesses(
     Some(Bucket { key, rule, only_after_empty: false, success_clears: true })
 }
 
-pub(super) fn growing(free: u32, most_seconds: impl Into<u64>, forget_ms: u64) -> Option<Rule> {
-    let most_ms = most_seconds.into() * 1000;
+pub(super) fn growing(free: u32, most_seconds: u32, forget_ms: u64) -> Option<Rule> {
+    let most_ms = u64::from(most_seconds) * 1000;
     (free > 0).then(|| Rule::Growing { free: free.into(), first_ms: FIRST_MS, most_ms, forget_ms })
 }
 
@@ -41,8 +41,7 @@ pub(super) fn rate(burst: u32, count: u32, seconds: u64) -> Option<Rule> {
 
 /// Who is not on a network is on none.
 pub(super) fn address(client: &Client) -> IpAddr {
-    let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    client.ip.as_deref().and_then(|ip| ip.parse().ok()).unwrap_or(nowhere)
+    client.address().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }
 
 pub(super) fn whose(app: &App, session: SessionId) -> Pseudonym {

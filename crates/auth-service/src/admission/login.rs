@@ -2,16 +2,16 @@
 
 use std::net::IpAddr;
 
-use super::buckets::{address, growing, guesses, rate};
+use super::buckets::{address, bucket, growing, guesses, rate};
 use super::owner::{self, Applicant};
 use super::refusal::refuse;
 use crate::app::App;
 use crate::error::Error;
-use crate::limits::{Attempt, Bucket, Key, Refusal, Rule};
+use crate::limits::{Attempt, Bucket, Refusal};
 use crate::names::{self, NameKey};
 
 /// Many different names from one network: the longest wait, and when they are forgotten.
-const NAMES_MOST_MS: u64 = 60 * 1000;
+const NAMES_MOST_SECONDS: u32 = 60;
 const NAMES_FORGET_MS: u64 = 600 * 1000;
 
 /// Admits a login, or says how long to wait. Strangers must not be able to lock an owner out: who
@@ -36,20 +36,12 @@ pub(crate) async fn login(app: &App, applicant: Applicant<'_>) -> Result<Attempt
 fn buckets(app: &App, name: &NameKey, from: IpAddr) -> Vec<Bucket> {
     let (settings, pseudonyms) = (&app.limits.settings, &app.pseudonyms);
     let forget_ms = u64::from(settings.login_forget_seconds) * 1000;
-    let bucket = |policy, whose, rule: Option<Rule>| {
-        rule.map(|rule| Bucket {
-            key: Key { policy, whose },
-            rule,
-            only_after_empty: false,
-            success_clears: false,
-        })
-    };
     let network = pseudonyms.network(from);
     let mut all = Vec::with_capacity(4);
     if let Some(pair) = guesses(settings, "login", owner::pair(pseudonyms, name, from)) {
         all.push(pair);
         // Right behind the pair: the first failure of each name counts, the others do not.
-        let rule = growing(settings.names_free, NAMES_MOST_MS.div_ceil(1000), NAMES_FORGET_MS);
+        let rule = growing(settings.names_free, NAMES_MOST_SECONDS, NAMES_FORGET_MS);
         let names = bucket("login-names", network, rule);
         all.extend(names.map(|names| Bucket { only_after_empty: true, ..names }));
     }

@@ -7,10 +7,10 @@
 
 use std::net::IpAddr;
 
-use claims::{SessionId, Transport};
+use claims::{SessionId, SessionView, Transport};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::buckets::{address, bucket, whose};
+use super::buckets::{bucket, whose};
 use crate::app::App;
 use crate::callers;
 use crate::limits::Rule;
@@ -87,11 +87,11 @@ async fn on_the_same_network(app: &App, name: &NameKey, from: IpAddr) -> Option<
     let looks = bucket("network-looks", app.pseudonyms.of("all", &[]), Some(LOOKS_OF_STRANGERS));
     limits.token(looks).ok()?;
     let sessions = app.store.live_sessions(name.clone()).await.ok()?;
-    let here = |ip: Option<String>| {
-        ip.is_some() && network(address(&Client { ip, user_agent: None })) == network(from)
+    let here = |session: &SessionView| {
+        let ip = session.ip.as_deref().and_then(|ip| ip.parse().ok());
+        ip.is_some_and(|ip| network(ip) == network(from))
     };
-    let session = sessions.into_iter().find(|session| here(session.ip.clone()));
-    let session = session.map(|session| session.id);
+    let session = sessions.iter().find(|session| here(session)).map(|session| session.id);
     limits.neighbours.remember(pair, limits.now(), session);
     session
 }

@@ -1,5 +1,7 @@
 //! What goes into the store and comes out of it.
 
+use std::net::IpAddr;
+
 use claims::{ClientId, Scope, SessionId, Timestamp, Transport, UserId, UserView};
 
 use crate::names::NameKey;
@@ -67,6 +69,14 @@ pub struct Client {
     pub ip: Option<String>,
     /// What the client calls itself.
     pub user_agent: Option<String>,
+}
+
+impl Client {
+    /// The network address, as one.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        self.ip.as_deref()?.parse().ok()
+    }
 }
 
 /// A session to be opened.

@@ -48,11 +48,15 @@ mod sessions;
 mod trail;
 
 impl Sqlite {
-    pub(super) async fn open(url: &str, clock: Clock) -> Result<Self, OpenError> {
+    /// Only with `create` is a file made that is not there.
+    pub(super) async fn open(url: &str, clock: Clock, create: bool) -> Result<Self, OpenError> {
         let options = SqliteConnectOptions::from_str(url).map_err(OpenError::Connect)?;
-        make_private(options.get_filename()).map_err(|error| OpenError::Connect(error.into()))?;
+        if create {
+            make_private(options.get_filename())
+                .map_err(|error| OpenError::Connect(error.into()))?;
+        }
         let options = options
-            .create_if_missing(true)
+            .create_if_missing(create)
             .journal_mode(SqliteJournalMode::Wal)
             // NORMAL may forget the last commits at a power cut, and a spent token would live again.
             .synchronous(SqliteSynchronous::Full)

@@ -97,7 +97,8 @@ impl Store {
         self.tasks.spawn_on(telling, &self.runtime);
     }
 
-    /// What happened to the account of the caller's user, newest first, at most 100; `None` when the
+    /// What happened to the account of the caller's user, newest first: at most 80, and at most
+    /// 20 failed logins, which are what others do and must not push the rest out; `None` when the
     /// caller's session is over.
     pub async fn events_of(&self, caller: Caller) -> Result<Option<Vec<EventView>>, StoreError> {
         on_backend!(self, db => db.events_of(&caller).await)

@@ -46,7 +46,7 @@ pub(super) fn routes() -> Vec<Route> {
                 &sessions::Answer { sessions: vec![examples::session()] },
             ),
         Route::get("/sessions/events", "sessionEvents", "Why was I logged out?")
-            .says(TAG, "The latest 100 things that happened to the account, as they were written down then.")
+            .says(TAG, "What happened to the account, as it was written down then: the latest 80 things, and the latest 20 failed logins.")
             .bearer()
             .problems(&[Code::Forbidden, Code::RateLimited])
             .answers(

@@ -44,7 +44,11 @@ impl Postgres {
             ") select ",
             event_columns!(),
             " from caller left join lateral ( \
-                select * from events e where e.user_id = caller.id order by e.id desc limit 100 \
+                (select * from events e where e.user_id = caller.id and e.kind <> 'login-failed' \
+                    order by e.id desc limit 80) \
+                union all \
+                (select * from events e where e.user_id = caller.id and e.kind = 'login-failed' \
+                    order by e.id desc limit 20) \
              ) e on true order by e.id desc"
         ))
         .bind(caller.session.to_string())

@@ -43,7 +43,15 @@ impl Sqlite {
             is_caller!(),
             ") select ",
             event_columns!(),
-            " from caller left join events e on e.user_id = caller.id order by e.id desc limit 100"
+            " from caller left join ( \
+                select * from (select e.* from events e, caller \
+                    where e.user_id = caller.id and e.kind <> 'login-failed' \
+                    order by e.id desc limit 80) \
+                union all \
+                select * from (select e.* from events e, caller \
+                    where e.user_id = caller.id and e.kind = 'login-failed' \
+                    order by e.id desc limit 20) \
+             ) e order by e.id desc"
         ))
         .bind(caller.session.to_string())
         .bind(caller.generation.map(i64::from))
