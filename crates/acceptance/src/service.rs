@@ -123,12 +123,6 @@ impl Service {
         process::ready(&self.http, &format!("{}/health/ready", self.public)).await;
     }
 
-    /// The number of its process.
-    #[must_use]
-    pub fn id(&self) -> u32 {
-        self.process.as_ref().expect("it runs").id()
-    }
-
     /// Ends it as a power cut would.
     pub fn kill(&mut self) {
         self.process.take().expect("it runs").kill();

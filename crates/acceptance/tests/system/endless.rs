@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
+use acceptance::usage::resident_kib;
 use acceptance::{Database, Kind, Service};
 use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-
-use crate::slow::resident_kib;
 
 /// What one connection tries to send; far more than all of them together may cost.
 const MUCH: usize = 8 << 20;
@@ -57,7 +56,7 @@ async fn a_body_without_an_end_costs_no_memory() {
     let json = "Host: x\r\nContent-Type: application/json\r\n";
     let long = "Content-Length: 1000000000000\r\n\r\n";
     let endless = "Transfer-Encoding: chunked\r\n\r\n";
-    let before = resident_kib(&auth);
+    let before = resident_kib(auth.pid()).0;
     let cases = [
         ("POST /login", long, &part, "413"),
         ("POST /login", endless, &chunk, "413"),
@@ -79,7 +78,7 @@ async fn a_body_without_an_end_costs_no_memory() {
             assert!(told.is_none_or(|told| told == status), "{line} {length:?}: {answer}");
             assert!(told.is_some() || sent < MUCH, "{line} {length:?}: all taken, no answer");
         }
-        let grown = resident_kib(&auth).saturating_sub(before);
+        let grown = resident_kib(auth.pid()).0.saturating_sub(before);
         println!("{line} {:?}: {grown} KiB more", length.trim_end());
         assert!(grown < 64 * 1024, "{line} {length:?}: {grown} KiB more");
     }))

@@ -2,11 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use acceptance::usage::resident_kib;
 use acceptance::{Database, Kind, PASSWORD, Service, Tokens};
 use futures_util::future::join_all;
 use serde_json::json;
-
-use crate::slow::resident_kib;
 
 const LOGINS: usize = 1000;
 
@@ -18,7 +17,7 @@ async fn a_thousand_logins_at_once_take_bounded_memory_and_hold_nobody_up() {
     let mut auth = Service::auth(&database.url, &shipped);
     auth.start().await;
     let mut tokens = auth.newcomer("ada").await;
-    let before = resident_kib(&auth);
+    let before = resident_kib(auth.pid()).0;
     let body = json!({"username": "ada", "password": PASSWORD});
     let begun = Instant::now();
     let flood = async { join_all((0..LOGINS).map(|_| auth.post("/login", &body))).await };
@@ -29,7 +28,7 @@ async fn a_thousand_logins_at_once_take_bounded_memory_and_hold_nobody_up() {
             let asked = Instant::now();
             tokens = Tokens::of(&auth.refresh(&tokens.refresh).await);
             waits.push(asked.elapsed());
-            most = most.max(resident_kib(&auth));
+            most = most.max(resident_kib(auth.pid()).0);
         }
     };
     let answers = tokio::select! { answers = flood => answers, () = refreshes => unreachable!() };

@@ -11,7 +11,7 @@ async fn no_secret_is_left_behind_in_a_core_dump_and_files_are_not_short() {
     let mut resource = Service::resource(&auth, &[]);
     resource.start().await;
     for service in [&auth, &resource] {
-        let limits = std::fs::read_to_string(format!("/proc/{}/limits", service.id())).unwrap();
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", service.pid())).unwrap();
         let limit = |name: &str| -> Vec<String> {
             let line = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap();
             line.split_whitespace().take(2).map(str::to_owned).collect()

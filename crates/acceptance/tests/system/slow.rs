@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use acceptance::usage::resident_kib;
 use acceptance::{Database, Kind, Service, World};
 use futures_util::future::join_all;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -150,7 +151,7 @@ async fn ten_thousand_idle_connections_keep_nobody_out() {
     let mut auth = Service::auth(&database.url, &[]);
     auth.start().await;
     let tokens = auth.newcomer("ada").await;
-    let before = resident_kib(&auth);
+    let before = resident_kib(auth.pid()).0;
     let address = auth.public.strip_prefix("http://").unwrap();
     let begun = Instant::now();
     let mut idle = Vec::new();
@@ -170,7 +171,7 @@ async fn ten_thousand_idle_connections_keep_nobody_out() {
     assert_eq!(auth.get("/health/ready").await.status, 200);
     assert_eq!(auth.refresh(&tokens.refresh).await.status, 200);
     let answered = asked.elapsed();
-    let each = resident_kib(&auth).saturating_sub(before) * 1024 / many;
+    let each = resident_kib(auth.pid()).0.saturating_sub(before) * 1024 / many;
     println!(
         "{} idle connections in {:?}: {each} bytes each, two answers in {answered:?}",
         idle.len(),
@@ -178,12 +179,4 @@ async fn ten_thousand_idle_connections_keep_nobody_out() {
     );
     assert!(answered < Duration::from_secs(5), "{answered:?}");
     assert!(each < 64 * 1024, "{each} bytes for each");
-}
-
-/// The memory of a service that is in use, in KiB.
-pub(crate) fn resident_kib(service: &Service) -> u64 {
-    let status =
-        std::fs::read_to_string(format!("/proc/{}/status", service.id())).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }

@@ -61,7 +61,7 @@ fn public(
     cache: &str,
     body: Vec<u8>,
 ) -> HttpResponse {
-    let mut response = held(request, media_type, cache, body);
+    let mut response = held(request, media_type, cache, body.into());
     let everybody = HeaderValue::from_static("*");
     response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, everybody);
     response
@@ -72,7 +72,7 @@ pub(super) fn held(
     request: &HttpRequest,
     media_type: &'static str,
     cache: &str,
-    body: Vec<u8>,
+    body: web::Bytes,
 ) -> HttpResponse {
     let hash = digest::digest(&digest::SHA256, &body);
     let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&hash.as_ref()[..16]));

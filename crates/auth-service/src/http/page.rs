@@ -33,7 +33,7 @@ pub(super) async fn index(app: web::Data<App>, request: HttpRequest) -> HttpResp
          connect-src 'self' {resource}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; \
          require-trusted-types-for 'script'; trusted-types 'none'"
     );
-    let mut response = held(&request, HTML, "no-cache", PAGE.as_bytes().to_vec());
+    let mut response = held(&request, HTML, "no-cache", web::Bytes::from_static(PAGE.as_bytes()));
     if let Ok(policy) = policy.parse() {
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     }
@@ -44,7 +44,7 @@ pub(super) async fn index(app: web::Data<App>, request: HttpRequest) -> HttpResp
 pub(super) async fn asset(request: HttpRequest, name: web::Path<String>) -> HttpResponse {
     match ASSETS.iter().find(|(file, _, _)| *file == name.as_str()) {
         Some((_, media_type, content)) => {
-            held(&request, media_type, "no-cache", content.as_bytes().to_vec())
+            held(&request, media_type, "no-cache", web::Bytes::from_static(content.as_bytes()))
         }
         None => answers::not_found().await,
     }
