@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use acceptance::service::until;
 use acceptance::{Answer, Database, Kind, Service, Tokens, World};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -56,8 +57,11 @@ async fn no_client_decides_how_many_series_there_are() {
     let mut resource = Service::resource(&auth, &[]);
     resource.start().await;
     let http = reqwest::Client::new();
-    // Once each, so that everything that there can be is there.
+    // Once each, so that everything that there can be is there; the last of it is the fetch of the
+    // key set for keys of nobody, which waits until the one at the start has cooled.
     be_odd(&http, &auth, &resource, 0).await;
+    let asked = "cause=\"unknown key\"";
+    until("the key set is fetched again", async || resource.metrics().await.contains(asked)).await;
     let _ = (auth.metrics().await, resource.metrics().await);
     let before = [auth.metrics().await, resource.metrics().await];
     be_odd(&http, &auth, &resource, MANY).await;
