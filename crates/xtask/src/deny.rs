@@ -6,7 +6,8 @@ use crate::Result;
 use crate::outcome::Outcome;
 use crate::project::{Project, run, succeeds};
 
-/// Built for this checkout where there is none: two minutes, once.
+/// Built for this checkout where there is none, once; without optimisation, which would take longer
+/// than it saves.
 const VERSION: &str = "0.20.2";
 
 /// Runs cargo-deny. Without its advisory database, which is fetched anew each time, the rest.
@@ -15,7 +16,15 @@ pub(crate) fn check(project: &Project) -> Result<Outcome> {
     if !succeeds(deny(project).arg("--version")) {
         println!("cargo-deny is missing: building it for this checkout, which takes minutes");
         let mut install = project.cargo();
-        install.args(["install", "cargo-deny", "--locked", "--version", VERSION, "--root"]);
+        install.args([
+            "install",
+            "cargo-deny",
+            "--locked",
+            "--debug",
+            "--version",
+            VERSION,
+            "--root",
+        ]);
         run(install.arg(project.tools()))?;
     }
     let mut check = deny(project);
