@@ -76,12 +76,25 @@ fn count(test: &mut Command) -> Result<Outcome> {
                 Some(("fail" | "cancelled", number)) => outcome.failed += number,
                 _ => {}
             }
+            if let Some(how) = failure(&line) {
+                outcome.failures.push(how);
+            }
         }
     }
-    if (!process.wait()?.success() || outcome.passed == 0) && outcome.failed == 0 {
-        outcome.failed = 1;
+    let status = process.wait()?;
+    if (!status.success() || outcome.passed == 0) && outcome.failed == 0 {
+        outcome.add(Outcome::failed(format!("node --test: {status}")));
     }
     Ok(outcome)
+}
+
+/// Of `not ok 3 - a test` and, further in, `error: 'how'`.
+fn failure(line: &str) -> Option<String> {
+    let line = line.trim_start();
+    match line.strip_prefix("not ok ") {
+        Some(test) => Some(test.to_owned()),
+        None => line.starts_with("error: ").then(|| format!("    {line}")),
+    }
 }
 
 /// Of `# pass 76` or `ℹ pass 76`.
@@ -101,5 +114,8 @@ mod tests {
         assert_eq!(reported("ℹ fail 2"), Some(("fail", 2)));
         assert_eq!(reported("# a test of 2 things"), None);
         assert_eq!(reported("✔ pass 3"), None);
+        assert_eq!(failure("not ok 3 - a tab"), Some("3 - a tab".to_owned()));
+        assert_eq!(failure("  error: 'not in time'"), Some("    error: 'not in time'".to_owned()));
+        assert_eq!(failure("ok 4 - a tab"), None);
     }
 }

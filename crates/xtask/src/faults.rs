@@ -70,7 +70,7 @@ pub(crate) fn run(project: &Project, options: Options) -> Result<ExitCode> {
         for seed in (options.seed..).take(usize::try_from(options.runs)?) {
             let ended = harness.run(seed, seconds, None)?;
             println!("seed {seed}: {}", ended.said());
-            outcome.add(Outcome::one(matches!(ended, Ended::Unharmed)));
+            outcome.add(ended.unharmed(&format!("seed {seed}")));
         }
         println!("{} of {} runs had 0 violations", outcome.passed, options.runs);
         outcome
@@ -85,7 +85,7 @@ pub(crate) fn check(project: &Project) -> Result<Outcome> {
     let harness = Harness::new(project, project.debug(), Vec::new());
     let ended = harness.run(seed, SECONDS, None)?;
     println!("seed {seed}, {SECONDS} s: {}", ended.said());
-    let mut outcome = Outcome::one(matches!(ended, Ended::Unharmed));
+    let mut outcome = ended.unharmed(&format!("seed {seed}"));
     outcome.add(planted(project, seed, PLANTED_SECONDS, Vec::new())?);
     Ok(outcome)
 }
@@ -96,14 +96,17 @@ fn planted(project: &Project, seed: u64, seconds: u64, rest: Vec<OsString>) -> R
     let programs = build_planted(project)?;
     let harness = Harness::new(project, programs, rest);
     let asleep = harness.run(seed, ASLEEP_SECONDS, None)?;
-    let mut outcome = Outcome::one(matches!(asleep, Ended::Unharmed));
+    let mut outcome = asleep.unharmed("no planted bug awake");
     let mut report = vec![("none".to_owned(), asleep.said())];
     let mut caught = 0;
     for bug in BUGS {
         let ended = harness.run(seed, seconds, Some(bug))?;
-        let is_caught = matches!(ended, Ended::Violated(_));
-        caught += usize::from(is_caught);
-        outcome.add(Outcome::one(is_caught));
+        outcome.add(if let Ended::Violated(_) = ended {
+            caught += 1;
+            Outcome::passed()
+        } else {
+            Outcome::failed(format!("faults, planted {bug}: {}", ended.said()))
+        });
         report.push((bug.to_owned(), ended.said()));
     }
     println!("\n{:<26}what the harness said", "planted bug");
@@ -166,6 +169,14 @@ enum Ended {
 }
 
 impl Ended {
+    /// The check that no promise was broken in a run.
+    fn unharmed(&self, run: &str) -> Outcome {
+        match self {
+            Self::Unharmed => Outcome::passed(),
+            _ => Outcome::failed(format!("faults, {run}: {}", self.said())),
+        }
+    }
+
     fn said(&self) -> String {
         match self {
             Self::Unharmed => "0 violations".to_owned(),

@@ -5,6 +5,8 @@
 pub(crate) struct Outcome {
     pub(crate) passed: usize,
     pub(crate) failed: usize,
+    /// Lines on what failed, and how where that is known: the log is long, and some see only its end.
+    pub(crate) failures: Vec<String>,
     /// What was not checked, and why.
     pub(crate) unchecked: Vec<String>,
 }
@@ -12,17 +14,18 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// A part that is one check.
     pub(crate) fn passed() -> Self {
-        Self::one(true)
+        Self { passed: 1, ..Self::default() }
     }
 
-    /// One check.
-    pub(crate) fn one(passed: bool) -> Self {
-        Self { passed: passed.into(), failed: (!passed).into(), ..Self::default() }
+    /// A check that failed.
+    pub(crate) fn failed(how: String) -> Self {
+        Self { failed: 1, failures: vec![how], ..Self::default() }
     }
 
     pub(crate) fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
+        self.failures.extend(other.failures);
         self.unchecked.extend(other.unchecked);
     }
 }

@@ -26,11 +26,10 @@ pub(crate) fn check(project: &Project) -> Result<Outcome> {
     let (_resource, _) = resource.start(project)?;
     let mut outcome = Outcome::default();
     for (name, service) in [("auth-service", &auth), ("resource-service", &resource)] {
-        let done = compare(project, &programs, name, service, &auth);
-        if let Err(error) = &done {
-            eprintln!("openapi/{name}.json: {error}");
-        }
-        outcome.add(Outcome::one(done.is_ok()));
+        outcome.add(match compare(project, &programs, name, service, &auth) {
+            Ok(()) => Outcome::passed(),
+            Err(error) => Outcome::failed(format!("openapi/{name}.json: {error}")),
+        });
     }
     Ok(outcome)
 }

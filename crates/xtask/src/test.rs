@@ -47,7 +47,7 @@ pub(crate) fn run(project: &Project, part: Option<Part>, rest: &[OsString]) -> E
         let begun = Instant::now();
         let outcome = one(project, *part, rest).unwrap_or_else(|error| {
             eprintln!("{part:?} failed: {error}");
-            Outcome { failed: 1, ..Outcome::default() }
+            Outcome::failed(format!("{part:?}: {error}"))
         });
         println!("== {part:?}: {} s", begun.elapsed().as_secs());
         sum.add(outcome);
@@ -55,6 +55,9 @@ pub(crate) fn run(project: &Project, part: Option<Part>, rest: &[OsString]) -> E
     println!();
     for what in &sum.unchecked {
         println!("NOT CHECKED: {what}");
+    }
+    if !sum.failures.is_empty() {
+        println!("FAILED:\n{}", sum.failures.join("\n"));
     }
     println!("{} passed, {} failed", sum.passed, sum.failed);
     if sum.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -115,6 +118,7 @@ fn count(test: &mut Command) -> Result<Outcome> {
     println!("$ {}", shown(test));
     let mut process = test.stdout(Stdio::piped()).spawn()?;
     let mut outcome = Outcome::default();
+    let mut failing = false;
     if let Some(output) = process.stdout.take() {
         for line in BufReader::new(output).lines() {
             let line = line?;
@@ -123,14 +127,27 @@ fn count(test: &mut Command) -> Result<Outcome> {
                 outcome.passed += passed;
                 outcome.failed += failed;
             }
+            if let Some(test) = failure(&line) {
+                outcome.failures.push(test.to_owned());
+                failing = true;
+            } else if line == "stack backtrace:" || line == "failures:" {
+                failing = false;
+            } else if failing && !line.is_empty() {
+                outcome.failures.push(format!("    {line}"));
+            }
         }
     }
     let status = process.wait()?;
     // It does not build, or a binary died before it could report.
     if !status.success() && outcome.failed == 0 {
-        outcome.failed = 1;
+        outcome.add(Outcome::failed(format!("cargo test: {status}")));
     }
     Ok(outcome)
+}
+
+/// Of `---- a_test stdout ----`, after which comes what it said.
+fn failure(line: &str) -> Option<&str> {
+    line.strip_prefix("---- ")?.strip_suffix(" stdout ----")
 }
 
 /// Of `test result: ok. 3 passed; 0 failed; 0 ignored; …`
@@ -152,5 +169,7 @@ mod tests {
             "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out";
         assert_eq!(reported(line), Some((12, 3)));
         assert_eq!(reported("test rotation ... ok"), None);
+        assert_eq!(failure("---- tabs::five_tabs stdout ----"), Some("tabs::five_tabs"));
+        assert_eq!(failure("---- tabs::five_tabs"), None);
     }
 }
