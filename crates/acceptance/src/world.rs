@@ -211,20 +211,21 @@ impl World {
         Answer::to(request).await
     }
 
-    /// Waits until the resource-service refuses the token, and says how long that took.
+    /// Waits until the resource-service refuses the token.
     ///
     /// # Panics
-    /// When it goes on accepting it for a second, or answers anything but 200 and 401.
-    pub async fn until_refused(&self, access: &str) -> Duration {
+    /// When it goes on accepting it, or answers anything but 200 and 401.
+    pub async fn until_refused(&self, access: &str) {
         let begun = Instant::now();
         loop {
             let answer = self.whoami(access).await;
             if answer.status == 401 {
                 answer.assert_problem(401, "invalid-token");
-                return begun.elapsed();
+                return;
             }
             assert_eq!(answer.status, 200, "{}", answer.text);
-            assert!(begun.elapsed() < Duration::from_secs(1), "still accepted");
+            // How soon is measured by the drill; a busy machine may need a moment.
+            assert!(begun.elapsed() < Duration::from_secs(5), "still accepted");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }

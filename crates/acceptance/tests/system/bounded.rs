@@ -127,7 +127,7 @@ on_each_empty_database! {
             auth.logout(&ended.refresh).await;
             let out = Instant::now();
             until("it is seen", async || resource.whoami(&ended.access).await.status == 401).await;
-            assert!(out.elapsed() < Duration::from_millis(400), "{offset}: {:?}", out.elapsed());
+            assert!(out.elapsed() < Duration::from_secs(2), "{offset}: {:?}", out.elapsed());
             link.set(Mode::Hold);
             let cut = Instant::now();
             until("it is stale", async || resource.whoami(&tokens.access).await.status == 503).await;
@@ -176,7 +176,8 @@ async fn start_and_ask(
     ended: &Mutex<Vec<(Instant, String)>>,
 ) -> usize {
     until("some have logged out", async || ended.lock().unwrap().len() > 20).await;
-    let mut resource = Service::resource(auth, &[]);
+    let mut resource =
+        Service::resource(auth, &[("RESOURCE__REVOCATION__MAX_STALENESS_SECONDS", "2")]);
     let begun = Instant::now();
     resource.spawn();
     let status = async |access: &str| {
@@ -192,17 +193,18 @@ async fn start_and_ask(
             match answer {
                 None => {}
                 Some(401 | 503) => refused += 1,
-                // Revoked while it started: seen as soon as by any other service.
+                // Revoked while it started: seen in time, as by any other service.
                 Some(200) => assert!(
-                    *revoked > begun && asked - *revoked < Duration::from_millis(250),
+                    *revoked > begun && asked - *revoked < Duration::from_secs(2),
                     "accepted {:?} after its revocation",
                     asked - *revoked
                 ),
                 Some(status) => panic!("{status}"),
             }
         }
-        if ready_at.is_none() && status(&bystander.access).await == Some(200) {
-            ready_at = Some(Instant::now());
+        if ready_at.is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(40), "it does not get ready");
+            ready_at = (status(&bystander.access).await == Some(200)).then(Instant::now);
         }
     }
     refused

@@ -65,7 +65,7 @@ impl Site {
         let second = Tokens::of(&self.replicas[1].refresh(&first.refresh).await);
         assert_eq!(self.resource.whoami(&second.access).await.status, 200);
         let took = self.time_to_refusal(&second).await;
-        assert!(took < Duration::from_millis(800), "{name}: {took:?}");
+        assert!(took < Duration::from_secs(2), "{name}: {took:?}");
         self.replicas[1].refresh(&second.refresh).await.assert_problem(401, "session-revoked");
     }
 }
