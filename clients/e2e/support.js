@@ -69,6 +69,7 @@ export class Latchkey {
         PATH: process.env.PATH,
         AUTH__ISSUER: this.url,
         AUTH__HTTP__LISTEN: open,
+        AUTH__PASSWORDS__MAX_WAIT_SECONDS: '15',
         AUTH__HTTP__INTERNAL_LISTEN: internal,
         AUTH__CLOCK__OFFSET_SECONDS: String(offset),
         RESOURCE__HTTP__LISTEN: resource,

@@ -154,6 +154,8 @@ pub struct Passwords {
     pub memory_kib: u32,
     /// Argon2 passes.
     pub iterations: u32,
+    /// How long a login or registration may wait for its hash to be begun, seconds.
+    pub max_wait_seconds: u64,
     /// `version:secret,…`; the first makes new hashes.
     pub peppers: SecretString,
 }
@@ -340,6 +342,7 @@ mod tests {
             ("AUTH__PASSWORDS__MIN_LENGTH", "7", "passwords.min_length"),
             ("AUTH__PASSWORDS__MEMORY_KIB", "131073", "passwords.memory_kib"),
             ("AUTH__PASSWORDS__ITERATIONS", "54", "passwords.memory_kib"),
+            ("AUTH__PASSWORDS__MAX_WAIT_SECONDS", "16", "passwords.max_wait_seconds"),
             ("AUTH__PASSWORDS__PEPPERS", "1:c2hvcnQ=", "passwords.peppers"),
             ("AUTH__LIMITS__LOGIN_MOST_SECONDS", "3600", "limits.login_forget_seconds"),
             ("AUTH__LIMITS__LOGIN_FORGET_SECONDS", "604801", "limits.login_forget_seconds"),

@@ -98,6 +98,7 @@ mod tests {
             max_length: 256,
             memory_kib: 64,
             iterations: 1,
+            max_wait_seconds: 3,
             peppers: SecretString::default(),
         };
         let lacks = |text: &str| violations(&policy, &SecretString::from(text), &["marjorie"]);

@@ -9,6 +9,7 @@ mod peppers;
 mod pool;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use argon2::{Block, Params};
 use icu_normalizer::ComposingNormalizer;
@@ -90,7 +91,9 @@ impl Passwords {
     /// With as many threads as there are cores, less one for everything else, and as memory allows.
     pub fn new(settings: &config::Passwords) -> Result<Self, Unusable> {
         let hasher = Arc::new(Hasher::new(settings)?);
-        let pool = Pool::start(permits(settings.memory_kib)).map_err(Unusable::Threads)?;
+        let max_wait = Duration::from_secs(settings.max_wait_seconds);
+        let pool =
+            Pool::start(permits(settings.memory_kib), max_wait).map_err(Unusable::Threads)?;
         Ok(Self { hasher, pool })
     }
 
@@ -152,7 +155,14 @@ mod tests {
 
     fn settings(memory_kib: u32) -> config::Passwords {
         let peppers = SecretString::default();
-        config::Passwords { min_length: 15, max_length: 256, memory_kib, iterations: 1, peppers }
+        config::Passwords {
+            min_length: 15,
+            max_length: 256,
+            memory_kib,
+            iterations: 1,
+            max_wait_seconds: 60,
+            peppers,
+        }
     }
 
     fn passwords() -> Passwords {

@@ -41,6 +41,7 @@ fn addresses() -> Settings {
     settings.extend(owned(&[
         ("AUTH__PASSWORDS__MEMORY_KIB", "64"),
         ("AUTH__PASSWORDS__ITERATIONS", "1"),
+        ("AUTH__PASSWORDS__MAX_WAIT_SECONDS", "15"),
     ]));
     settings
 }

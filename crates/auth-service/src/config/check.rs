@@ -60,6 +60,10 @@ impl Config {
                 "must be at most 131072, and at most 1048576 when multiplied by the passes",
             );
         }
+        // With the hash itself less than the time after which a connection is given up.
+        if !(1..=15).contains(&self.passwords.max_wait_seconds) {
+            return fail("passwords.max_wait_seconds", "must be from 1 to 15");
+        }
         Peppers::read(&self.passwords.peppers)?;
         self.limits.check()?;
         self.check_page()?;

@@ -194,8 +194,14 @@ mod tests {
 
     fn hasher(memory_kib: u32, iterations: u32, peppers: &str) -> Hasher {
         let peppers = SecretString::from(peppers);
-        let settings =
-            config::Passwords { min_length: 15, max_length: 256, memory_kib, iterations, peppers };
+        let settings = config::Passwords {
+            min_length: 15,
+            max_length: 256,
+            memory_kib,
+            iterations,
+            max_wait_seconds: 3,
+            peppers,
+        };
         Hasher::new(&settings).unwrap()
     }
 

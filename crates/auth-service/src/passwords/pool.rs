@@ -20,12 +20,11 @@ use super::{MAX_MEMORY_KIB, Overloaded, Purpose};
 /// What one hash works in. Kept, because fresh memory costs half as much again as the hash.
 pub(super) type Arena = Vec<Block>;
 
-/// How many may wait for a thread, and how long; more only makes everybody's wait useless.
+/// How many may wait for a thread; more only makes everybody's wait useless.
 pub(super) const MAX_WAITING: usize = 64;
-const MAX_WAIT: Duration = Duration::from_secs(3);
-/// For waiting and hashing together: a thread of the lowest priority may not get on at all, and
-/// the costliest hash that may be imported takes four seconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// For the hash, after the wait: a thread of the lowest priority may not get on at all, and the
+/// costliest hash that may be imported takes four seconds.
+const HASHING: Duration = Duration::from_secs(7);
 /// How long a thread keeps its arena without work.
 const IDLE: Duration = Duration::from_mins(1);
 
@@ -43,6 +42,7 @@ pub(super) struct Pool(Arc<Shared>);
 
 struct Shared {
     permits: usize,
+    max_wait: Duration,
     idle: Duration,
     /// Requests that are somewhere between the door and the end of their hash.
     seated: AtomicUsize,
@@ -67,13 +67,15 @@ pub(super) struct Seat {
 }
 
 impl Pool {
-    pub(super) fn start(permits: usize) -> io::Result<Self> {
-        Self::start_with(permits, IDLE)
+    /// So many threads, for one of which nobody waits longer than `max_wait`.
+    pub(super) fn start(permits: usize, max_wait: Duration) -> io::Result<Self> {
+        Self::start_with(permits, max_wait, IDLE)
     }
 
-    pub(super) fn start_with(permits: usize, idle: Duration) -> io::Result<Self> {
+    fn start_with(permits: usize, max_wait: Duration, idle: Duration) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             permits,
+            max_wait,
             idle,
             seated: AtomicUsize::new(0),
             queue: Mutex::default(),
@@ -130,7 +132,7 @@ impl Seat {
         F: FnOnce(&mut Arena) -> T + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let (seat, deadline) = (Arc::clone(self), Instant::now() + MAX_WAIT);
+        let (seat, deadline) = (Arc::clone(self), Instant::now() + self.shared.max_wait);
         let job = move |arena: &mut Arena| {
             if answer.is_closed() || Instant::now() > deadline {
                 return;
@@ -144,7 +146,7 @@ impl Seat {
             let _ = answer.send(result);
         };
         self.shared.push(self.purpose, Box::new(job));
-        match tokio::time::timeout(PATIENCE, answered).await {
+        match tokio::time::timeout(self.shared.max_wait + HASHING, answered).await {
             Ok(Ok(Ok(result))) => Ok(result),
             Ok(Ok(Err(panic))) => resume_unwind(panic),
             Ok(Err(_)) | Err(_) => {
@@ -247,6 +249,9 @@ mod tests {
 
     use super::*;
 
+    /// Longer than a busy machine takes to run a thread of the lowest priority.
+    const LONG: Duration = Duration::from_mins(1);
+
     /// Occupies the only thread until the sender is used or dropped.
     async fn occupy(pool: &Pool) -> (mpsc::Sender<()>, tokio::task::JoinHandle<()>) {
         let (release, released) = mpsc::channel::<()>();
@@ -278,7 +283,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn no_more_than_the_permits_are_at_work_also_when_everybody_goes_away() {
-        let pool = Pool::start(2).unwrap();
+        let pool = Pool::start(2, LONG).unwrap();
         let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         for _ in 0..50 {
             let seat = pool.enter(Purpose::Login).unwrap();
@@ -297,7 +302,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn whoever_goes_away_makes_no_room_until_their_work_is_thrown_away() {
-        let pool = Pool::start(1).unwrap();
+        let pool = Pool::start(1, LONG).unwrap();
         let (release, busy) = occupy(&pool).await;
         let done = Arc::new(AtomicUsize::new(0));
         for _ in 0..10 {
@@ -318,7 +323,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn registration_is_refused_before_login() {
-        let pool = Pool::start(1).unwrap();
+        let pool = Pool::start(1, LONG).unwrap();
         let mut seats = Vec::new();
         seats.extend(pool.enter(Purpose::Renewal));
         assert_eq!(seats.len(), 1);
@@ -334,7 +339,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn logins_are_served_first() {
-        let pool = Pool::start(1).unwrap();
+        let pool = Pool::start(1, LONG).unwrap();
         let (release, busy) = occupy(&pool).await;
         let order = Arc::new(Mutex::new(Vec::new()));
         let purposes =
@@ -357,7 +362,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_panic_is_its_askers_and_the_thread_goes_on() {
-        let pool = Pool::start(1).unwrap();
+        let pool = Pool::start(1, LONG).unwrap();
         let seat = pool.enter(Purpose::Login).unwrap();
         let asker = tokio::spawn(async move { seat.run(|_| panic!("on purpose")).await });
         let failed: Result<Result<(), Overloaded>, _> = asker.await;
@@ -368,7 +373,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_arena_is_kept_while_there_is_work_and_given_back_after_it() {
-        let pool = Pool::start_with(1, Duration::from_millis(300)).unwrap();
+        let pool = Pool::start_with(1, LONG, Duration::from_secs(2)).unwrap();
         let blocks = async |make: usize| {
             let seat = pool.enter(Purpose::Login).unwrap();
             let work = move |arena: &mut Arena| {
@@ -380,17 +385,21 @@ mod tests {
         };
         assert_eq!(blocks(8).await, 0, "none before the first hash");
         assert_eq!(blocks(8).await, 8);
-        tokio::time::sleep(Duration::from_millis(900)).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
         assert_eq!(blocks(8).await, 0);
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn whoever_waited_too_long_is_refused_and_nothing_is_done() {
-        let pool = Pool::start(1).unwrap();
+        let max_wait = Duration::from_millis(500);
+        let pool = Pool::start(1, max_wait).unwrap();
         let (release, busy) = occupy(&pool).await;
         let late = pool.enter(Purpose::Login).unwrap();
         let late = tokio::spawn(async move { late.run(|_| ()).await });
-        tokio::time::sleep(MAX_WAIT + Duration::from_millis(100)).await;
+        while pool.0.lock().logins.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(max_wait * 2).await;
         drop(release);
         busy.await.unwrap();
         assert_eq!(late.await.unwrap(), Err(Overloaded));
@@ -400,7 +409,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn hashing_has_the_lowest_priority_and_nothing_else_has() {
-        let pool = Pool::start(1).unwrap();
+        let pool = Pool::start(1, LONG).unwrap();
         let mine = || rustix::process::getpriority_process(None).unwrap();
         let theirs = pool.enter(Purpose::Login).unwrap().run(move |_| mine()).await.unwrap();
         assert_eq!(theirs, 19);
