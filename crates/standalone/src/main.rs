@@ -24,6 +24,7 @@ const DEMO_PASSWORD: &str = "open sesame, but only here";
 /// As in the defaults of the services.
 const ISSUER: &str = "http://127.0.0.1:8080";
 const RESOURCE: &str = "127.0.0.1:8081";
+const LISTEN: &str = "AUTH__HTTP__LISTEN";
 const READY_PATIENCE: Duration = Duration::from_secs(15);
 const WALKTHROUGH: &str = include_str!("../walkthrough.sh");
 
@@ -59,7 +60,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 
 async fn serve(config: AuthConfig, data: &Path) -> Result<(), Box<dyn Error>> {
     let clock = Clock::with_offset(config.clock.offset_seconds);
-    let local = config.is_local();
+    let local = is_private(&config.issuer);
     if !local {
         refuse_demo_user(&config, clock.clone()).await?;
     }
@@ -103,10 +104,11 @@ fn auth_config(data: &Path) -> Result<AuthConfig, Box<dyn Error>> {
         format!("cannot write to {}: {error}; choose another with --data", data.display())
     })?;
     let key = master_key(&data.join("master.key"))?;
-    let issuer = std::env::var("AUTH__ISSUER").unwrap_or_else(|_| ISSUER.to_owned());
-    let local = settings::is_loopback(&issuer);
+    let issuer = std::env::var("AUTH__ISSUER").unwrap_or_else(|_| issuer_of_this_machine());
+    let local = is_private(&issuer);
     let demo = |text: &str| if local { text.to_owned() } else { String::new() };
     let own = [
+        ("AUTH__ISSUER", issuer.clone()),
         ("AUTH__PAGE__ENABLED", "true".to_owned()),
         ("AUTH__PAGE__RESOURCE", demo(&resource_origin())),
         ("AUTH__PAGE__DEMO_USERNAME", demo(DEMO_USER)),
@@ -131,6 +133,28 @@ fn resource_config(auth: &AuthService) -> Result<ResourceConfig, Box<dyn Error>>
         ("RESOURCE__HTTP__DRAIN_SECONDS", "0".to_owned()),
     ];
     Ok(ResourceConfig::load(None, over("RESOURCE", own))?)
+}
+
+/// Whether nobody but this machine is meant, and nobody else can come: only then is there a user
+/// with a password that everybody knows. Where to listen may also be in a file; that is not looked at.
+fn is_private(issuer: &str) -> bool {
+    let here = match std::env::var_os(LISTEN).filter(|listen| !listen.is_empty()) {
+        Some(listen) => listen.to_str().is_some_and(settings::is_loopback),
+        None => std::env::var_os(format!("{LISTEN}_FILE")).is_none(),
+    };
+    here && settings::is_loopback(issuer)
+}
+
+/// Where a browser on this machine finds the auth-service, wherever that was told to listen.
+fn issuer_of_this_machine() -> String {
+    let listen = std::env::var(LISTEN).unwrap_or_default();
+    match listen.rsplit_once(':') {
+        // Any free port: nobody knows which before it is taken.
+        Some((_, "0")) | None => ISSUER.to_owned(),
+        Some(("0.0.0.0" | "[::]", port)) => format!("http://127.0.0.1:{port}"),
+        Some(_) if settings::is_loopback(&listen) => format!("http://{listen}"),
+        Some(_) => ISSUER.to_owned(),
+    }
 }
 
 /// The origins of the account page: the issuer's and, since people type either, this machine by its

@@ -117,7 +117,8 @@ async fn the_walkthrough_that_is_printed_does_what_it_says() {
     let data = directory.path().join("below").join("data");
     let standalone = Standalone::start(&data);
     let printed = &standalone.printed;
-    for part in [&standalone.auth, &standalone.resource, data.to_str().unwrap(), "demo", PASSWORD] {
+    let open = format!("Open {} in a browser", standalone.auth);
+    for part in [&open, &standalone.resource, data.to_str().unwrap(), "demo", PASSWORD] {
         assert!(printed.contains(part), "{part} in {printed}");
     }
     let expected = walkthrough()
@@ -149,7 +150,9 @@ async fn the_walkthrough_that_is_printed_does_what_it_says() {
 async fn a_second_start_goes_on_with_the_same_data() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let key = || fs::read(directory.path().join("master.key")).expect("it is there");
-    let first = Standalone::start(directory.path());
+    // On other ports the second time; else these are the issuer.
+    let start = || Standalone::start_with(directory.path(), &[("AUTH__ISSUER", ISSUER)]);
+    let first = start();
     let login = json!({"username": "demo", "password": PASSWORD});
     let tokens = Tokens::of(&first.post("/login", &login).await);
     let body = json!({"username": "ada", "password": acceptance::PASSWORD});
@@ -157,7 +160,7 @@ async fn a_second_start_goes_on_with_the_same_data() {
     let made = key();
     first.stop().await;
 
-    let second = Standalone::start(directory.path());
+    let second = start();
     assert_eq!(key(), made);
     let body = json!({ "refresh_token": tokens.refresh });
     let next = Tokens::of(&second.post("/refresh", &body).await);
@@ -176,15 +179,26 @@ async fn a_second_start_goes_on_with_the_same_data() {
 async fn what_was_tried_out_does_not_go_public_with_a_password_that_everybody_knows() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     Standalone::start(directory.path()).stop().await;
-    let mut settings = addresses();
-    settings.retain(|(name, _)| !name.contains("PASSWORDS"));
-    settings.extend(owned(&[
+    let open = format!("0.0.0.0:{}", lasting_address().rsplit_once(':').expect("a port").1);
+    let elsewhere = [
         ("AUTH__ISSUER", "https://auth.example.com"),
         ("AUTH__FEED__SECRET", "0123456789abcdef0123456789abcdef"),
-    ]));
-    let data = directory.path().to_str().expect("text");
-    let output = run("latchkey", &["--data", data], &settings);
-    assert_one_clear_line(&output, "latchkey", &["demo user", "--data"]);
+    ];
+    let file = directory.path().join("listen");
+    fs::write(&file, &open).expect("it can be written");
+    let file = file.to_str().expect("text");
+    for public in [
+        &elsewhere[..],
+        &[("AUTH__HTTP__LISTEN", &open)],
+        &[("AUTH__HTTP__LISTEN_FILE", file), ("AUTH__HTTP__LISTEN", "")],
+    ] {
+        let mut settings = addresses();
+        settings.retain(|(name, _)| !name.contains("PASSWORDS"));
+        settings.extend(owned(public));
+        let data = directory.path().to_str().expect("text");
+        let output = run("latchkey", &["--data", data], &settings);
+        assert_one_clear_line(&output, "latchkey", &["demo user", "--data"]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -210,9 +224,9 @@ async fn pages_of_its_own_two_origins_may_call_the_resource_service() {
     let standalone = Standalone::start(directory.path());
     let url = format!("{}/whoami", standalone.resource);
     for (origin, allowed) in [
-        ("http://127.0.0.1:8080", true),
-        ("http://localhost:8080", true),
-        ("http://localhost:8081", false),
+        (standalone.auth.as_str(), true),
+        (&standalone.auth.replace("127.0.0.1", "localhost"), true),
+        (&standalone.resource, false),
         ("https://evil.example", false),
     ] {
         let answer = Answer::to(standalone.http.get(&url).header("origin", origin)).await;
