@@ -75,7 +75,8 @@ test('ended from another device: the page says so, in every tab', { timeout: 60_
   await other.goto('/');
   await inside(other);
   await latchkey.post('/logout', { sessions: 'others' }, await latchkey.elsewhere(username));
-  await page.getByRole('button', { name: 'Who am I?' }).click();
+  // The service hears of it a moment later than the database.
+  await page.getByRole('button', { name: 'Refresh now' }).click();
   await reason(page, 'ended from another device');
   await reason(other, 'ended from another device');
   await page.reload();
@@ -96,6 +97,8 @@ test('changing the password ends the other sessions, or this one too', { timeout
   const { username, context, page } = await person(latchkey);
   await latchkey.elsewhere(username);
   const change = async (from, to, sessions) => {
+    // Until the change before is wholly done, a click does nothing.
+    await page.locator('#password [type=submit]:not([aria-busy])').waitFor();
     await page.getByLabel('Current password').fill(from);
     await page.getByLabel('New password').fill(to);
     await page.getByLabel('Afterwards').selectOption(sessions);
@@ -135,10 +138,13 @@ test('recent activity tells what happened to the account', { timeout: 60_000 }, 
   await latchkey.post('/logout', {}, access);
   const wrong = { username, password: 'a sentence that is not the one' };
   await assert.rejects(latchkey.post('/login', wrong), /401/);
-  await page.reload();
   const events = page.getByRole('list', { name: 'Recent activity' }).getByRole('listitem');
   const told = ['Somebody did not know your password', 'Signed out', 'Signed in', 'Signed in', 'Account created'];
-  await events.nth(told.length - 1).waitFor();
+  // A failed login is answered before it is written down.
+  const all = () => events.nth(told.length - 1).waitFor({ timeout: 5000 }).then(() => true, () => false);
+  do {
+    await page.reload();
+  } while (!await all());
   const texts = await events.allTextContents();
   told.forEach((text, at) => assert.ok(texts[at].startsWith(text), texts[at]));
   await context.close();

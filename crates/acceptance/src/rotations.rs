@@ -84,9 +84,10 @@ struct Counts {
     refreshes_refused: AtomicU64,
 }
 
-/// Rotates both keys so many times under load, then sends `invented` tokens with random key ids.
-pub async fn rotate(rotations: usize, invented: usize) -> Report {
-    let site = Arc::new(Site::start().await);
+/// Rotates both keys so many times under load, each published for so long before it is used, then
+/// sends `invented` tokens with random key ids.
+pub async fn rotate(rotations: usize, published: Duration, invented: usize) -> Report {
+    let site = Arc::new(Site::start(published).await);
     let counts = Arc::new(Counts::default());
     let stop = Arc::new(AtomicBool::new(false));
     for client in 0..CLIENTS {
@@ -143,9 +144,10 @@ async fn work(site: &Site, client: usize, counts: &Counts, stop: &AtomicBool) {
 }
 
 impl Site {
-    async fn start() -> Self {
+    async fn start(published: Duration) -> Self {
         let database = Database::create(Kind::Postgres).await;
-        let settings = [("AUTH__KEYS__PUBLISH_SECONDS", "3")];
+        let settings = [("AUTH__KEYS__PUBLISH_SECONDS", published.as_secs().to_string())];
+        let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
         let mut auth = [(); 2].map(|()| Service::auth(&database.url, &settings));
         for one in &mut auth {
             one.start().await;

@@ -3,6 +3,7 @@
 //! `cargo xtask rotations` runs it on a private Postgres, with the programs of a release build.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -19,8 +20,10 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let report = acceptance::rotations::rotate(arguments.rotations, arguments.invented).await;
+    let Arguments { rotations, invented } = Arguments::parse();
+    // As short as can be told from the second in which services read the key set.
+    let published = Duration::from_secs(3);
+    let report = acceptance::rotations::rotate(rotations, published, invented).await;
     println!("{report}");
     if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

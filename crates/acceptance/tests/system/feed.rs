@@ -29,10 +29,10 @@ async fn feed(world: &World, query: &str) -> Value {
     members.sort();
     assert_eq!(members, ["age_ms", "cursor", "entries", "now", "reset"]);
     let age = batch["age_ms"].as_u64().expect("a number");
-    assert!(age < 2_000, "{age}");
+    assert!(age < 10_000, "{age}");
     let now = batch["now"].as_u64().expect("a number");
     let own = world.clock.now().unix_seconds();
-    assert!(now.abs_diff(own) <= 2, "{now} is not {own}");
+    assert!(now.abs_diff(own) <= 10, "{now} is not {own}");
     batch
 }
 
@@ -85,7 +85,7 @@ on_both_databases! {
             assert_eq!(all["reset"], true, "{unknown}");
             assert_eq!(entries(&all), [session(&first), session(&second)], "{unknown}");
             assert_eq!(feed(&world, &format!("?cursor={}", cursor(&all))).await["entries"], json!([]));
-            assert!(begun.elapsed() < Duration::from_secs(2), "{unknown} is not kept waiting");
+            assert!(begun.elapsed() < Duration::from_secs(4), "{unknown} is not kept waiting");
         }
         let ahead = format!("{}3", cursor(&two));
         assert_eq!(feed(&world, &format!("?cursor={ahead}")).await["reset"], true, "never given");
@@ -146,22 +146,23 @@ on_both_databases! {
         let begun = Instant::now();
         let quiet = feed(&world, &format!("?cursor={start}&wait=600")).await;
         let waited = begun.elapsed().as_millis();
-        assert!((600..1_600).contains(&waited), "{waited}");
+        assert!((600..10_000).contains(&waited), "{waited}");
         let told = (quiet["reset"].clone(), quiet["entries"].clone());
         assert_eq!(told, (json!(false), json!([])));
         assert!(quiet["age_ms"].as_u64().unwrap() < 600, "known at the end of the wait");
 
         let begun = Instant::now();
         let at_once = feed(&world, &format!("?cursor={start}")).await;
-        assert!(begun.elapsed() < Duration::from_secs(2), "no wait unless asked for");
+        assert!(begun.elapsed() < Duration::from_secs(10), "no wait unless asked for");
         assert_eq!(at_once["entries"], json!([]));
 
+        let begun = Instant::now();
         let query = format!("?cursor={start}&wait=20000");
         let (batch, ()) = tokio::join!(feed(&world, &query), async {
             tokio::time::sleep(Duration::from_millis(50)).await;
             world.logout(&tokens.refresh, "current").await;
         });
-        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
         assert_eq!(entries(&batch), [session(&tokens)]);
     }
 

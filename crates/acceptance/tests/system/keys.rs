@@ -100,10 +100,12 @@ on_both_databases! {
     async fn another_algorithm_begins_with_the_next_key(world) {
         let old = world.newcomer("ada").await;
         world.set("AUTH__KEYS__ALGORITHM", "EdDSA");
-        hurry(&mut world).await;
+        world.set("AUTH__KEYS__PUBLISH_SECONDS", "20");
+        world.set("RESOURCE__KEYS__REFRESH_SECONDS", "1");
+        world.restart().await;
         assert_eq!(kid(&world.login("ada").await.access), kid(&old.access), "not before it is known");
         assert_eq!(published(&world).await.len(), 2);
-        world.clock.advance(1);
+        world.clock.advance(20);
         until("it signs", async || kid(&world.login("ada").await.access) != kid(&old.access)).await;
         until("services know it", async || {
             world.whoami(&world.login("ada").await.access).await.status == 200
@@ -183,7 +185,7 @@ on_each_empty_database! {
 /// `cargo xtask rotations` does it fifty times.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_good_token_is_refused_and_no_key_is_unknown_while_keys_rotate_under_load() {
-    let report = acceptance::rotations::rotate(2, 500).await;
+    let report = acceptance::rotations::rotate(2, Duration::from_secs(8), 500).await;
     println!("{report}");
     assert!(report.is_good() && report.verified > 100, "{report}");
 }
@@ -192,7 +194,7 @@ async fn no_good_token_is_refused_and_no_key_is_unknown_while_keys_rotate_under_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_rotate_together() {
     let database = acceptance::Database::create(Kind::Postgres).await;
-    let quick = [("AUTH__KEYS__PUBLISH_SECONDS", "2")];
+    let quick = [("AUTH__KEYS__PUBLISH_SECONDS", "6")];
     let (mut one, mut two) =
         (Service::auth(&database.url, &quick), Service::auth(&database.url, &quick));
     one.start().await;

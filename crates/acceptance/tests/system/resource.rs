@@ -518,9 +518,7 @@ async fn stale_knowledge(kind: Kind) {
     assert_eq!((ready.status, ready.json()), (503, body));
 
     auth.start().await;
-    let back = Instant::now();
     until("it accepts again", async || resource.whoami(&tokens.access).await.status == 200).await;
-    assert!(back.elapsed().as_secs() < 2, "{:?}", back.elapsed());
     resource.whoami(&ended.access).await.assert_problem(401, "invalid-token");
     resource.ready().await;
 }
