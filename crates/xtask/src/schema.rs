@@ -26,7 +26,7 @@ pub(crate) fn check(project: &Project) -> Result<Outcome> {
     let (_resource, _) = resource.start(project)?;
     let mut outcome = Outcome::default();
     for (name, service) in [("auth-service", &auth), ("resource-service", &resource)] {
-        outcome.add(match compare(project, &programs, name, service, &auth) {
+        outcome.add(match compare(project, &programs, data.path(), name, service, &auth) {
             Ok(()) => Outcome::passed(),
             Err(error) => Outcome::failed(format!("openapi/{name}.json: {error}")),
         });
@@ -37,13 +37,17 @@ pub(crate) fn check(project: &Project) -> Result<Outcome> {
 fn compare(
     project: &Project,
     programs: &Path,
+    directory: &Path,
     name: &str,
     service: &Service,
     auth: &Service,
 ) -> Result {
     let mut command = project.command(programs.join("schemathesis"));
     command
-        .args(["run", &format!("openapi/{name}.json")])
+        // It leaves what it learnt wherever it runs.
+        .current_dir(directory)
+        .arg("run")
+        .arg(project.root.join("openapi").join(name).with_extension("json"))
         .args(["--url", &format!("http://{}", service.public)])
         .args(["--checks", "all", "--exclude-checks", NOT_CHECKED])
         .args(["--max-examples", "50"])
