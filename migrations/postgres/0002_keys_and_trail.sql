@@ -104,12 +104,7 @@ create table events (
     origin text
 );
 
--- Two indexes: strangers write failed logins, and however many they are, the rest must be found beside
--- them.
-create index events_user_id on events (user_id, id)
-    where user_id is not null and kind <> 'login-failed';
-create index events_failed on events (user_id, id)
-    where user_id is not null and kind = 'login-failed';
+create index events_user_id on events (user_id, id) where user_id is not null;
 
 -- Triggers, so that nothing can happen without being told: in the same commit, whoever did it, an
 -- administrator with psql too. A refresh touches none of these columns.

@@ -27,10 +27,7 @@ create table events (
     origin text
 ) strict;
 
-create index events_user_id on events (user_id, id)
-    where user_id is not null and kind <> 'login-failed';
-create index events_failed on events (user_id, id)
-    where user_id is not null and kind = 'login-failed';
+create index events_user_id on events (user_id, id) where user_id is not null;
 
 create trigger sessions_opened after insert on sessions
 begin
