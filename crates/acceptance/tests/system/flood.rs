@@ -38,7 +38,8 @@ async fn a_thousand_logins_at_once_take_bounded_memory_and_hold_nobody_up() {
         answer.assert_problem(503, "unavailable");
     }
     waits.sort();
-    // Of so few it is about the longest.
+    // Of so few it is about the longest, which a busy machine decides.
+    let median = waits.get(waits.len() / 2).copied().unwrap_or_default();
     let p99 = waits.get(waits.len() * 99 / 100).copied().unwrap_or_default();
     let grown = most.saturating_sub(before) / 1024;
     println!(
@@ -50,5 +51,6 @@ async fn a_thousand_logins_at_once_take_bounded_memory_and_hold_nobody_up() {
     assert!(took < Duration::from_secs(30), "{took:?}");
     assert!(grown < 256, "{grown} MiB");
     assert!(waits.len() > 3 && p99 < Duration::from_secs(20), "{waits:?}");
+    assert!(median < Duration::from_secs(3), "{waits:?}");
     Tokens::of(&auth.post("/login", &body).await);
 }
