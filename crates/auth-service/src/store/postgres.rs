@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use claims::UserId;
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection, query, query_scalar};
 use uuid::Uuid;
 use verifier::Clock;
@@ -19,15 +19,11 @@ use super::rows::{self, credentials_columns};
 use super::{KEEP_ENDED_MS, OpenError, StoreError};
 use crate::names::NameKey;
 
-const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
-/// Short: several that fell silent may be met in one wait for a connection.
-const IDLE_PATIENCE: Duration = Duration::from_millis(300);
-
 pub(super) struct Postgres {
-    pool: PgPool,
+    pool: Pool,
     /// A lane of its own for logins and registrations: a flood of them waits here, and refresh, logout
     /// and health do not wait behind it.
-    logins: PgPool,
+    logins: Pool,
     options: PgConnectOptions,
     clock: Clock,
 }
@@ -51,8 +47,11 @@ mod admin;
 mod keys;
 #[cfg(feature = "planted-bugs")]
 mod planted;
+mod pool;
 mod sessions;
 mod trail;
+
+use pool::Pool;
 
 impl Postgres {
     pub(super) async fn open(
@@ -69,14 +68,13 @@ impl Postgres {
             ("idle_in_transaction_session_timeout", "5s"),
         ]);
         let for_logins = (max_connections / 4).max(1);
-        let pool = pool(max_connections - for_logins).connect_with(bounded.clone()).await;
-        let pool = match pool {
+        let pool = match Pool::connect(max_connections - for_logins, bounded.clone()).await {
             Ok(pool) => pool,
             Err(error) => return Err(OpenError::Connect(cause(&options, error).await)),
         };
-        let logins = self::pool(for_logins).connect_lazy_with(bounded);
+        let logins = Pool::connect_lazy(for_logins, bounded);
         let durable: String = query_scalar("show synchronous_commit")
-            .fetch_one(&pool)
+            .fetch_one(&mut *pool.acquire().await.map_err(OpenError::Connect)?)
             .await
             .map_err(OpenError::Connect)?;
         if durable == "off" {
@@ -95,7 +93,7 @@ impl Postgres {
 
     pub(super) async fn schema_version(&self) -> Result<Option<i64>, sqlx::Error> {
         query_scalar("select max(version) from _sqlx_migrations where success")
-            .fetch_one(&self.pool)
+            .fetch_one(&mut *self.pool.acquire().await?)
             .await
     }
 
@@ -108,7 +106,7 @@ impl Postgres {
     }
 
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
-        query("select 1").execute(&self.pool).await?;
+        query("select 1").execute(&mut *self.pool.acquire().await?).await?;
         Ok(())
     }
 
@@ -128,7 +126,7 @@ impl Postgres {
         .bind(new.password_hash)
         .bind(new.roles.join(" "))
         .bind(self.offset())
-        .fetch_optional(&self.logins)
+        .fetch_optional(&mut *self.logins.acquire().await?)
         .await?;
         Ok(row.as_ref().map(rows::user).transpose()?)
     }
@@ -144,7 +142,7 @@ impl Postgres {
             " from users u where u.username_key = $1 or u.email_key = $1"
         ))
         .bind(key.as_str())
-        .fetch_optional(&self.logins)
+        .fetch_optional(&mut *self.logins.acquire().await?)
         .await?;
         Ok(row.as_ref().map(rows::credentials).transpose()?)
     }
@@ -154,7 +152,8 @@ impl Postgres {
         user: UserId,
     ) -> Result<Option<Credentials>, StoreError> {
         let sql = concat!("select ", credentials_columns!(), " from users u where u.id = $1");
-        let row = query(sql).bind(user.0).fetch_optional(&self.logins).await?;
+        let row =
+            query(sql).bind(user.0).fetch_optional(&mut *self.logins.acquire().await?).await?;
         Ok(row.as_ref().map(rows::credentials).transpose()?)
     }
 
@@ -165,7 +164,12 @@ impl Postgres {
         new: &str,
     ) -> Result<bool, StoreError> {
         let sql = "update users set password_hash = $3 where id = $1 and password_hash = $2";
-        let changed = query(sql).bind(user.0).bind(old).bind(new).execute(&self.logins).await?;
+        let changed = query(sql)
+            .bind(user.0)
+            .bind(old)
+            .bind(new)
+            .execute(&mut *self.logins.acquire().await?)
+            .await?;
         Ok(changed.rows_affected() > 0)
     }
 
@@ -190,7 +194,7 @@ impl Postgres {
         .bind(after)
         .bind(batch)
         .bind(KEEP_ENDED_MS)
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *self.pool.acquire().await?)
         .await?;
         Ok(next)
     }
@@ -198,7 +202,7 @@ impl Postgres {
     pub(super) async fn purge_revocations(&self) -> Result<(), StoreError> {
         query("delete from revocations where expires_at < latchkey_now($1)")
             .bind(self.offset())
-            .execute(&self.pool)
+            .execute(&mut *self.pool.acquire().await?)
             .await?;
         Ok(())
     }
@@ -206,36 +210,6 @@ impl Postgres {
     fn offset(&self) -> i64 {
         self.clock.offset_millis()
     }
-}
-
-fn pool(max_connections: u32) -> PgPoolOptions {
-    PgPoolOptions::new()
-        .max_connections(max_connections)
-        .acquire_timeout(Duration::from_secs(3))
-        .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
-            Box::pin(async move {
-                // A connection that lay idle may have died; one in use would have said so.
-                if meta.idle_for > Duration::from_millis(500) {
-                    answers(connection, IDLE_PATIENCE).await?;
-                }
-                Ok(true)
-            })
-        })
-        .after_release(|connection, _| {
-            Box::pin(async move {
-                // sqlx tests a connection that comes back, and without this would wait for ever
-                // on one whose server fell silent, and keep its place in the pool.
-                answers(connection, RELEASE_PATIENCE).await?;
-                Ok(true)
-            })
-        })
-}
-
-/// Whether the server still answers on this connection; an error closes it.
-async fn answers(connection: &mut PgConnection, patience: Duration) -> Result<(), sqlx::Error> {
-    let answer = tokio::time::timeout(patience, connection.ping()).await;
-    answer.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 /// A pool that cannot connect tries until its time is up, and then says only that. One more attempt

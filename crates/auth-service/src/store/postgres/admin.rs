@@ -23,7 +23,7 @@ impl Postgres {
         ))
         .bind(after.map_or(Uuid::nil(), |user| user.0))
         .bind(most)
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.pool.acquire().await?)
         .await?;
         Ok(found.iter().map(rows::listed).collect::<Result<_, _>>()?)
     }
@@ -50,7 +50,7 @@ impl Postgres {
         .bind(user.0)
         .bind(enabled)
         .bind(REVOCATION_TTL_MS)
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *self.pool.acquire().await?)
         .await?;
         Ok(users > 0)
     }
@@ -77,7 +77,7 @@ impl Postgres {
         .bind(user.0)
         .bind(hash)
         .bind(REVOCATION_TTL_MS)
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *self.pool.acquire().await?)
         .await?;
         Ok(changed > 0)
     }
@@ -90,7 +90,7 @@ impl Postgres {
         let changed = query("update users set roles = $2 where id = $1")
             .bind(user.0)
             .bind(roles)
-            .execute(&self.pool)
+            .execute(&mut *self.pool.acquire().await?)
             .await?;
         Ok(changed.rows_affected() > 0)
     }
@@ -110,7 +110,7 @@ impl Postgres {
         ))
         .bind(user.0)
         .bind(self.offset())
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.pool.acquire().await?)
         .await?;
         Ok(found.iter().map(rows::session_view).collect::<Result<_, _>>()?)
     }
@@ -127,7 +127,7 @@ impl Postgres {
         .bind(why.as_str())
         .bind(self.offset())
         .bind(REVOCATION_TTL_MS)
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *self.pool.acquire().await?)
         .await?;
         Ok(users > 0)
     }
@@ -144,7 +144,7 @@ impl Postgres {
                     where backend_xmin is not null and pid <> pg_backend_pid()) as oldest",
         )
         .bind(self.offset())
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *self.pool.acquire().await?)
         .await?;
         let setting = |name, good: fn(&str) -> bool| -> Result<_, sqlx::Error> {
             let value = row.text(name)?;

@@ -13,12 +13,12 @@ impl Postgres {
             "select id, purpose, algorithm, state, state_since, sealed from keys \
              order by created_at, id",
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.pool.acquire().await?)
         .await?;
         let keys = found.iter().map(key).collect::<Result<_, _>>()?;
         let now: i64 = query_scalar("select latchkey_now($1)")
             .bind(self.offset())
-            .fetch_one(&self.pool)
+            .fetch_one(&mut *self.pool.acquire().await?)
             .await?;
         Ok(KeyRead { keys, now: Timestamp(now) })
     }
@@ -39,7 +39,7 @@ impl Postgres {
         .bind(state.as_str())
         .bind(&key.sealed)
         .bind(self.offset())
-        .execute(&self.pool)
+        .execute(&mut *self.pool.acquire().await?)
         .await?;
         Ok(())
     }
@@ -55,7 +55,7 @@ impl Postgres {
             .bind(lead_ms)
             .bind(keep_ms)
             .bind(self.offset())
-            .fetch_one(&self.pool)
+            .fetch_one(&mut *self.pool.acquire().await?)
             .await?;
         Ok(changed)
     }
@@ -71,7 +71,7 @@ impl Postgres {
             .bind(replacement.algorithm_name())
             .bind(&replacement.sealed)
             .bind(self.offset())
-            .fetch_one(&self.pool)
+            .fetch_one(&mut *self.pool.acquire().await?)
             .await?;
         Ok(revoked)
     }
@@ -86,7 +86,7 @@ impl Postgres {
             .bind(id.as_str())
             .bind(old)
             .bind(new)
-            .execute(&self.pool)
+            .execute(&mut *self.pool.acquire().await?)
             .await?;
         Ok(resealed.rows_affected() > 0)
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use claims::SessionId;
-use sqlx::{query, query_scalar};
+use sqlx::{Connection as _, query, query_scalar};
 
 use super::super::records::{EndReason, Grant, Presented};
 use super::super::rows::{grant_columns, live};
@@ -35,7 +35,7 @@ impl Postgres {
         .bind(presented.client_id.as_str())
         .bind(i64::from(from))
         .bind(presented.repeat_window_ms(from))
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.pool.acquire().await?)
         .await?;
         if good != Some(true) {
             return Ok(None);
@@ -55,7 +55,7 @@ impl Postgres {
         .bind(presented.client.ip.as_deref())
         .bind(presented.client.user_agent.as_deref())
         .bind(presented.idle_ms)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.pool.acquire().await?)
         .await?;
         Ok(row.as_ref().map(granted).transpose()?)
     }
@@ -68,7 +68,8 @@ impl Postgres {
         id: SessionId,
         why: EndReason,
     ) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut connection = self.pool.acquire().await?;
+        let mut transaction = connection.begin().await?;
         let ended: Option<i64> = query_scalar(
             "update sessions set revoked_at = latchkey_now($1), revoke_reason = $3 \
              where id = $2 and revoked_at is null returning revoked_at",

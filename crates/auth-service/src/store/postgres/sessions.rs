@@ -61,7 +61,7 @@ impl Postgres {
         .bind(new.client.ip)
         .bind(new.replaces.map(|id| id.to_string()))
         .bind(REVOCATION_TTL_MS)
-        .fetch_optional(&self.logins)
+        .fetch_optional(&mut *self.logins.acquire().await?)
         .await?;
         Ok(row.as_ref().map(granted).transpose()?)
     }
@@ -84,7 +84,7 @@ impl Postgres {
         .bind(id.to_string())
         .bind(why.as_str())
         .bind(REVOCATION_TTL_MS)
-        .execute(&self.pool)
+        .execute(&mut *self.pool.acquire().await?)
         .await?;
         Ok(())
     }
@@ -106,7 +106,7 @@ impl Postgres {
             .bind(caller.grace_ms)
             .bind(self.offset())
             .bind(REVOCATION_TTL_MS)
-            .fetch_one(&self.pool)
+            .fetch_one(&mut *self.pool.acquire().await?)
             .await?;
         Ok(ended)
     }
@@ -134,7 +134,7 @@ impl Postgres {
             .bind(target.map(|id| id.to_string()))
             .bind(self.offset())
             .bind(REVOCATION_TTL_MS)
-            .fetch_one(&self.pool)
+            .fetch_one(&mut *self.pool.acquire().await?)
             .await?;
         Ok((row.int("callers")?, row.int("targets")?))
     }
@@ -159,7 +159,7 @@ impl Postgres {
         .bind(caller.generation.map(i64::from))
         .bind(caller.grace_ms)
         .bind(self.offset())
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.pool.acquire().await?)
         .await?;
         // The caller's own session is always among them while it is live.
         let views: Vec<_> = found.iter().map(rows::session_view).collect::<Result<_, _>>()?;
@@ -183,7 +183,7 @@ impl Postgres {
         ))
         .bind(key.as_str())
         .bind(self.offset())
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.pool.acquire().await?)
         .await?;
         Ok(found.iter().map(rows::session_view).collect::<Result<_, _>>()?)
     }
@@ -204,7 +204,7 @@ impl Postgres {
         .bind(caller.generation.map(i64::from))
         .bind(caller.grace_ms)
         .bind(self.offset())
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.pool.acquire().await?)
         .await?;
         Ok(row.as_ref().map(rows::user).transpose()?)
     }
@@ -222,7 +222,7 @@ impl Postgres {
             .bind(change.sessions.as_str())
             .bind(self.offset())
             .bind(REVOCATION_TTL_MS)
-            .fetch_one(&self.pool)
+            .fetch_one(&mut *self.pool.acquire().await?)
             .await?;
         Ok(changed)
     }
@@ -255,7 +255,7 @@ impl Rotate for Postgres {
         .bind(presented.idle_ms)
         .bind(presented.repeat_window_ms(from))
         .bind(i64::from(from))
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.pool.acquire().await?)
         .await?;
         Ok(row.as_ref().map(granted).transpose()?)
     }
@@ -298,7 +298,7 @@ impl Rotate for Postgres {
         .bind(REVOCATION_TTL_MS)
         .bind(presented.client.ip.as_deref())
         .bind(presented.client.user_agent.as_deref())
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.pool.acquire().await?)
         .await?;
         let found = |row: &PgRow| rows::found(row, row.time("now")?);
         Ok(row.as_ref().map(found).transpose()?)

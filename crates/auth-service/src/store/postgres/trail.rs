@@ -27,7 +27,7 @@ impl Postgres {
         .bind(entry.other.user_agent.as_deref())
         .bind(entry.subject.as_deref())
         .bind(entry.origin.as_deref())
-        .execute(&self.pool)
+        .execute(&mut *self.pool.acquire().await?)
         .await?;
         Ok(())
     }
@@ -55,7 +55,7 @@ impl Postgres {
         .bind(caller.generation.map(i64::from))
         .bind(caller.grace_ms)
         .bind(self.offset())
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.pool.acquire().await?)
         .await?;
         Ok(events(&found)?)
     }
@@ -76,7 +76,7 @@ impl Postgres {
         .bind(keep_ms)
         .bind(most)
         .bind(batch)
-        .execute(&self.pool)
+        .execute(&mut *self.pool.acquire().await?)
         .await?;
         Ok(purged.rows_affected())
     }
