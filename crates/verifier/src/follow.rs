@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use claims::{RevocationBatch, Timestamp};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::keys::KeySet;
 #[cfg(feature = "planted-bugs")]
@@ -16,6 +17,11 @@ const MAX_KEY_SET_BYTES: usize = 256 * 1024;
 /// A million revocations within a quarter of an hour.
 const MAX_BATCH_BYTES: usize = 128 * 1024 * 1024;
 
+/// For a key set, from the question to the end of the answer.
+const KEY_SET_PATIENCE: Duration = Duration::from_secs(5);
+/// For the beginning of an answer, beside what was asked to be waited, and for each piece of it. A
+/// long list takes its time on a slow network; a silent one is given up soon.
+const SILENCE: Duration = Duration::from_secs(1);
 /// Between questions until an answer counts, at first. The feed reads the database when somebody new
 /// asks, and the next answer tells of that read.
 const STARTING_PAUSE: Duration = Duration::from_millis(10);
@@ -100,8 +106,9 @@ async fn follow_keys(verifier: Arc<Verifier>, http: reqwest::Client, sources: So
     let mut trouble = Trouble::new("key set");
     let mut cause = "schedule";
     loop {
-        let request = http.get(&sources.jwks_url).timeout(Duration::from_secs(5));
-        match fetch(request, MAX_KEY_SET_BYTES).await.and_then(|json| Ok(KeySet::parse(&json)?)) {
+        let request = http.get(&sources.jwks_url).timeout(KEY_SET_PATIENCE);
+        let answer = fetch(request, KEY_SET_PATIENCE, MAX_KEY_SET_BYTES).await;
+        match answer.and_then(|json| Ok(KeySet::parse(&json)?)) {
             Ok(set) => {
                 verifier.keys().replace(set);
                 metrics::counter!(
@@ -133,8 +140,8 @@ async fn follow_keys(verifier: Arc<Verifier>, http: reqwest::Client, sources: So
 }
 
 async fn follow_revocations(verifier: Arc<Verifier>, http: reqwest::Client, sources: Sources) {
-    let wait = verifier.expectations().max_staleness / 30;
-    let wait = wait.clamp(Duration::from_millis(100), Duration::from_secs(20));
+    let max_staleness = verifier.expectations().max_staleness;
+    let wait = (max_staleness / 30).clamp(Duration::from_millis(100), Duration::from_secs(20));
     let mut trouble = Trouble::new("revocation feed");
     let mut cursor = String::new();
     let mut address = 0;
@@ -151,11 +158,12 @@ async fn follow_revocations(verifier: Arc<Verifier>, http: reqwest::Client, sour
         let mut request = http
             .get(url)
             .query(&[("cursor", cursor.as_str()), ("wait", &wait.as_millis().to_string())])
-            .timeout(wait + Duration::from_secs(1));
+            // Whatever comes later tells of what is too long ago.
+            .timeout(max_staleness);
         if let Some(secret) = &sources.feed_secret {
             request = request.bearer_auth(secret);
         }
-        let batch = fetch(request, MAX_BATCH_BYTES)
+        let batch = fetch(request, wait + SILENCE, MAX_BATCH_BYTES)
             .await
             .and_then(|json| Ok(serde_json::from_slice::<RevocationBatch>(&json)?));
         match batch {
@@ -199,14 +207,18 @@ fn learn(verifier: &Verifier, batch: &RevocationBatch, sent: Duration) -> bool {
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// The body of a successful answer, read to the bound and no further.
-async fn fetch(request: reqwest::RequestBuilder, max_bytes: usize) -> Result<Vec<u8>, Failure> {
-    let mut response = request.send().await?.error_for_status()?;
+/// The body of a successful answer that begins within `patience`, read to the bound and no further.
+async fn fetch(
+    request: reqwest::RequestBuilder,
+    patience: Duration,
+    max_bytes: usize,
+) -> Result<Vec<u8>, Failure> {
+    let mut response = timeout(patience, request.send()).await??.error_for_status()?;
     if !response.status().is_success() {
         return Err(format!("unexpected status {}", response.status()).into());
     }
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
+    while let Some(chunk) = timeout(SILENCE, response.chunk()).await?? {
         if body.len() + chunk.len() > max_bytes {
             return Err(format!("the answer is longer than {max_bytes} bytes").into());
         }

@@ -3,6 +3,7 @@
 mod common;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use actix_web::http::header::{AUTHORIZATION, LOCATION};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, rt, web};
 use claims::{Algorithm, RevocationBatch, RevocationEntry, Revoked};
 use common::{Mint, SESSION, SUBJECT, Service, TOKEN, header, kid, with};
+use futures_util::stream::{self, Stream, StreamExt as _};
 use serde_json::json;
 use verifier::follow::{FollowError, Follower, Sources, follow};
 use verifier::{Clock, Rejection};
@@ -270,6 +272,24 @@ async fn a_second_feed_is_asked_when_the_first_hangs() {
     assert!(!bait.is_untouched());
 }
 
+/// A long list over a slow network: what comes is worth waiting for as long as it comes.
+#[actix_web::test]
+async fn an_answer_that_takes_its_time_is_read_to_its_end() {
+    let issuer = Issuer::start();
+    issuer.state().between_pieces = Some(Duration::from_millis(300));
+    let service = service();
+    let _follower = issuer.followed_by(&service);
+    until(|| service.verifier.ready().is_ok()).await;
+}
+
+#[actix_web::test]
+async fn a_second_feed_is_asked_when_the_first_falls_silent_in_the_middle_of_an_answer() {
+    let first = Issuer::start();
+    first.state().between_pieces = Some(Duration::from_hours(1));
+    is_served_by_the_second(&first.feed_url()).await;
+    assert!(!first.state().asked.is_empty());
+}
+
 #[actix_web::test]
 async fn following_ends_with_the_follower() {
     let issuer = Issuer::start();
@@ -331,6 +351,8 @@ struct State {
     entries: Vec<RevocationEntry>,
     age: Duration,
     delay: Duration,
+    /// The feed's answers come in five pieces, with so much time between them.
+    between_pieces: Option<Duration>,
     dead: bool,
     redirect: Option<String>,
     /// The cursors that were asked for.
@@ -347,6 +369,7 @@ impl Issuer {
             entries: Vec::new(),
             age: Duration::ZERO,
             delay: Duration::ZERO,
+            between_pieces: None,
             dead: false,
             redirect: None,
             asked: Vec::new(),
@@ -433,12 +456,28 @@ async fn revocations(
         .strip_prefix(state.name)
         .and_then(|place| place.strip_prefix('-'))
         .and_then(|place| place.parse().ok());
-    HttpResponse::Ok().json(RevocationBatch {
+    let batch = RevocationBatch {
         cursor: format!("{}-{}", state.name, state.entries.len()),
         age_ms: u64::try_from(state.age.as_millis()).unwrap(),
         now: Clock::default().now().unix_seconds(),
         reset: known.is_none(),
         entries: state.entries[known.unwrap_or(0)..].to_vec(),
+    };
+    match state.between_pieces {
+        Some(pause) => HttpResponse::Ok().streaming(in_pieces(&json!(batch).to_string(), pause)),
+        None => HttpResponse::Ok().json(batch),
+    }
+}
+
+fn in_pieces(
+    text: &str,
+    pause: Duration,
+) -> impl Stream<Item = Result<web::Bytes, Infallible>> + use<> {
+    let pieces = text.as_bytes().chunks(text.len().div_ceil(5)).map(web::Bytes::copy_from_slice);
+    let pieces: Vec<_> = pieces.enumerate().collect();
+    stream::iter(pieces).then(move |(n, piece)| async move {
+        rt::time::sleep(if n == 0 { Duration::ZERO } else { pause }).await;
+        Ok(piece)
     })
 }
 
