@@ -90,6 +90,9 @@ pub enum OpenError {
     /// The migrations failed.
     #[error("the database cannot be migrated: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The server answered at first.
+    #[error("the database stopped answering; try again when it does")]
+    Silent,
     /// The server forgets acknowledged commits.
     #[error("synchronous_commit is off on this database: logouts would be lost; set it to on")]
     Forgetful,
@@ -162,14 +165,15 @@ impl Store {
 
     async fn check_schema(&self) -> Result<(), OpenError> {
         let applied = match &self.backend {
-            Backend::Postgres(db) => db.schema_version().await,
+            Backend::Postgres(db) => bounded(db.schema_version()).await,
             Backend::Sqlite(db) => db.schema_version().await,
         };
         let wanted = migrations::newest();
         match applied {
             Ok(found) if found == wanted => Ok(()),
             Ok(found) => Err(OpenError::Schema(format!("{found:?} instead of {wanted:?}"))),
-            Err(error) => Err(OpenError::Schema(error.to_string())),
+            Err(StoreError::Database(error)) => Err(OpenError::Schema(error.to_string())),
+            Err(_) => Err(OpenError::Silent),
         }
     }
 

@@ -1,11 +1,20 @@
 //! A database that falls silent in the middle: connections that stay open and say nothing more, as
 //! when a host dies or a firewall forgets.
 
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use acceptance::link::Mode;
-use acceptance::{Database, Kind, Link, Tokens, World};
+use acceptance::service::{assert_one_clear_line, run, until};
+use acceptance::{Database, Kind, Link, Service, Tokens, World};
 use futures_util::future::join_all;
+use sqlx::Executor as _;
+use tokio::task::JoinHandle;
+
+const WAITING: &str = "select count(*) from pg_stat_activity \
+     where datname = current_database() and wait_event_type = 'Lock'";
+const END_WAITING: &str = "select pg_terminate_backend(pid) from pg_stat_activity \
+     where datname = current_database() and wait_event_type = 'Lock'";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_falls_silent_keeps_no_connection_and_no_shutdown() {
@@ -55,6 +64,71 @@ async fn a_connection_that_falls_silent_while_it_is_given_back_is_replaced() {
         link.set(Mode::Pass);
         tokens = refreshed(&world, &tokens, Instant::now()).await;
     }
+}
+
+/// Waiting for another migration, a client has nothing under way that could fail by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_whose_server_falls_silent_ends_and_says_so() {
+    let database = Database::create(Kind::Postgres).await;
+    assert!(migration(&database.url).await.unwrap().status.success());
+    let pool = database.postgres().await;
+    let mut other = pool.begin().await.unwrap();
+    other.execute("lock table _sqlx_migrations in access exclusive mode").await.unwrap();
+
+    // A server that is gone, and one that has lost this connection only and noticed it.
+    for gone in [true, false] {
+        let link = Link::start(database.server()).await;
+        let migrating = migration(&database.url_by(&link));
+        until("it waits", async || database.number(WAITING).await > 0).await;
+        if gone {
+            link.set(Mode::Mute);
+        } else {
+            link.silence();
+        }
+        let ended = tokio::time::timeout(Duration::from_secs(40), async {
+            if !gone {
+                pool.execute(END_WAITING).await.unwrap();
+            }
+            migrating.await.unwrap()
+        });
+        let output = ended.await.expect("it ends");
+        assert_one_clear_line(&output, "auth-service", &["the database stopped answering"]);
+        pool.execute(END_WAITING).await.unwrap();
+    }
+}
+
+/// Otherwise each silence leaves connections behind, which the server counts until it has too many.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_looks_within_half_a_minute_whether_a_client_is_still_there() {
+    let world = World::start(Kind::Postgres).await;
+    world.newcomer("ada").await;
+    let pool = world.database.postgres().await;
+    let ports = "select client_port from pg_stat_activity \
+         where datname = current_database() and application_name = 'latchkey'";
+    until("it looks", async || {
+        let ports: Vec<i32> = sqlx::query_scalar(ports).fetch_all(&pool).await.unwrap();
+        // Of both pools and of the reader. Another timer runs while something is under way.
+        ports.len() >= 3
+            && ports.iter().all(|port| keepalive_seconds(*port).is_some_and(|due| due <= 30))
+    })
+    .await;
+}
+
+/// In how many seconds the kernel asks for a sign of life from the client at this local port.
+fn keepalive_seconds(client_port: i32) -> Option<u64> {
+    let connections = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let client = format!("0100007F:{client_port:04X}");
+    let servers = |line: &&str| line.split_whitespace().nth(2) == Some(&client);
+    let timer = connections.lines().find(servers)?.split_whitespace().nth(5)?;
+    // The kind, 2 for keepalive, and the time in hundredths, both hexadecimal.
+    let hundredths = timer.strip_prefix("02:")?;
+    Some(u64::from_str_radix(hundredths, 16).unwrap() / 100)
+}
+
+/// `auth-service migrate`, to its end.
+fn migration(url: &str) -> JoinHandle<Output> {
+    let settings = Service::auth(url, &[]).settings;
+    tokio::task::spawn_blocking(move || run("auth-service", &["migrate"], &settings))
 }
 
 /// The successors of `tokens`, as soon as the service gives some, which is within half a minute.

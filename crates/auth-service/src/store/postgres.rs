@@ -16,8 +16,18 @@ use verifier::Clock;
 use super::records::{Credentials, NewUser, UserRecord};
 use super::revocations::RevocationReader;
 use super::rows::{self, credentials_columns};
-use super::{KEEP_ENDED_MS, OpenError, StoreError};
+use super::{KEEP_ENDED_MS, OpenError, StoreError, WORK_PATIENCE, bounded};
 use crate::names::NameKey;
+
+/// For the server, which otherwise keeps connections for two hours whose client is gone without a
+/// word, and the lock with them of one that was migrating. Also keeps firewalls from forgetting a
+/// connection on which a long statement runs.
+const NOTICE_SILENCE: [(&str, &str); 4] = [
+    ("tcp_keepalives_idle", "30s"),
+    ("tcp_keepalives_interval", "10s"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "60s"),
+];
 
 pub(super) struct Postgres {
     pool: Pool,
@@ -60,7 +70,7 @@ impl Postgres {
         clock: Clock,
     ) -> Result<Self, OpenError> {
         let options = PgConnectOptions::from_str(url).map_err(OpenError::Connect)?;
-        let options = options.application_name("latchkey");
+        let options = options.application_name("latchkey").options(NOTICE_SILENCE);
         // The server ends what takes too long; the client could only stop listening.
         let bounded = options.clone().options([
             ("statement_timeout", "5s"),
@@ -73,28 +83,57 @@ impl Postgres {
             Err(error) => return Err(OpenError::Connect(cause(&options, error).await)),
         };
         let logins = Pool::connect_lazy(for_logins, bounded);
-        let durable: String = query_scalar("show synchronous_commit")
-            .fetch_one(&mut *pool.acquire().await.map_err(OpenError::Connect)?)
-            .await
-            .map_err(OpenError::Connect)?;
+        let durable: String = in_time(async {
+            query_scalar("show synchronous_commit").fetch_one(&mut *pool.acquire().await?).await
+        })
+        .await?;
         if durable == "off" {
             return Err(OpenError::Forgetful);
         }
         Ok(Self { pool, logins, options, clock })
     }
 
-    /// On a connection without the time limits: a migration may take long.
+    /// On a connection without the time limits: a migration may take long, and so may waiting for
+    /// another one.
     pub(super) async fn migrate(&self, migrator: &Migrator) -> Result<(), OpenError> {
-        let connection = PgConnection::connect_with(&self.options).await;
-        let mut connection = connection.map_err(OpenError::Connect)?;
-        migrator.run(&mut connection).await?;
-        connection.close().await.map_err(OpenError::Connect)
+        let mut connection = in_time(PgConnection::connect_with(&self.options)).await?;
+        let backend = query_scalar("select pg_backend_pid()").fetch_one(&mut connection);
+        let backend = in_time(backend).await?;
+        tokio::select! {
+            biased;
+            done = migrator.run(&mut connection) => done?,
+            () = self.lost(backend) => return Err(OpenError::Silent),
+        }
+        in_time(connection.close()).await
     }
 
-    pub(super) async fn schema_version(&self) -> Result<Option<i64>, sqlx::Error> {
-        query_scalar("select max(version) from _sqlx_migrations where success")
+    /// Ends when the server has no such backend any more or cannot be asked: whoever waits for what
+    /// it does would never be told.
+    async fn lost(&self, backend: i32) {
+        let mut unanswered = 0;
+        while unanswered < 3 {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            match bounded(self.has(backend)).await {
+                Ok(true) => unanswered = 0,
+                Ok(false) => return,
+                Err(_) => unanswered += 1,
+            }
+        }
+    }
+
+    async fn has(&self, backend: i32) -> Result<bool, StoreError> {
+        let found = query_scalar("select exists (select from pg_stat_activity where pid = $1)")
+            .bind(backend)
             .fetch_one(&mut *self.pool.acquire().await?)
-            .await
+            .await?;
+        Ok(found)
+    }
+
+    pub(super) async fn schema_version(&self) -> Result<Option<i64>, StoreError> {
+        let version = query_scalar("select max(version) from _sqlx_migrations where success")
+            .fetch_one(&mut *self.pool.acquire().await?)
+            .await?;
+        Ok(version)
     }
 
     pub(super) async fn close(&self) {
@@ -210,6 +249,12 @@ impl Postgres {
     fn offset(&self) -> i64 {
         self.clock.offset_millis()
     }
+}
+
+/// What is asked of a server at the start.
+async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, OpenError> {
+    let done = tokio::time::timeout(WORK_PATIENCE, work).await;
+    done.map_err(|_| OpenError::Silent)?.map_err(OpenError::Connect)
 }
 
 /// A pool that cannot connect tries until its time is up, and then says only that. One more attempt

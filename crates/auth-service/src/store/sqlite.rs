@@ -76,10 +76,11 @@ impl Sqlite {
         Ok(migrator.run(&self.writer).await?)
     }
 
-    pub(super) async fn schema_version(&self) -> Result<Option<i64>, sqlx::Error> {
-        query_scalar("select max(version) from _sqlx_migrations where success")
+    pub(super) async fn schema_version(&self) -> Result<Option<i64>, StoreError> {
+        let version = query_scalar("select max(version) from _sqlx_migrations where success")
             .fetch_one(&self.readers)
-            .await
+            .await?;
+        Ok(version)
     }
 
     pub(super) async fn close(&self) {
