@@ -1,6 +1,7 @@
 //! The auth-service as a process.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -123,7 +124,14 @@ where
 
 async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     let clock = Clock::with_offset(config.clock.offset_seconds);
-    Application::build(config, clock).await?.run_until_stopped(stop::requested()).await;
+    let mut stop = pin!(stop::requested());
+    let application = tokio::select! {
+        biased;
+        // It may be waiting for the database, or for the migration of another replica.
+        () = &mut stop => return Ok(()),
+        application = Application::build(config, clock) => application?,
+    };
+    application.run_until_stopped(stop).await;
     Ok(())
 }
 

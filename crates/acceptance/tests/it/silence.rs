@@ -8,7 +8,7 @@ use acceptance::link::Mode;
 use acceptance::service::{assert_one_clear_line, run, until};
 use acceptance::{Database, Kind, Link, Service, Tokens, World};
 use futures_util::future::join_all;
-use sqlx::Executor as _;
+use sqlx::{Executor as _, PgPool, Postgres, Transaction};
 use tokio::task::JoinHandle;
 
 const WAITING: &str = "select count(*) from pg_stat_activity \
@@ -70,10 +70,8 @@ async fn a_connection_that_falls_silent_while_it_is_given_back_is_replaced() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_migration_whose_server_falls_silent_ends_and_says_so() {
     let database = Database::create(Kind::Postgres).await;
-    assert!(migration(&database.url).await.unwrap().status.success());
     let pool = database.postgres().await;
-    let mut other = pool.begin().await.unwrap();
-    other.execute("lock table _sqlx_migrations in access exclusive mode").await.unwrap();
+    let _other = other_migration(&database, &pool).await;
 
     // A server that is gone, and one that has lost this connection only and noticed it.
     for gone in [true, false] {
@@ -95,6 +93,19 @@ async fn a_migration_whose_server_falls_silent_ends_and_says_so() {
         assert_one_clear_line(&output, "auth-service", &["the database stopped answering"]);
         pool.execute(END_WAITING).await.unwrap();
     }
+}
+
+/// Also as the first process of a container, which no signal ends that it does not ask for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_waits_for_a_migration_stops_when_it_is_told_to() {
+    let database = Database::create(Kind::Postgres).await;
+    let pool = database.postgres().await;
+    let _other = other_migration(&database, &pool).await;
+    let mut auth = Service::auth(&database.url, &[]);
+    auth.spawn();
+    until("it waits", async || database.number(WAITING).await > 0).await;
+    auth.terminate();
+    assert!(auth.ended().await, "the exit code is 0");
 }
 
 /// Otherwise each silence leaves connections behind, which the server counts until it has too many.
@@ -123,6 +134,14 @@ fn keepalive_seconds(client_port: i32) -> Option<u64> {
     // The kind, 2 for keepalive, and the time in hundredths, both hexadecimal.
     let hundredths = timer.strip_prefix("02:")?;
     Some(u64::from_str_radix(hundredths, 16).unwrap() / 100)
+}
+
+/// Another one that does not come to its end, as seen by whoever migrates.
+async fn other_migration(database: &Database, pool: &PgPool) -> Transaction<'static, Postgres> {
+    assert!(migration(&database.url).await.unwrap().status.success());
+    let mut other = pool.begin().await.unwrap();
+    other.execute("lock table _sqlx_migrations in access exclusive mode").await.unwrap();
+    other
 }
 
 /// `auth-service migrate`, to its end.
