@@ -6,7 +6,7 @@ use claims::SessionId;
 use sqlx::{PgConnection, query};
 
 use super::records::{EndReason, Presented};
-use super::revocations::{Horizon, RevocationRead, entries, number};
+use super::revocations::{Horizon, RevocationRead, entry, number};
 use super::rotation::Found;
 use super::rows::Columns as _;
 use super::{Backend, Store, StoreError};
@@ -69,8 +69,11 @@ pub(super) async fn read_above_the_last(
     let first = found.first().ok_or(sqlx::Error::RowNotFound)?;
     let horizon = Horizon { epoch: first.text("epoch")?, xid: number(first, "horizon")? };
     let now = first.time("now")?;
-    let entries = entries(&found, now, |row| number(row, "xid"))?;
+    let mut entries = Vec::new();
     for row in &found {
+        if let Some(entry) = entry(row, now)? {
+            entries.push((number(row, "xid")?, entry));
+        }
         LAST.fetch_max(row.int("seq")?, Ordering::Relaxed);
     }
     Ok(RevocationRead { entries, now, horizon: Some(horizon) })

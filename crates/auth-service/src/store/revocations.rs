@@ -7,6 +7,7 @@
 //! writers take turns, so numbers are committed in order.
 
 use claims::{RevocationEntry, Timestamp};
+use futures_util::TryStreamExt as _;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::sqlite::SqlitePool;
 use sqlx::{Connection as _, PgConnection, Row, query};
@@ -125,7 +126,8 @@ async fn read_postgres(
     if planted::is(Bug::LastSeenId) {
         return super::planted::read_above_the_last(connection, offset).await;
     }
-    let found = query(
+    // Row by row: a million of them as they come take a gigabyte.
+    let mut rows = query(
         "with clock as materialized (select latchkey_now($1) as now) \
          select clock.now, pg_snapshot_xmin(pg_current_snapshot())::text as horizon, \
             cast(case when pg_is_in_recovery() then 1 else 0 end as bigint) as standby, \
@@ -140,16 +142,22 @@ async fn read_postgres(
     )
     .bind(offset)
     .bind(from.map(|horizon| horizon.xid.to_string()))
-    .fetch_all(connection)
-    .await?;
-    let first = found.first().ok_or(sqlx::Error::RowNotFound)?;
+    .fetch(connection);
+    let first = rows.try_next().await?.ok_or(sqlx::Error::RowNotFound)?;
     // A standby may lag behind what was acknowledged; it proves nothing.
     if first.flag("standby")? {
         return Err(sqlx::Error::Protocol("connected to a standby".into()).into());
     }
-    let horizon = Horizon { epoch: first.text("epoch")?, xid: number(first, "horizon")? };
+    let horizon = Horizon { epoch: first.text("epoch")?, xid: number(&first, "horizon")? };
     let now = first.time("now")?;
-    let entries = entries(&found, now, |row| number(row, "xid"))?;
+    let mut entries = Vec::new();
+    let mut next = Some(first);
+    while let Some(row) = next {
+        if let Some(entry) = entry(&row, now)? {
+            entries.push((number(&row, "xid")?, entry));
+        }
+        next = rows.try_next().await?;
+    }
     Ok(RevocationRead { entries, now, horizon: Some(horizon) })
 }
 
@@ -158,16 +166,20 @@ async fn read_sqlite(
     from: i64,
     now: Timestamp,
 ) -> Result<(RevocationRead, i64), StoreError> {
-    let found = query(
+    let mut rows = query(
         "select seq, kind, id, min_version, expires_at from revocations \
          where seq > $1 and (expires_at is null or expires_at > $2) order by seq",
     )
     .bind(from)
     .bind(now.0)
-    .fetch_all(pool)
-    .await?;
-    let seen = found.last().map_or(Ok(from), |row| row.int("seq"))?;
-    let entries = entries(&found, now, |row| Ok(row.int("seq")?.unsigned_abs()))?;
+    .fetch(pool);
+    let (mut entries, mut seen) = (Vec::new(), from);
+    while let Some(row) = rows.try_next().await? {
+        seen = row.int("seq")?;
+        if let Some(entry) = entry(&row, now)? {
+            entries.push((seen.unsigned_abs(), entry));
+        }
+    }
     Ok((RevocationRead { entries, now, horizon: None }, seen))
 }
 
@@ -176,18 +188,14 @@ pub(super) fn number(row: &PgRow, column: &'static str) -> Result<u64, sqlx::Err
     row.text(column)?.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
-pub(super) fn entries<R: Row + Columns>(
-    found: &[R],
+/// What a row says; `None` where a join found no row, or one of a kind this program does not know.
+pub(super) fn entry<R: Row + Columns>(
+    row: &R,
     now: Timestamp,
-    number: impl Fn(&R) -> Result<u64, sqlx::Error>,
-) -> Result<Vec<(u64, RevocationEntry)>, sqlx::Error> {
-    let mut entries = Vec::new();
-    for row in found {
-        let Some(revoked) = rows::revoked(row)? else { continue };
-        let expires_at = row.int_or_null("expires_at")?.map(Timestamp);
-        // Rounded up: an entry must not leave early.
-        let expires_in = expires_at.map(|at| now.seconds_until(at) + 1);
-        entries.push((number(row)?, RevocationEntry { revoked, expires_in }));
-    }
-    Ok(entries)
+) -> Result<Option<RevocationEntry>, sqlx::Error> {
+    let Some(revoked) = rows::revoked(row)? else { return Ok(None) };
+    let expires_at = row.int_or_null("expires_at")?.map(Timestamp);
+    // Rounded up: an entry must not leave early.
+    let expires_in = expires_at.map(|at| now.seconds_until(at) + 1);
+    Ok(Some(RevocationEntry { revoked, expires_in }))
 }
