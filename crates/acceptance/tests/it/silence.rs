@@ -18,12 +18,7 @@ const END_WAITING: &str = "select pg_terminate_backend(pid) from pg_stat_activit
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_falls_silent_keeps_no_connection_and_no_shutdown() {
-    let database = Database::create(Kind::Postgres).await;
-    let link = Link::start(database.server()).await;
-    let url = database.url_by(&link);
-    let settings =
-        [("AUTH__DATABASE__URL", url.as_str()), ("AUTH__DATABASE__MAX_CONNECTIONS", "2")];
-    let mut world = World::start_with(Kind::Postgres, &settings).await;
+    let (_database, link, mut world) = with_one_connection().await;
     let tokens = world.newcomer("ada").await;
     // Every connection of the pool is in use, and so will be muted in the middle.
     join_all((0..8).map(|_| world.refresh(&tokens.refresh))).await;
@@ -46,13 +41,7 @@ async fn a_database_that_falls_silent_keeps_no_connection_and_no_shutdown() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_falls_silent_while_it_is_given_back_is_replaced() {
     const REPLY: Duration = Duration::from_millis(200);
-    let database = Database::create(Kind::Postgres).await;
-    let link = Link::start(database.server()).await;
-    let url = database.url_by(&link);
-    // One for logins, and so one for everything else.
-    let settings =
-        [("AUTH__DATABASE__URL", url.as_str()), ("AUTH__DATABASE__MAX_CONNECTIONS", "2")];
-    let world = World::start_with(Kind::Postgres, &settings).await;
+    let (_database, link, world) = with_one_connection().await;
     let mut tokens = world.newcomer("ada").await;
     // In the middle of the first question after the answer, and of a second one if there is one.
     for moment in [REPLY / 2, REPLY * 3 / 2] {
@@ -91,7 +80,12 @@ async fn a_migration_whose_server_falls_silent_ends_and_says_so() {
         });
         let output = ended.await.expect("it ends");
         assert_one_clear_line(&output, "auth-service", &["the database stopped answering"]);
-        pool.execute(END_WAITING).await.unwrap();
+        // Or the next round would take what is left of this one for its own.
+        until("nobody waits", async || {
+            pool.execute(END_WAITING).await.unwrap();
+            database.number(WAITING).await == 0
+        })
+        .await;
     }
 }
 
@@ -134,6 +128,17 @@ fn keepalive_seconds(client_port: i32) -> Option<u64> {
     // The kind, 2 for keepalive, and the time in hundredths, both hexadecimal.
     let hundredths = timer.strip_prefix("02:")?;
     Some(u64::from_str_radix(hundredths, 16).unwrap() / 100)
+}
+
+/// One for logins, and so one for everything else.
+async fn with_one_connection() -> (Database, Link, World) {
+    let database = Database::create(Kind::Postgres).await;
+    let link = Link::start(database.server()).await;
+    let url = database.url_by(&link);
+    let settings =
+        [("AUTH__DATABASE__URL", url.as_str()), ("AUTH__DATABASE__MAX_CONNECTIONS", "2")];
+    let world = World::start_with(Kind::Postgres, &settings).await;
+    (database, link, world)
 }
 
 /// Another one that does not come to its end, as seen by whoever migrates.
