@@ -60,18 +60,34 @@ impl Protection {
     /// Verifies what a request carries in its `Authorization` header. A token anywhere else, the
     /// query above all, is not looked at (RFC 6750 §2, OAuth 2.1 §5.1).
     pub fn authenticate(&self, request: &HttpRequest) -> Result<Arc<Verified>, Denial> {
-        let mut headers = request.headers().get_all(AUTHORIZATION);
-        let header = headers.next().ok_or(Denial::NoCredential)?;
-        if headers.next().is_some() {
-            return Err(Denial::TwoCredentials);
-        }
-        let header = header.to_str().map_err(|_| Denial::Rejected(Rejection::Characters))?;
-        let (scheme, token) = header.split_once(' ').unwrap_or((header, ""));
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(Denial::NoCredential);
-        }
+        let token = str::from_utf8(bearer_token(request)?)
+            .map_err(|_| Denial::Rejected(Rejection::Characters))?;
         self.verifier.verify(token).map_err(Denial::Rejected)
     }
+}
+
+/// The bearer token of a request, not yet verified. Everything that reads an `Authorization` header
+/// reads it here.
+///
+/// The grammar is that of RFC 6750 §2.1 and RFC 9110 §11.1: the scheme in any case, then one or more
+/// spaces, then the token. A token that is missing after the scheme is an empty one.
+///
+/// # Errors
+/// [`Denial::NoCredential`] without the header or with another scheme, [`Denial::TwoCredentials`]
+/// when the header was sent twice.
+pub fn bearer_token(request: &HttpRequest) -> Result<&[u8], Denial> {
+    let mut headers = request.headers().get_all(AUTHORIZATION);
+    let header = headers.next().ok_or(Denial::NoCredential)?.as_bytes();
+    if headers.next().is_some() {
+        return Err(Denial::TwoCredentials);
+    }
+    let end = header.iter().position(|byte| *byte == b' ').unwrap_or(header.len());
+    let (scheme, rest) = header.split_at(end);
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return Err(Denial::NoCredential);
+    }
+    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+    Ok(&rest[spaces..])
 }
 
 /// A verified bearer token.

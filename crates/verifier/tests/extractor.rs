@@ -47,13 +47,18 @@ async fn a_good_token_opens_the_door() {
     }
 }
 
-/// B-01
+/// B-01: RFC 6750 §2.1 has one or more spaces after the scheme, RFC 9110 §11.1 the scheme in any case.
 #[actix_web::test]
-async fn the_scheme_may_be_in_any_case() {
+async fn the_scheme_may_be_in_any_case_and_more_than_one_space_may_follow() {
     let service = Service::new();
-    for scheme in ["Bearer", "bEaReR", "bearer", "BEARER"] {
-        let credential = format!("{scheme} {}", service.token(Algorithm::Es256));
+    let token = service.token(Algorithm::Es256);
+    for scheme in ["Bearer ", "bEaReR ", "bearer ", "BEARER ", "Bearer  ", "bearer     "] {
+        let credential = format!("{scheme}{token}");
         assert_eq!(ask(&service, "/orders", &credential).await.status, StatusCode::OK, "{scheme}");
+    }
+    for other in ["Bearer\t", "Bearer \t", "Bearer=", " Bearer "] {
+        let answer = ask(&service, "/orders", &format!("{other}{token}")).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{other}");
     }
 }
 
@@ -103,7 +108,7 @@ async fn every_bad_token_gets_the_same_answer() {
         ),
         "garbage".to_owned(),
         "rt1.AAAAAAAAAAAAAAAAAAAAAA.7.AAAA".to_owned(),
-        format!(" {}", service.token(algorithm)),
+        format!("{0} {0}", service.token(algorithm)),
         format!("{0},{0}", service.token(algorithm)),
         "x".repeat(20_000),
         String::new(),

@@ -248,6 +248,34 @@ async fn forged_tokens_are_limited_but_nobody_suffers_from_their_neighbours() {
     }
 }
 
+/// F-C4: a client that writes more than one space, or the scheme in another case, forges nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_good_token_is_good_and_not_counted_as_forged_in_every_legal_spelling() {
+    let world = world(&[("AUTH__LIMITS__FORGED_BURST", "2")]).await;
+    let tokens = world.newcomer("ada").await;
+    let get = |value: String| {
+        let request = world.http.get(format!("{}/me", world.auth));
+        Answer::to(request.header("authorization", value))
+    };
+    for scheme in ["Bearer ", "bearer ", "BEARER ", "Bearer  ", "bearer   "] {
+        for _ in 0..3 {
+            let answer = get(format!("{scheme}{}", tokens.access)).await;
+            assert_eq!(answer.status, 200, "{scheme}: {}", answer.text);
+            let trailing = get(format!("{scheme}{}  ", tokens.access)).await;
+            assert_eq!(trailing.status, 200, "{scheme}: {}", trailing.text);
+        }
+    }
+    for _ in 0..2 {
+        get("Bearer  no.access.token".to_owned()).await.assert_problem(401, "invalid-token");
+    }
+    let limited = less(&world, 2, get("bearer   no.access.token".to_owned())).await;
+    assert_limited(&limited, "tokens", 1);
+    let logout = world.http.post(format!("{}/logout", world.auth));
+    let logout = logout.header("authorization", format!("bearer  {}", tokens.access));
+    assert_eq!(Answer::to(logout).await.status, 204);
+    world.until_refused(&tokens.access).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refreshes_are_limited_for_each_session_and_logouts_are_not() {
     let world = world(&[("AUTH__LIMITS__REFRESH_BURST", "5")]).await;

@@ -2,7 +2,7 @@
 
 use acceptance::{Answer, Kind, PASSWORD, Tokens, World};
 use claims::refresh_token;
-use reqwest::header::COOKIE;
+use reqwest::header::{AUTHORIZATION, COOKIE};
 use serde_json::json;
 
 use crate::limits::{AS_SHIPPED, assert_limited, at_once, attempt, post_from};
@@ -43,9 +43,13 @@ async fn besieged(world: &World, name: &str) {
 
 /// Logs in from a network that nobody has been seen on, with an access token to show.
 async fn with_bearer(world: &World, from: &str, access: &str, password: &str) -> Answer {
+    with_credential(world, from, &format!("Bearer {access}"), password).await
+}
+
+async fn with_credential(world: &World, from: &str, credential: &str, password: &str) -> Answer {
     let request = world.http.post(format!("{}/login", world.auth)).header("x-forwarded-for", from);
     let body = json!({"username": "Ada", "password": password});
-    Answer::to(request.bearer_auth(access).json(&body)).await
+    Answer::to(request.header(AUTHORIZATION, credential).json(&body)).await
 }
 
 async fn with_cookie(world: &World, from: &str, cookie: Option<&str>) -> Answer {
@@ -74,6 +78,8 @@ async fn an_owner_gets_in_whatever_strangers_do(kind: Kind) {
     let cookie = cookie_token(&next);
     let got_in = with_bearer(&world, "203.0.113.21", &body.access, PASSWORD).await;
     let third = Tokens::of(&got_in);
+    let spaced = format!("bearer   {}", body.access);
+    Tokens::of(&with_credential(&world, "203.0.113.26", &spaced, PASSWORD).await);
     Tokens::of(&attempt(&world, "198.51.100.1", "ada", PASSWORD).await);
     for at in 0..5 {
         let seen = attempt(&world, "198.51.100.1", "ada", WRONG).await.status;

@@ -319,8 +319,13 @@ async fn the_feed_is_for_those_who_know_its_secret() {
         asking(None).await.assert_problem(401, "invalid-token");
         let in_query = format!("{}/internal/revocations?secret={SECRET}", world.internal);
         assert_eq!(Answer::to(world.http.get(in_query)).await.status, 401);
-        let good = asking(Some(format!("Bearer {SECRET}"))).await;
-        assert_eq!((good.status, &good.json()["entries"]), (200, &json!([])));
+        for scheme in ["Bearer ", "bearer ", "BEARER ", "Bearer  ", "bearer   "] {
+            let good = asking(Some(format!("{scheme}{SECRET}"))).await;
+            assert_eq!((good.status, &good.json()["entries"]), (200, &json!([])), "{scheme}");
+        }
+        let twice = world.http.get(format!("{}/internal/revocations", world.internal));
+        let twice = twice.bearer_auth(SECRET).bearer_auth(SECRET);
+        Answer::to(twice).await.assert_problem(401, "invalid-token");
 
         assert_eq!(world.whoami(&tokens.access).await.status, 200, "the follower knows it");
         world.logout(&tokens.refresh, "current").await;

@@ -121,6 +121,14 @@ fn only_the_edges_know_the_web_framework() {
     assert_eq!(others.into_iter().collect::<BTreeSet<_>>(), expected);
 }
 
+/// F-C4: one grammar, one parser. The other file lists the header among those that pages may send.
+#[test]
+fn only_the_verifier_reads_the_authorization_header() {
+    let expected = set(&["hosting/src/server.rs", "verifier/src/actix.rs"]);
+    let naming = naming(&PRODUCT, &["AUTHORIZATION", "\"authorization\""]);
+    assert_eq!(naming, expected);
+}
+
 #[test]
 fn only_the_store_knows_the_database() {
     let naming = naming(&PRODUCT, &["sqlx::"]);

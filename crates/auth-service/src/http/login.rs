@@ -1,7 +1,6 @@
 //! `POST /login`: JSON, or a form when the refresh token goes into the body.
 
 use actix_web::dev::Payload;
-use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use claims::Transport;
 use hosting::BadBody;
@@ -11,6 +10,7 @@ use serde::Deserialize;
 use std::future::Future;
 use std::pin::Pin;
 use utoipa::ToSchema;
+use verifier::actix::bearer_token;
 
 use super::{client, csrf, transport};
 use crate::app::App;
@@ -62,9 +62,8 @@ pub(super) async fn login(
 
 /// A login needs no access token, so what is wrong with one is no reason to refuse it.
 fn bearer(request: &HttpRequest) -> Option<SecretString> {
-    let header = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = header.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.into())
+    let token = bearer_token(request).ok()?;
+    str::from_utf8(token).ok().map(SecretString::from)
 }
 
 /// The body in either form. A page of another site can send a form without asking, so a form never

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL};
+use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse, web};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
+use verifier::actix::bearer_token;
 
 use crate::app::App;
 use crate::error::Error;
@@ -47,7 +48,6 @@ fn check_secret(app: &App, request: &HttpRequest) -> Result<(), Error> {
     if secret.is_empty() {
         return Ok(());
     }
-    let given = request.headers().get(AUTHORIZATION).map_or(&[][..], |value| value.as_bytes());
-    let wanted = format!("Bearer {secret}");
-    verify_slices_are_equal(given, wanted.as_bytes()).map_err(|_| Error::InvalidToken)
+    let given = bearer_token(request).map_err(|_| Error::InvalidToken)?;
+    verify_slices_are_equal(given, secret.as_bytes()).map_err(|_| Error::InvalidToken)
 }
