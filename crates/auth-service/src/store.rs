@@ -26,6 +26,7 @@ mod records;
 mod revocations;
 mod rotation;
 mod rows;
+mod schema;
 mod sqlite;
 mod trail;
 
@@ -84,9 +85,15 @@ pub enum OpenError {
     /// It cannot be reached or read.
     #[error("database.url: cannot connect: {0}")]
     Connect(#[source] sqlx::Error),
-    /// The schema is older than this program, or newer.
+    /// The schema is older than this program, or there is none.
     #[error("the database schema is not this program's: {0}; run `auth-service migrate`")]
     Schema(String),
+    /// The schema is newer than this program, which may not serve it.
+    #[error(
+        "the database schema is newer than this program: {0}; use the version of auth-service that \
+         made it, or a later one"
+    )]
+    NewerSchema(String),
     /// The migrations failed.
     #[error("the database cannot be migrated: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
@@ -108,6 +115,7 @@ pub struct Store {
     telling: Arc<Semaphore>,
     /// Told whenever a revocation was committed here.
     commits: watch::Sender<()>,
+    newer_schema: Option<i64>,
 }
 
 #[derive(Debug, Clone)]
@@ -120,11 +128,11 @@ impl Store {
     /// Connects, and migrates where the settings say so. Must be called on the runtime that is to
     /// do the database work; it must outlive every handler.
     pub async fn open(settings: &config::Database, clock: Clock) -> Result<Self, OpenError> {
-        let store = Self::connect(settings, clock, true).await?;
+        let mut store = Self::connect(settings, clock, true).await?;
         if settings.migrate_on_start {
             store.migrate().await?;
         }
-        store.check_schema().await?;
+        store.newer_schema = store.check_schema().await?;
         Ok(store)
     }
 
@@ -133,8 +141,8 @@ impl Store {
         settings: &config::Database,
         clock: Clock,
     ) -> Result<Self, OpenError> {
-        let store = Self::connect(settings, clock, false).await?;
-        store.check_schema().await?;
+        let mut store = Self::connect(settings, clock, false).await?;
+        store.newer_schema = store.check_schema().await?;
         Ok(store)
     }
 
@@ -152,29 +160,8 @@ impl Store {
         };
         let (runtime, tasks) = (Handle::current(), TaskTracker::new());
         let telling = Arc::new(Semaphore::new(MOST_TOLD_AT_ONCE));
-        Ok(Self { backend, runtime, tasks, telling, commits: watch::Sender::new(()) })
-    }
-
-    /// Brings the schema up to date. Several at once wait for each other.
-    pub async fn migrate(&self) -> Result<(), OpenError> {
-        match &self.backend {
-            Backend::Postgres(db) => db.migrate(&migrations::postgres()).await,
-            Backend::Sqlite(db) => db.migrate(&migrations::sqlite()).await,
-        }
-    }
-
-    async fn check_schema(&self) -> Result<(), OpenError> {
-        let applied = match &self.backend {
-            Backend::Postgres(db) => bounded(db.schema_version()).await,
-            Backend::Sqlite(db) => db.schema_version().await,
-        };
-        let wanted = migrations::newest();
-        match applied {
-            Ok(found) if found == wanted => Ok(()),
-            Ok(found) => Err(OpenError::Schema(format!("{found:?} instead of {wanted:?}"))),
-            Err(StoreError::Database(error)) => Err(OpenError::Schema(error.to_string())),
-            Err(_) => Err(OpenError::Silent),
-        }
+        let commits = watch::Sender::new(());
+        Ok(Self { backend, runtime, tasks, telling, commits, newer_schema: None })
     }
 
     /// Whether the database answers.

@@ -6,6 +6,7 @@ mod bounded;
 mod canary;
 mod clients;
 mod commands;
+mod compatibility;
 mod compromise;
 mod endless;
 mod feed;

@@ -87,7 +87,11 @@ async fn database(store: &Store, found: &mut Findings) {
         Ok(inspection) => inspection,
         Err(error) => return found.bad("database", error),
     };
-    found.ok("database", format_args!("{}, the schema is this program's", inspection.server));
+    let schema = store.newer_schema().map_or_else(
+        || "the schema is this program's".to_owned(),
+        |newest| format!("the schema is newer ({newest}), and this program may serve it"),
+    );
+    found.ok("database", format_args!("{}, {schema}", inspection.server));
     for (name, value, good) in inspection.settings {
         if good {
             found.ok("database", format_args!("{name} = {value}"));

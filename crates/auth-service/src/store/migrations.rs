@@ -5,28 +5,30 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 type Text = (i64, &'static str, &'static str);
 
-const POSTGRES: [Text; 3] = [
+const POSTGRES: &[Text] = &[
     (1, "start", include_str!("../../../../migrations/postgres/0001_start.sql")),
     (2, "keys_and_trail", include_str!("../../../../migrations/postgres/0002_keys_and_trail.sql")),
     (3, "failed_logins", include_str!("../../../../migrations/postgres/0003_failed_logins.sql")),
+    (4, "compatibility", include_str!("../../../../migrations/postgres/0004_compatibility.sql")),
 ];
-const SQLITE: [Text; 3] = [
+const SQLITE: &[Text] = &[
     (1, "start", include_str!("../../../../migrations/sqlite/0001_start.sql")),
     (2, "keys_and_trail", include_str!("../../../../migrations/sqlite/0002_keys_and_trail.sql")),
     (3, "failed_logins", include_str!("../../../../migrations/sqlite/0003_failed_logins.sql")),
+    (4, "compatibility", include_str!("../../../../migrations/sqlite/0004_compatibility.sql")),
 ];
 
 pub(super) fn postgres() -> Migrator {
-    migrator(&POSTGRES)
+    migrator(POSTGRES)
 }
 
 pub(super) fn sqlite() -> Migrator {
-    migrator(&SQLITE)
+    migrator(SQLITE)
 }
 
-/// The schema this program works with.
-pub(super) fn newest() -> Option<i64> {
-    POSTGRES.last().map(|(version, _, _)| *version)
+/// The numbers of the migrations that this program has, in their order.
+pub(super) fn known() -> impl Iterator<Item = i64> {
+    POSTGRES.iter().map(|(version, _, _)| *version)
 }
 
 /// The `migrate!` macro would need the `macros` feature; this is all it does.
@@ -49,7 +51,23 @@ mod tests {
         let names = |texts: &[Text]| -> Vec<_> {
             texts.iter().map(|(version, name, _)| (*version, *name)).collect()
         };
-        assert_eq!(names(&POSTGRES), names(&SQLITE));
+        assert_eq!(names(POSTGRES), names(SQLITE));
+    }
+
+    /// What a migration says of older programs holds for both databases.
+    #[test]
+    fn a_migration_marks_only_itself_and_the_same_on_both_databases() {
+        let marks = |sql: &str| -> Vec<String> {
+            let lines = sql.lines().filter(|line| line.contains("into schema_compatibility"));
+            lines.map(str::to_owned).collect()
+        };
+        let begins = "insert into schema_compatibility (version, oldest_program) values";
+        for ((version, name, postgres), (_, _, sqlite)) in POSTGRES.iter().zip(SQLITE) {
+            assert_eq!(marks(postgres), marks(sqlite), "{version} {name}");
+            for mark in marks(postgres) {
+                assert!(mark.starts_with(&format!("{begins} ({version}, ")), "{name}: {mark}");
+            }
+        }
     }
 
     /// A database remembers what was applied to it and refuses a program that has it otherwise: a
@@ -60,9 +78,10 @@ mod tests {
             ["ea10694b3d3eebc476e9f27a35e36ebf", "fa812595981585adcf176899ede8a784"],
             ["baf3c7783d89a466b154f41abe13060f", "c69d2c61eb407e72ea59cf8e8601a024"],
             ["478b5ca6f54a454feab916d495303112", "ae9756f8b66cd82c3892491a5bc3d0c9"],
+            ["85fac044c69c23fcb2e4212b2943ef02", "ef89c4ad024fc44937abf7fcf16addaf"],
         ];
         assert_eq!(POSTGRES.len(), out.len());
-        for ((postgres, sqlite), out) in POSTGRES.iter().zip(&SQLITE).zip(out) {
+        for ((postgres, sqlite), out) in POSTGRES.iter().zip(SQLITE).zip(out) {
             for ((version, name, sql), out) in [postgres, sqlite].into_iter().zip(out) {
                 let digest = digest::digest(&digest::SHA256, sql.as_bytes());
                 let digest = u128::from_be_bytes(*digest.as_ref().first_chunk().unwrap());

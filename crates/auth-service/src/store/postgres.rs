@@ -9,7 +9,7 @@ use std::time::Duration;
 use claims::UserId;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection as _, PgConnection, query, query_scalar};
+use sqlx::{Connection as _, PgConnection, query, query_as, query_scalar};
 use uuid::Uuid;
 use verifier::Clock;
 
@@ -129,11 +129,20 @@ impl Postgres {
         Ok(found)
     }
 
-    pub(super) async fn schema_version(&self) -> Result<Option<i64>, StoreError> {
-        let version = query_scalar("select max(version) from _sqlx_migrations where success")
-            .fetch_one(&mut *self.pool.acquire().await?)
+    /// The numbers of the migrations that were applied.
+    pub(super) async fn applied(&self) -> Result<Vec<i64>, StoreError> {
+        let versions = query_scalar("select version from _sqlx_migrations where success")
+            .fetch_all(&mut *self.pool.acquire().await?)
             .await?;
-        Ok(version)
+        Ok(versions)
+    }
+
+    /// What migrations say of older programs: their number, and that of the oldest program.
+    pub(super) async fn compatible(&self) -> Result<Vec<(i64, i64)>, StoreError> {
+        let marks = query_as("select version, oldest_program from schema_compatibility")
+            .fetch_all(&mut *self.pool.acquire().await?)
+            .await?;
+        Ok(marks)
     }
 
     pub(super) async fn close(&self) {

@@ -16,7 +16,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Sqlite as Db, Transaction, query, query_scalar};
+use sqlx::{Sqlite as Db, Transaction, query, query_as, query_scalar};
 use uuid::Uuid;
 use verifier::Clock;
 
@@ -76,11 +76,20 @@ impl Sqlite {
         Ok(migrator.run(&self.writer).await?)
     }
 
-    pub(super) async fn schema_version(&self) -> Result<Option<i64>, StoreError> {
-        let version = query_scalar("select max(version) from _sqlx_migrations where success")
-            .fetch_one(&self.readers)
+    /// The numbers of the migrations that were applied.
+    pub(super) async fn applied(&self) -> Result<Vec<i64>, StoreError> {
+        let versions = query_scalar("select version from _sqlx_migrations where success")
+            .fetch_all(&self.readers)
             .await?;
-        Ok(version)
+        Ok(versions)
+    }
+
+    /// What migrations say of older programs: their number, and that of the oldest program.
+    pub(super) async fn compatible(&self) -> Result<Vec<(i64, i64)>, StoreError> {
+        let marks = query_as("select version, oldest_program from schema_compatibility")
+            .fetch_all(&self.readers)
+            .await?;
+        Ok(marks)
     }
 
     pub(super) async fn close(&self) {
