@@ -1,8 +1,10 @@
 //! Keeps a verifier current over HTTP: the key set on a schedule, revocations by long poll.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use claims::revocation::KINDS;
 use claims::{RevocationBatch, Timestamp};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -16,6 +18,9 @@ use crate::verify::Verifier;
 const MAX_KEY_SET_BYTES: usize = 256 * 1024;
 /// A million revocations within a quarter of an hour.
 const MAX_BATCH_BYTES: usize = 128 * 1024 * 1024;
+
+/// So many unknown kinds are named in the log.
+const MAX_STRANGE_KINDS: usize = 8;
 
 /// For a key set, from the question to the end of the answer.
 const KEY_SET_PATIENCE: Duration = Duration::from_secs(5);
@@ -142,7 +147,9 @@ async fn follow_keys(verifier: Arc<Verifier>, http: reqwest::Client, sources: So
 async fn follow_revocations(verifier: Arc<Verifier>, http: reqwest::Client, sources: Sources) {
     let max_staleness = verifier.expectations().max_staleness;
     let wait = (max_staleness / 30).clamp(Duration::from_millis(100), Duration::from_secs(20));
+    let kinds = KINDS.join(",");
     let mut trouble = Trouble::new("revocation feed");
+    let mut strange = HashSet::new();
     let mut cursor = String::new();
     let mut address = 0;
     let mut starting = STARTING_PAUSE;
@@ -158,6 +165,8 @@ async fn follow_revocations(verifier: Arc<Verifier>, http: reqwest::Client, sour
         let mut request = http
             .get(url)
             .query(&[("cursor", cursor.as_str()), ("wait", &wait.as_millis().to_string())])
+            // A feed of the first version ignores what it does not know.
+            .query(&[("kinds", &kinds)])
             // Whatever comes later tells of what is too long ago.
             .timeout(max_staleness);
         if let Some(secret) = &sources.feed_secret {
@@ -165,10 +174,11 @@ async fn follow_revocations(verifier: Arc<Verifier>, http: reqwest::Client, sour
         }
         let batch = fetch(request, wait + SILENCE, MAX_BATCH_BYTES)
             .await
-            .and_then(|json| Ok(serde_json::from_slice::<RevocationBatch>(&json)?));
+            .and_then(|json| Ok(RevocationBatch::parse(&json)?));
         match batch {
-            Ok(batch) => {
+            Ok((batch, unknown)) => {
                 trouble.over();
+                passed_over(unknown, &mut strange);
                 let news = learn(&verifier, &batch, sent);
                 if verifier.revocation_age().is_none() {
                     // As of before we began.
@@ -203,6 +213,19 @@ fn learn(verifier: &Verifier, batch: &RevocationBatch, sent: Duration) -> bool {
         metrics::counter!("latchkey_feed_resets_total", "side" => "taken").increment(1);
     }
     news
+}
+
+/// Counts the entries of kinds that this version does not know, and names each kind once.
+fn passed_over(unknown: BTreeMap<String, u64>, told: &mut HashSet<String>) {
+    for (kind, entries) in unknown {
+        metrics::counter!("latchkey_feed_entries_skipped_total").increment(entries);
+        if told.len() < MAX_STRANGE_KINDS && told.insert(kind.clone()) {
+            tracing::warn!(
+                ?kind,
+                "the revocation feed has entries of a kind that this version does not know; they are skipped"
+            );
+        }
+    }
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;

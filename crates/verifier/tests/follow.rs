@@ -14,7 +14,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, rt, web};
 use claims::{Algorithm, RevocationBatch, RevocationEntry, Revoked};
 use common::{Mint, SESSION, SUBJECT, Service, TOKEN, header, kid, with};
 use futures_util::stream::{self, Stream, StreamExt as _};
-use serde_json::json;
+use serde_json::{Value, json};
 use verifier::follow::{FollowError, Follower, Sources, follow};
 use verifier::{Clock, Rejection};
 
@@ -165,6 +165,54 @@ async fn what_the_feed_says_is_revoked_is_refused() {
         assert!(places.contains(&place), "{place} in {places:?}");
     }
     assert_eq!(state.secret.as_deref(), Some("Bearer feed-secret"));
+}
+
+/// F-D1
+#[actix_web::test]
+async fn entries_of_unknown_kinds_do_not_hide_the_others() {
+    let issuer = Issuer::start();
+    issuer.state().strange = vec![
+        json!({"kind": "claims", "id": SUBJECT, "min_version": 7, "expires_in": 990}),
+        json!({"kind": "claims"}),
+        json!({"kind": "client", "id": {"of": [1, null]}, "expires_in": "soon"}),
+    ];
+    issuer.revokes(Revoked::Session { id: SESSION.parse().unwrap() });
+    let service = service();
+    let _follower = issuer.followed_by(&service);
+    until(|| service.verifier.ready().is_ok()).await;
+    let token = service.token(Algorithm::Es256);
+    service.refuses(&token, Rejection::SessionRevoked, "beside what is not understood");
+    assert_eq!(issuer.state().kinds.as_deref(), Some("session,subject,token,key"));
+
+    issuer.revokes(Revoked::Token { id: TOKEN.parse().unwrap() });
+    let other = with(&service.claims(), "sid", "AAAAAAAAAAAAAAAAAAAAAA");
+    let other = common::token_of(Algorithm::Es256, &other);
+    until(|| service.verifier.verify(&other).err() == Some(Rejection::TokenRevoked)).await;
+}
+
+/// F-D1: an answer that is not understood proves nothing, not even how fresh it is.
+#[actix_web::test]
+async fn an_entry_that_ought_to_be_understood_is_not_passed_over() {
+    for bad in [
+        json!({"kind": "subject", "id": SUBJECT}),
+        json!({"kind": "session", "id": "not an id", "expires_in": 990}),
+        json!({"kind": "key", "id": "k", "expires_in": "soon"}),
+        json!({"id": SESSION}),
+        json!({"kind": null}),
+    ] {
+        let issuer = Issuer::start();
+        issuer.state().strange = vec![bad.clone()];
+        issuer.revokes(Revoked::Session { id: SESSION.parse().unwrap() });
+        let service = service();
+        let _follower = issuer.followed_by(&service);
+        until(|| issuer.state().asked.len() > 2 && service.verifier.keys().loaded()).await;
+        assert_eq!(service.verifier.revocation_age(), None, "{bad}");
+        assert!(issuer.state().asked.iter().all(String::is_empty), "{bad}: it asks for all again");
+        issuer.state().strange.clear();
+        until(|| service.verifier.ready().is_ok()).await;
+        let token = service.token(Algorithm::Es256);
+        service.refuses(&token, Rejection::SessionRevoked, bad);
+    }
 }
 
 #[actix_web::test]
@@ -349,6 +397,8 @@ struct State {
     /// Named in cursors. After a change no cursor given out before is known.
     name: &'static str,
     entries: Vec<RevocationEntry>,
+    /// What every answer has besides, in front of them.
+    strange: Vec<Value>,
     age: Duration,
     delay: Duration,
     /// The feed's answers come in five pieces, with so much time between them.
@@ -357,6 +407,8 @@ struct State {
     redirect: Option<String>,
     /// The cursors that were asked for.
     asked: Vec<String>,
+    /// The kinds that the last question named.
+    kinds: Option<String>,
     secret: Option<String>,
 }
 
@@ -367,12 +419,14 @@ impl Issuer {
             key_set_fetches: 0,
             name: "first",
             entries: Vec::new(),
+            strange: Vec::new(),
             age: Duration::ZERO,
             delay: Duration::ZERO,
             between_pieces: None,
             dead: false,
             redirect: None,
             asked: Vec::new(),
+            kinds: None,
             secret: None,
         }));
         let shared = state.clone();
@@ -439,6 +493,7 @@ async fn revocations(
     let delay = {
         let mut state = state.lock().unwrap();
         state.asked.push(cursor.clone());
+        state.kinds = query.get("kinds").cloned();
         let secret = request.headers().get(AUTHORIZATION);
         state.secret = secret.map(|secret| secret.to_str().unwrap().to_owned());
         // A long poll of very short patience.
@@ -463,9 +518,12 @@ async fn revocations(
         reset: known.is_none(),
         entries: state.entries[known.unwrap_or(0)..].to_vec(),
     };
+    let mut answer = json!(batch);
+    let entries = answer["entries"].as_array_mut().unwrap();
+    entries.splice(0..0, state.strange.clone());
     match state.between_pieces {
-        Some(pause) => HttpResponse::Ok().streaming(in_pieces(&json!(batch).to_string(), pause)),
-        None => HttpResponse::Ok().json(batch),
+        Some(pause) => HttpResponse::Ok().streaming(in_pieces(&answer.to_string(), pause)),
+        None => HttpResponse::Ok().json(answer),
     }
 }
 

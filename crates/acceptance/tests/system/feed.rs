@@ -182,6 +182,22 @@ on_both_databases! {
         }
     }
 
+    /// F-D1: names that mean nothing here are no reason to refuse, since a follower may be newer.
+    async fn a_follower_may_name_the_kinds_that_it_understands(world) {
+        let tokens = world.newcomer("ada").await;
+        world.logout(&tokens.refresh, "current").await;
+        world.until_refused(&tokens.access).await;
+        let long = format!("?kinds={}", ["claims"; 73].join(","));
+        for kinds in ["?kinds=", "?kinds=session,subject,token,key", "?kinds=claims,client",
+            "?kinds=,,%00,%C3%A4", "?wait=0&kinds=key&cursor=", &long, "?something=else", ""]
+        {
+            assert_eq!(entries(&feed(&world, kinds).await), [session(&tokens)], "{kinds}");
+        }
+        for query in [&format!("{long}abc"), "?kinds=session&kinds=key"] {
+            ask(&world, query).await.assert_problem(400, "invalid-request");
+        }
+    }
+
     async fn a_restarted_service_tells_its_followers_what_they_lack(world) {
         let tokens = world.newcomer("ada").await;
         let start = cursor(&feed(&world, "").await);
@@ -271,6 +287,26 @@ on_each_empty_database! {
             let head = Answer::to(service.http.head(&url)).await;
             assert_eq!((head.status, head.text.as_str()), (200, ""));
         }
+    }
+
+    /// F-D1: before there is a new kind, nobody must be left who does not know that there are others.
+    async fn followers_that_name_no_kinds_are_counted(database) {
+        let mut auth = Service::auth(&database.url, &[]);
+        auth.start().await;
+        let asked = async |named: &str| {
+            let metrics = auth.metrics().await;
+            let name = format!("latchkey_feed_requests_total{{kinds=\"{named}\"}} ");
+            metrics.lines().find_map(|line| line.strip_prefix(&name)?.parse::<u64>().ok())
+        };
+        let mut resource = Service::resource(&auth, &[]);
+        resource.start().await;
+        assert!(asked("named").await > Some(0), "a follower of this version");
+        assert_eq!(asked("not named").await, None);
+        for _ in 0..2 {
+            let feed = auth.http.get(format!("{}/internal/revocations", auth.internal));
+            assert_eq!(Answer::to(feed).await.status, 200);
+        }
+        assert_eq!(asked("not named").await, Some(2));
     }
 
     /// Who asks at once after "ready" finds everything at work.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse, web};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use claims::revocation::FIRST_KINDS;
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use verifier::actix::bearer_token;
@@ -13,6 +14,8 @@ use crate::app::App;
 use crate::error::Error;
 
 const MAX_WAIT_MS: u64 = 20_000;
+/// Room for thirty kinds and more.
+const MAX_KINDS_BYTES: usize = 512;
 
 #[derive(Deserialize)]
 struct Query {
@@ -20,23 +23,36 @@ struct Query {
     cursor: String,
     #[serde(default)]
     wait: u64,
+    /// The kinds of entries that the follower understands, with commas between them. Names that are
+    /// not known here mean nothing.
+    kinds: Option<String>,
 }
 
 pub(super) async fn feed(app: web::Data<App>, request: HttpRequest) -> Result<HttpResponse, Error> {
     check_secret(&app, &request)?;
     let Ok(query) = web::Query::<Query>::from_query(request.query_string()) else {
-        return Err(Error::InvalidRequest("cursor is text and wait a number.".to_owned()));
+        return Err(Error::InvalidRequest(
+            "cursor and kinds are text, wait is a number.".to_owned(),
+        ));
     };
     if query.wait > MAX_WAIT_MS {
         return Err(Error::InvalidRequest(format!("wait is at most {MAX_WAIT_MS} ms.")));
     }
+    let kinds = query.kinds.as_deref();
+    if kinds.is_some_and(|kinds| kinds.len() > MAX_KINDS_BYTES) {
+        return Err(Error::InvalidRequest(format!("kinds has at most {MAX_KINDS_BYTES} bytes.")));
+    }
+    // Followers of the first version, which name none, must be gone before a new kind means anything.
+    let named = if kinds.is_some() { "named" } else { "not named" };
+    metrics::counter!("latchkey_feed_requests_total", "kinds" => named).increment(1);
     let wait = Duration::from_millis(query.wait);
     let batch = tokio::select! {
         batch = app.feed.after(&query.cursor, wait) => batch,
         // About to stop: answer, so that the follower goes on elsewhere.
         () = app.stopping() => app.feed.after(&query.cursor, Duration::ZERO).await,
     };
-    let batch = batch.ok_or(Error::NotReady)?;
+    let mut batch = batch.ok_or(Error::NotReady)?;
+    batch.entries.retain(|entry| is_understood(entry.revoked.kind(), kinds));
     if batch.reset {
         metrics::counter!("latchkey_feed_resets_total", "side" => "given").increment(1);
     }
@@ -50,4 +66,32 @@ fn check_secret(app: &App, request: &HttpRequest) -> Result<(), Error> {
     }
     let given = bearer_token(request).map_err(|_| Error::InvalidToken)?;
     verify_slices_are_equal(given, secret.as_bytes()).map_err(|_| Error::InvalidToken)
+}
+
+/// Whether a follower that names these kinds can read an entry of this one.
+fn is_understood(kind: &str, named: Option<&str>) -> bool {
+    FIRST_KINDS.contains(&kind)
+        || named.is_some_and(|named| named.split(',').any(|name| name == kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_beyond_the_first_is_for_those_who_name_it() {
+        for named in [None, Some(""), Some(","), Some("session,subject,token,key"), Some("other")] {
+            for first in FIRST_KINDS {
+                assert!(is_understood(first, named), "{first} {named:?}");
+            }
+            assert!(!is_understood("claims", named), "{named:?}");
+        }
+        for named in ["claims", "session,claims", "claims,,other"] {
+            assert!(is_understood("claims", Some(named)), "{named}");
+            assert!(!is_understood("client", Some(named)), "{named}");
+        }
+        for near in ["claim", "claimsx", "Claims", " claims", "claims;client"] {
+            assert!(!is_understood("claims", Some(near)), "{near}");
+        }
+    }
 }
