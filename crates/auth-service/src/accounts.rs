@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::config;
 use crate::error::Error;
 use crate::limits::Outcome;
+use crate::names::new::{new_email, new_username};
 use crate::names::{self, NameKey};
 use crate::password_policy::{self, Violation};
 use crate::passwords::{MAX_BYTES, Place, Purpose};
@@ -58,14 +59,9 @@ pub fn check(
 ) -> Result<(NameKey, Option<(String, NameKey)>), Error> {
     let Registration { username, password, email, client: _ } = registration;
     let invalid = |detail: &str| Error::InvalidRequest(detail.to_owned());
-    let username_key = names::username(username).ok_or_else(|| {
-        invalid("A username has 1 to 64 visible characters, no @ and no spaces at its ends.")
-    })?;
+    let username_key = new_username(username).map_err(invalid)?;
     let email = match email {
-        Some(email) => {
-            let key = names::email(email);
-            Some((email.clone(), key.ok_or_else(|| invalid("The email is not an address."))?))
-        }
+        Some(email) => Some((email.clone(), new_email(email).map_err(invalid)?)),
         None => None,
     };
     check_password_text(password)?;

@@ -2,6 +2,7 @@
 //! it as they learn of everything else.
 
 pub(crate) mod doctor;
+mod find;
 mod import;
 pub(crate) mod keys;
 pub(crate) mod sessions;
@@ -9,11 +10,12 @@ pub(crate) mod users;
 
 use std::io::{IsTerminal as _, Write as _};
 
+use auth_service::Config;
 use auth_service::store::Store;
-use auth_service::{Config, names};
-use claims::UserId;
 use secrecy::SecretString;
 use verifier::Clock;
+
+use find::find;
 
 pub(crate) type Failure = Box<dyn std::error::Error>;
 
@@ -22,18 +24,6 @@ async fn open(config: &Config) -> Result<Store, Failure> {
     let database = auth_service::config::Database { max_connections: 2, ..config.database.clone() };
     let clock = Clock::with_offset(config.clock.offset_seconds);
     Ok(Store::open_existing(&database, clock).await?)
-}
-
-/// The user of this name, address or id.
-async fn find(store: &Store, text: &str) -> Result<UserId, Failure> {
-    if let Ok(id) = text.parse() {
-        return Ok(UserId(id));
-    }
-    let found = match names::account(text) {
-        Some(key) => store.credentials(key).await?,
-        None => None,
-    };
-    found.map(|found| found.user).ok_or_else(|| format!("there is no user {text:?}").into())
 }
 
 /// Asks for a password on a terminal; elsewhere takes the first line of standard input. Never an

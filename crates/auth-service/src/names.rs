@@ -3,6 +3,8 @@
 //! Two spellings are one name when their NFKC case folds are equal (Unicode §3.13, D147): `Ada`,
 //! `ADA` and `ａｄａ` are one person, and so is `Ada` with something in it that shows nowhere.
 
+pub mod new;
+
 use icu_casemap::CaseMapper;
 use icu_normalizer::ComposingNormalizer;
 use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};

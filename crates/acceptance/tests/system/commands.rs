@@ -9,12 +9,12 @@ use auth_service::store::{Happening, TrailEntry};
 use claims::UserId;
 use serde_json::{Value, json};
 
-fn command(world: &World, arguments: &[&str]) -> Output {
+pub(crate) fn command(world: &World, arguments: &[&str]) -> Output {
     run("auth-service", arguments, &world.auth_settings())
 }
 
 /// With a line on standard input.
-fn told(world: &World, arguments: &[&str], line: &str) -> Output {
+pub(crate) fn told(world: &World, arguments: &[&str], line: &str) -> Output {
     let mut command = process::command("auth-service", arguments, &world.auth_settings());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.env("RUST_LOG", "off").spawn().expect("it starts");
@@ -25,13 +25,13 @@ fn told(world: &World, arguments: &[&str], line: &str) -> Output {
 }
 
 #[track_caller]
-fn good(output: &Output) -> String {
+pub(crate) fn good(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout.clone()).expect("text")
 }
 
 #[track_caller]
-fn bad(output: &Output, part: &str) {
+pub(crate) fn bad(output: &Output, part: &str) {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success(), "it went well");
     assert_eq!(said.lines().count(), 1, "{said}");

@@ -1,6 +1,7 @@
 //! The system as a whole: the service that verifies, clients as people write them, processes that
 //! are killed, one process with everything, and rules that the code keeps.
 
+mod addressing;
 mod api;
 mod bounded;
 mod canary;

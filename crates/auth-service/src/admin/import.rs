@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use auth_service::names;
+use auth_service::names::new::{new_email, new_username};
 use auth_service::passwords::foreign;
 use auth_service::store::{NewUser, Store};
 use claims::strict_json;
@@ -55,11 +55,10 @@ fn read(line: &str) -> Result<NewUser, String> {
         // Its own text may quote the line.
         format!("not an object as described ({:?} error)", error.classify())
     })?;
-    let username_key = names::username(&line.username)
-        .ok_or("the username has 1 to 64 visible characters, no @ and no spaces at its ends")?;
+    let username_key = new_username(&line.username)?;
     let email = match line.email {
         Some(email) => {
-            let key = names::email(&email).ok_or("the email is not an address")?;
+            let key = new_email(&email)?;
             Some((email, key))
         }
         None => None,

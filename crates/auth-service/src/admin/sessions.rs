@@ -6,7 +6,8 @@ use clap::Subcommand;
 
 use super::{Failure, find, instant, open, say};
 
-/// What to do with sessions. USER is a name, an address or an id.
+/// What to do with sessions. USER is `id:…`, `name:…` or `email:…`, or a bare id, name or
+/// address that can mean one user only.
 #[derive(Subcommand)]
 pub(crate) enum Sessions {
     /// List the live ones of a user, at most 100: id, begin, last use, address, device, program.

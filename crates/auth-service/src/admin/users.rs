@@ -13,7 +13,8 @@ use super::{Failure, check_roles, find, import, instant, open, read_password, sa
 
 const PAGE: i64 = 500;
 
-/// What to do with users. USER is a name, an address or an id.
+/// What to do with users. USER is `id:…`, `name:…` or `email:…`, or a bare id, name or
+/// address that can mean one user only.
 #[derive(Subcommand)]
 pub(crate) enum Users {
     /// Add one; asks for the password, or reads it as a line from standard input.

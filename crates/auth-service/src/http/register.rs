@@ -16,7 +16,8 @@ use crate::error::Error;
 #[serde(deny_unknown_fields)]
 #[schema(as = RegisterRequest)]
 pub(super) struct Request {
-    /// 1 to 64 characters, no `@`, nothing invisible, no spaces around it.
+    /// 1 to 64 characters, no `@`, nothing invisible, no spaces around it; not like a UUID, and without
+    /// `id:`, `name:` or `email:` at its beginning.
     #[schema(min_length = 1, max_length = 64)]
     username: String,
     /// 15 to 256 characters, unless the service is set to other bounds.
