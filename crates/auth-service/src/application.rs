@@ -106,7 +106,8 @@ impl Application {
         let cors = Cors {
             origins: app.config.http.allowed_origins.clone(),
             credentials: true,
-            headers: vec!["x-latchkey"],
+            headers: vec![http::PAGE_HEADER],
+            allowed_headers: app.config.http.allowed_headers.clone(),
         };
         let (workers, base) = (app.config.http.workers, app.config.issuer.clone());
         let docs = web::Data::new(http::docs(&base));

@@ -6,6 +6,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use claims::{Algorithm, ClientId, Scope};
+use hosting::cors::{HeaderName, header_names};
 pub use hosting::settings::ConfigError;
 use hosting::settings::{self, ClockOffset, Revocation, is_loopback, list};
 use ipnet::IpNet;
@@ -64,6 +65,9 @@ pub struct Http {
     /// Browser origins besides the issuer's.
     #[serde(deserialize_with = "list")]
     pub allowed_origins: Vec<String>,
+    /// Request headers that their pages may send besides those that the service reads.
+    #[serde(deserialize_with = "header_names")]
+    pub allowed_headers: Vec<HeaderName>,
     /// `SameSite` of the refresh cookie.
     pub cookie_same_site: SameSite,
     /// Whose `X-Forwarded-For` counts.

@@ -28,6 +28,7 @@ use hosting::allow;
 use hosting::docs::{self, Docs};
 use hosting::routes::{delete, get, post};
 
+pub(crate) use csrf::HEADER as PAGE_HEADER;
 pub use openapi::document;
 
 /// What the public listener says of itself.

@@ -20,6 +20,8 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 use verifier::actix::problem_response;
 
+use crate::cors::{REQUEST_ID, TRACEPARENT};
+
 /// ASVS 3.4: on every answer, unless the route set its own.
 const SECURITY_HEADERS: [(&str, &str); 5] = [
     ("x-content-type-options", "nosniff"),
@@ -133,7 +135,7 @@ fn complete_headers(headers: &mut HeaderMap, id: &str) {
         }
     }
     if let Ok(value) = HeaderValue::from_str(id) {
-        headers.insert(HeaderName::from_static("x-request-id"), value);
+        headers.insert(REQUEST_ID, value);
     }
     // The framework says these to everybody; they are for a page that was let in by name.
     if headers.get(ACCESS_CONTROL_ALLOW_ORIGIN).is_none_or(|origin| origin == "*") {
@@ -160,7 +162,7 @@ fn report(status: StatusCode, route: Option<String>, method: &'static str, start
 
 /// The caller's request id where it is harmless, else a new one.
 fn request_id(headers: &HeaderMap) -> String {
-    let given = headers.get("x-request-id").and_then(|value| value.to_str().ok());
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
     let harmless = |id: &&str| {
         (1..=64).contains(&id.len())
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
@@ -170,7 +172,7 @@ fn request_id(headers: &HeaderMap) -> String {
 
 /// The trace this request belongs to (W3C Trace Context §3.2), for the logs. It decides nothing.
 fn trace_id(headers: &HeaderMap) -> Option<&str> {
-    let mut given = headers.get_all("traceparent");
+    let mut given = headers.get_all(TRACEPARENT);
     let (Some(value), None) = (given.next(), given.next()) else { return None };
     let value = value.to_str().ok()?;
     let mut parts = value.splitn(4, '-');
@@ -211,8 +213,7 @@ mod tests {
 
     fn trace(value: &str) -> Option<String> {
         let mut headers = HeaderMap::new();
-        headers
-            .insert(HeaderName::from_static("traceparent"), HeaderValue::from_str(value).unwrap());
+        headers.insert(TRACEPARENT, HeaderValue::from_str(value).unwrap());
         trace_id(&headers).map(str::to_owned)
     }
 
@@ -237,9 +238,9 @@ mod tests {
     #[test]
     fn a_request_id_that_could_forge_a_log_line_is_replaced() {
         let mut headers = HeaderMap::new();
-        headers.insert(HeaderName::from_static("x-request-id"), HeaderValue::from_static("a b"));
+        headers.insert(REQUEST_ID, HeaderValue::from_static("a b"));
         assert_eq!(request_id(&headers).len(), 32);
-        headers.insert(HeaderName::from_static("x-request-id"), HeaderValue::from_static("abc-1"));
+        headers.insert(REQUEST_ID, HeaderValue::from_static("abc-1"));
         assert_eq!(request_id(&headers), "abc-1");
     }
 }

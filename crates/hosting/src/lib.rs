@@ -6,6 +6,7 @@
 
 pub mod answers;
 pub mod body;
+pub mod cors;
 pub mod docs;
 pub mod openapi;
 mod patience;
@@ -20,4 +21,5 @@ pub mod telemetry;
 
 pub use answers::{allow, problem};
 pub use body::{BadBody, Json};
-pub use server::{Cors, Server, listen};
+pub use cors::Cors;
+pub use server::{Server, listen};

@@ -9,7 +9,6 @@ use actix_http::{HttpService, Protocol};
 use actix_server::ServerHandle;
 use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::dev::AppConfig;
-use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
 use actix_web::middleware::from_fn;
 use actix_web::web::ServiceConfig;
 use actix_web::{App, Error, web};
@@ -18,44 +17,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::answers::{self, ProblemBase};
+use crate::cors::Cors;
 use crate::patience::{PATIENCE, Patient};
 
 /// Of one listener. More wait to be accepted, so that those that are open can be served.
 const MAX_CONNECTIONS: usize = 16_384;
-
-/// Who may call from a browser page of another origin.
-#[derive(Debug, Clone, Default)]
-pub struct Cors {
-    /// The origins, exactly as browsers send them.
-    pub origins: Vec<String>,
-    /// Whether cookies may come along.
-    pub credentials: bool,
-    /// Request headers allowed besides `Authorization` and `Content-Type`.
-    pub headers: Vec<&'static str>,
-}
-
-impl Cors {
-    fn middleware(&self) -> actix_cors::Cors {
-        let mut headers = vec![AUTHORIZATION, CONTENT_TYPE];
-        headers.extend(self.headers.iter().map(|name| HeaderName::from_static(name)));
-        let mut cors = actix_cors::Cors::default()
-            .allowed_methods(["GET", "POST", "DELETE"])
-            .allowed_headers(headers)
-            .expose_headers([
-                "WWW-Authenticate",
-                "Retry-After",
-                "RateLimit",
-                "RateLimit-Policy",
-                "X-Request-Id",
-            ])
-            .max_age(600)
-            .block_on_origin_mismatch(false);
-        for origin in &self.origins {
-            cors = cors.allowed_origin(origin);
-        }
-        if self.credentials { cors.supports_credentials() } else { cors }
-    }
-}
 
 /// A socket to serve on. The error says which setting (`key`) and what can be done.
 pub fn listen(key: &'static str, address: &str) -> Result<TcpListener, ListenError> {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::web;
+use hosting::cors::HeaderName;
 use hosting::server::ListenError;
 use hosting::{Cors, Server, listen, telemetry};
 use verifier::actix::Protection;
@@ -74,7 +75,8 @@ impl Application {
         let cors = Cors {
             origins: config.http.allowed_origins,
             credentials: false,
-            headers: vec!["dpop"],
+            headers: vec![HeaderName::from_static("dpop")],
+            allowed_headers: config.http.allowed_headers,
         };
         let (workers, base) = (config.http.workers, config.issuer);
         let public = Server::start(public, workers, &base, cors, move |routes| {

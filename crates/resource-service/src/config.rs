@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use hosting::cors::{HeaderName, header_names};
 pub use hosting::settings::ConfigError;
 use hosting::settings::{self, ClockOffset, Revocation, fail, list};
 use serde::Deserialize;
@@ -41,6 +42,9 @@ pub struct Http {
     /// Browser origins that may call.
     #[serde(deserialize_with = "list")]
     pub allowed_origins: Vec<String>,
+    /// Request headers that their pages may send besides those that the service reads.
+    #[serde(deserialize_with = "header_names")]
+    pub allowed_headers: Vec<HeaderName>,
     /// Seconds between "not ready" and the end of serving.
     pub drain_seconds: u64,
 }

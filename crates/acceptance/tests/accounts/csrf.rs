@@ -1,6 +1,6 @@
 //! Which pages may use the cookie, and which may read an answer (CORS).
 
-use acceptance::world::ISSUER;
+use acceptance::world::{ISSUER, auth_settings};
 use acceptance::{Answer, Kind, PASSWORD, World};
 use claims::refresh_token;
 use reqwest::header::{CONTENT_TYPE, COOKIE, ORIGIN, SET_COOKIE};
@@ -302,6 +302,75 @@ async fn a_preflight_is_answered_for_configured_origins() {
         }
         let odd = ask("/refresh", APP, "POST", "x-evil").await;
         assert!(odd.header("access-control-allow-origin").is_none());
+    }
+}
+
+/// F-C3: what monitoring adds to the requests of a page stops none of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_preflight_lets_the_headers_of_tracing_pass_and_those_that_are_configured() {
+    let settings = [
+        ("AUTH__HTTP__ALLOWED_ORIGINS", APP),
+        ("AUTH__HTTP__ALLOWED_HEADERS", "X-Tenant, x-b3-traceid"),
+        ("RESOURCE__HTTP__ALLOWED_ORIGINS", APP),
+        ("RESOURCE__HTTP__ALLOWED_HEADERS", "X-Tenant, x-b3-traceid"),
+    ];
+    let world = World::start_with(Kind::Sqlite, &settings).await;
+    for url in [format!("{}/refresh", world.auth), format!("{}/reports", world.resource)] {
+        let ask = |headers: &str| {
+            let request = world.http.request(Method::OPTIONS, &url).header(ORIGIN, APP);
+            let request = request.header("access-control-request-method", "POST");
+            Answer::to(request.header("access-control-request-headers", headers))
+        };
+        for headers in [
+            "content-type,traceparent",
+            "content-type,traceparent,tracestate",
+            "baggage,content-type,sentry-trace",
+            "authorization,content-type,x-request-id",
+            "content-type,if-none-match",
+            "content-type,x-b3-traceid,x-tenant",
+        ] {
+            let answer = ask(headers).await;
+            assert_eq!(answer.status, 204, "{url}: {headers}: {}", answer.text);
+            assert_eq!(answer.header("access-control-allow-origin"), Some(APP));
+            let allowed = answer.header("access-control-allow-headers").unwrap_or_default();
+            let allowed: Vec<_> = allowed.split(',').map(str::trim).collect();
+            for header in headers.split(',') {
+                assert!(allowed.contains(&header), "{url}: {header} is not in {allowed:?}");
+            }
+            assert!(!allowed.contains(&"*"), "{allowed:?}");
+        }
+        let odd = ask("content-type,x-evil").await;
+        assert_eq!(odd.status, 400);
+        assert!(odd.header("access-control-allow-headers").is_none());
+    }
+}
+
+/// F-C3
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_datadog_adds_passes_by_default() {
+    let settings = [("AUTH__HTTP__ALLOWED_ORIGINS", APP), ("RESOURCE__HTTP__ALLOWED_ORIGINS", APP)];
+    let world = World::start_with(Kind::Sqlite, &settings).await;
+    for url in [format!("{}/login", world.auth), format!("{}/whoami", world.resource)] {
+        let request = world.http.request(Method::OPTIONS, &url).header(ORIGIN, APP);
+        let headers = "content-type,traceparent,tracestate,x-datadog-origin,x-datadog-trace-id";
+        let request = request.header("access-control-request-method", "GET");
+        let answer = Answer::to(request.header("access-control-request-headers", headers)).await;
+        assert_eq!(answer.status, 204, "{url}: {}", answer.text);
+    }
+}
+
+/// F-C3: what is no list of names of headers is refused at the start.
+#[test]
+fn a_header_that_no_page_can_send_is_refused_at_the_start() {
+    for bad in ["*", "x tenant", "x-tenant:", "x-tenänt", "x-good, *"] {
+        let auth = [("AUTH__HTTP__ALLOWED_HEADERS".to_owned(), bad.to_owned())];
+        let auth = auth_service::Config::load(None, auth_settings("sqlite:x.db", &auth));
+        let resource = [("RESOURCE__HTTP__ALLOWED_HEADERS".to_owned(), bad.to_owned())];
+        let resource = resource_service::Config::load(None, resource);
+        for error in [auth.err().map(|e| e.to_string()), resource.err().map(|e| e.to_string())] {
+            let error = error.unwrap_or_else(|| panic!("{bad} is taken"));
+            assert!(error.contains("http.allowed_headers"), "{bad}: {error}");
+        }
     }
 }
 

@@ -7,18 +7,22 @@
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderMap, ORIGIN};
+use hosting::cors::HeaderName;
 
 use crate::app::App;
 use crate::error::Error;
 
-const HEADER: &str = "x-latchkey";
+/// Only a page that may call, or a program, can send it.
+pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-latchkey");
+
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Refuses a request whose page may not use the cookie.
 pub(super) fn check(app: &App, request: &HttpRequest) -> Result<(), Error> {
     let headers = request.headers();
-    let fetch_site = single(headers, "sec-fetch-site")?;
+    let fetch_site = single(headers, &FETCH_SITE)?;
     let same_origin = fetch_site.is_none_or(|site| site == "same-origin");
-    match single(headers, ORIGIN.as_str())? {
+    match single(headers, &ORIGIN)? {
         Some(origin) if origin == own_origin(&app.config.issuer) => {
             refuse_unless(same_origin, "The request was not sent by a page of this site.")
         }
@@ -30,7 +34,7 @@ pub(super) fn check(app: &App, request: &HttpRequest) -> Result<(), Error> {
             refuse_unless(same_origin, "The request was not sent by a page of this site.")
         }
         None => refuse_unless(
-            single(headers, HEADER)? == Some("1"),
+            single(headers, &HEADER)? == Some("1"),
             "Send the header x-latchkey: 1 with a cookie.",
         ),
     }
@@ -48,7 +52,7 @@ fn refuse_unless(allowed: bool, detail: &'static str) -> Result<(), Error> {
 }
 
 /// The header's one value. What cannot be read counts as sent by another site.
-fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Error> {
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Error> {
     let mut values = headers.get_all(name);
     let Some(value) = values.next() else { return Ok(None) };
     match (value.to_str(), values.next()) {
