@@ -295,6 +295,8 @@ pub fn auth_settings(
         ("AUTH__HTTP__LISTEN", "127.0.0.1:0".to_owned()),
         ("AUTH__HTTP__INTERNAL_LISTEN", "127.0.0.1:0".to_owned()),
         ("AUTH__HTTP__DRAIN_SECONDS", "0".to_owned()),
+        // Tests set the clock; those of the steps of a clock say so.
+        ("AUTH__HOUSEKEEPING__SETTLE_SECONDS", "0".to_owned()),
         ("AUTH__PASSWORDS__MEMORY_KIB", "64".to_owned()),
         ("AUTH__PASSWORDS__ITERATIONS", "1".to_owned()),
         // Hashing has the lowest priority, and tests keep a machine busy.

@@ -15,6 +15,7 @@ use verifier::{Clock, Expectations, Verifier};
 
 use crate::app::App;
 use crate::blacklist::Blacklist;
+use crate::clock_watch::ClockWatch;
 use crate::config::{Config, ConfigError};
 use crate::key_rotation::Rotation;
 use crate::keyring::{Keyring, KeyringError};
@@ -74,6 +75,8 @@ impl Application {
         };
         let shared = redis.clone().map(|redis| Shared::new(redis, clock.clone(), PATIENCE));
         let limits = Limits::new(config.limits, shared, clock.clone());
+        let settle = Duration::from_secs(config.housekeeping.settle_seconds);
+        let watch = Arc::new(ClockWatch::new(clock.clone(), settle));
         let verifier = Arc::new(Verifier::new(expectations, clock));
         let feed = Arc::new(Feed::new(Arc::clone(&verifier)));
         let rotation = Rotation {
@@ -82,14 +85,16 @@ impl Application {
             config: config.clone(),
             verifier: Arc::clone(&verifier),
             feed: Arc::clone(&feed),
+            watch: Arc::clone(&watch),
         };
         let (known, keys) = rotation.begin().await?;
         let keyring = Arc::new(Keyring::new(keys));
         let mut background =
             redis.map_or_else(Vec::new, |redis| Blacklist(redis).run(&feed, store.commits()));
-        background.push(tokio::spawn(revocation::poll(Arc::clone(&feed), store.clone())));
+        let poll = revocation::poll(Arc::clone(&feed), store.clone(), Arc::clone(&watch));
+        background.push(tokio::spawn(poll));
         background.push(tokio::spawn(rotation.run(Arc::clone(&keyring), known)));
-        background.push(tokio::spawn(housekeeping::run(store.clone(), config.events)));
+        background.push(tokio::spawn(housekeeping::run(store.clone(), config.events, watch)));
         let protection = web::Data::new(Protection::new(Arc::clone(&verifier), "latchkey", None));
         let app = web::Data::new(App {
             config,

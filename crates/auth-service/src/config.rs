@@ -48,6 +48,8 @@ pub struct Config {
     pub feed: Feed,
     /// Freshness.
     pub revocation: Revocation,
+    /// When what is old is deleted or replaced.
+    pub housekeeping: Housekeeping,
     /// The test clock.
     pub clock: ClockOffset,
 }
@@ -172,6 +174,15 @@ pub struct Events {
     pub keep_days: u32,
     /// How many are kept at the most.
     pub most: u32,
+}
+
+/// `[housekeeping]`
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Housekeeping {
+    /// How long nothing is deleted or replaced for its age after the start and after a step of the
+    /// clock, seconds.
+    pub settle_seconds: u64,
 }
 
 /// `[limits]`; 0 of a `free` or a `burst` turns that limit off.

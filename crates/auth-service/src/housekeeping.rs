@@ -1,38 +1,82 @@
 //! Keeps the tables small: expired revocations go, sessions that are over for a week, and old events.
+//!
+//! What is old is judged by a time that is trusted ([`ClockWatch`]); while there is none, nothing is
+//! deleted for its age.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use claims::Timestamp;
+
+use crate::clock_watch::ClockWatch;
 use crate::config;
 use crate::store::{Store, StoreError};
 
-const DAY_MS: i64 = 24 * 3600 * 1000;
+const HOUR_MS: i64 = 3600 * 1000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+/// How long ended sessions are kept, so that a client can be told why.
+const KEEP_ENDED_MS: i64 = 7 * DAY_MS;
+/// How long revocations are kept after they have expired. By then every replica that is up has seen them
+/// for as long as they matter, also one whose database has a clock that is somewhat wrong.
+const KEEP_EXPIRED_MS: i64 = 2 * HOUR_MS;
+/// Nothing happened before this moment.
+const NOTHING_IS_OLD: Timestamp = Timestamp(i64::MIN);
 const BATCH: i64 = 1000;
 const BETWEEN_BATCHES: Duration = Duration::from_secs(1);
 const BETWEEN_PASSES: Duration = Duration::from_mins(10);
+const BETWEEN_LOOKS_AT_THE_CLOCK: Duration = Duration::from_secs(1);
 
 /// Walks the tables for ever, a small batch a second, so that it is never felt. Replicas may all do
 /// so: a row is deleted once.
-pub(crate) async fn run(store: Store, events: config::Events) {
+pub(crate) async fn run(store: Store, events: config::Events, watch: Arc<ClockWatch>) {
     loop {
-        if let Err(error) = pass(&store, events).await {
+        let done = async {
+            trim_events(&store, events, &watch).await?;
+            purge_expired(&store, &watch).await
+        };
+        if let Err(error) = done.await {
             tracing::debug!(%error, "housekeeping is put off");
         }
         tokio::time::sleep(BETWEEN_PASSES).await;
     }
 }
 
-async fn pass(store: &Store, events: config::Events) -> Result<(), StoreError> {
+/// Deletes events that are too many, whatever the time is, and those that are too old.
+async fn trim_events(
+    store: &Store,
+    events: config::Events,
+    watch: &ClockWatch,
+) -> Result<(), StoreError> {
     let keep_ms = i64::from(events.keep_days) * DAY_MS;
-    while store.purge_events(keep_ms, events.most.into(), BATCH).await? > 0 {
+    loop {
+        let old = watch.trusted_time().map(|now| Timestamp(now.0 - keep_ms));
+        let before = old.unwrap_or(NOTHING_IS_OLD);
+        if store.purge_events(before, events.most.into(), BATCH).await? == 0 {
+            return Ok(());
+        }
         tokio::time::sleep(BETWEEN_BATCHES).await;
     }
+}
+
+async fn purge_expired(store: &Store, watch: &ClockWatch) -> Result<(), StoreError> {
     let mut after = None;
     loop {
-        store.purge_revocations().await?;
-        after = store.purge_sessions(after, BATCH).await?;
+        let now = trusted(watch).await;
+        store.purge_revocations(Timestamp(now.0 - KEEP_EXPIRED_MS)).await?;
+        after = store.purge_sessions(Timestamp(now.0 - KEEP_ENDED_MS), after, BATCH).await?;
         if after.is_none() {
             return Ok(());
         }
         tokio::time::sleep(BETWEEN_BATCHES).await;
+    }
+}
+
+/// Waits until there is a time that is trusted.
+async fn trusted(watch: &ClockWatch) -> Timestamp {
+    loop {
+        if let Some(now) = watch.trusted_time() {
+            return now;
+        }
+        tokio::time::sleep(BETWEEN_LOOKS_AT_THE_CLOCK).await;
     }
 }

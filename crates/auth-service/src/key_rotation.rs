@@ -13,6 +13,7 @@ use claims::time::REVOCATION_TTL_SECONDS;
 use claims::{Algorithm, KeyId};
 use verifier::Verifier;
 
+use crate::clock_watch::ClockWatch;
 use crate::config::Config;
 use crate::keyring::{self, Keyring, KeyringError, KeysInUse, place};
 use crate::keys::SigningKey;
@@ -66,8 +67,9 @@ impl Schedule {
         (lead / 8).clamp(Duration::from_millis(100), RELOAD_AT_LEAST_EVERY)
     }
 
-    /// Whether the next key of this purpose should be published now.
-    fn next_is_due(self, read: &KeyRead, purpose: Purpose) -> bool {
+    /// Whether the next key of this purpose should be published now. Only where the clock is `trusted`
+    /// does the age of the present one count.
+    fn next_is_due(self, read: &KeyRead, purpose: Purpose, trusted: bool) -> bool {
         let Some(active) = read.one(purpose, KeyState::Active) else { return false };
         if read.one(purpose, KeyState::Published).is_some() {
             return false;
@@ -75,17 +77,25 @@ impl Schedule {
         let old = self
             .rotate_ms
             .is_some_and(|rotate| active.since.0 + rotate - self.lead_ms <= read.now.0);
-        old || (purpose == Purpose::Sign && active.algorithm != Some(self.algorithm))
+        (old && trusted) || (purpose == Purpose::Sign && active.algorithm != Some(self.algorithm))
     }
 
-    /// Moves everything on as far as it is due, and says what there is then.
-    pub async fn step(self, store: &Store, masters: &MasterKeys) -> Result<KeyRead, StoreError> {
+    /// Moves everything on as far as it is due, and says what there is then. Where `watch` does not
+    /// trust the clock, that is only what does not depend on the time.
+    async fn step(
+        self,
+        store: &Store,
+        masters: &MasterKeys,
+        watch: &ClockWatch,
+    ) -> Result<KeyRead, StoreError> {
         let mut read = store.keys().await?;
+        watch.observe(read.now, store);
+        let trusted = watch.trusted_time().is_some();
         let mut added = false;
         for purpose in [Purpose::Sign, Purpose::Refresh] {
             let state = if read.one(purpose, KeyState::Active).is_none() {
                 KeyState::Active
-            } else if self.next_is_due(&read, purpose) {
+            } else if self.next_is_due(&read, purpose, trusted) {
                 KeyState::Published
             } else {
                 continue;
@@ -94,7 +104,8 @@ impl Schedule {
             added = true;
         }
         for purpose in [Purpose::Sign, Purpose::Refresh] {
-            added |= self.is_due(&read, purpose)
+            added |= trusted
+                && self.is_due(&read, purpose)
                 && store.advance_keys(purpose, self.lead_ms, self.keep_ms(purpose)).await?;
         }
         if added {
@@ -148,13 +159,15 @@ pub(crate) struct Rotation {
     pub(crate) config: Config,
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) feed: Arc<Feed>,
+    pub(crate) watch: Arc<ClockWatch>,
 }
 
 impl Rotation {
     /// The keys to begin with; a database that has none gets them. Replicas that start together end
     /// up with the same ones.
     pub(crate) async fn begin(&self) -> Result<(KeyRead, KeysInUse), KeyringError> {
-        let read = Schedule::new(&self.config).step(&self.store, &self.masters).await?;
+        let schedule = Schedule::new(&self.config);
+        let read = schedule.step(&self.store, &self.masters, &self.watch).await?;
         let keys = keyring::open(&read.keys, &self.masters, &self.config)?;
         self.verifier.keys().replace(keys.set.clone());
         Ok((read, keys))
@@ -188,7 +201,7 @@ impl Rotation {
         ring: &Keyring,
         known: &mut KeyRead,
     ) -> Result<(), KeyringError> {
-        let read = schedule.step(&self.store, &self.masters).await?;
+        let read = schedule.step(&self.store, &self.masters, &self.watch).await?;
         if read.keys == known.keys {
             return Ok(());
         }

@@ -11,6 +11,7 @@ mod application;
 pub mod blacklist;
 pub mod calibrate;
 pub mod callers;
+pub mod clock_watch;
 mod common_passwords;
 pub mod config;
 pub mod error;

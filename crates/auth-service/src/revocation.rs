@@ -17,6 +17,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use verifier::Verifier;
 
+use crate::clock_watch::ClockWatch;
 use crate::random;
 use crate::store::{RevocationRead, Store};
 
@@ -135,16 +136,16 @@ impl Feed {
     /// Takes in a complete read that was begun at `begun`.
     fn learn(&self, read: RevocationRead, begun: Duration) {
         let now = self.verifier.clock().elapsed();
-        let news = self.verifier.revocations().add(read.entries.iter().map(|(_, it)| it), now);
-        if news && read.entries.iter().any(|(_, it)| matches!(it.revoked, Revoked::Key { .. })) {
+        let database_time = read.now;
+        let (news, newest) = {
+            let mut log = self.log();
+            (log.add(read, begun, now), log.newest)
+        };
+        self.verifier.revocations().add(&news, now);
+        if news.iter().any(|entry| matches!(entry.revoked, Revoked::Key { .. })) {
             self.key_revoked.notify_one();
         }
-        self.verifier.revocations().complete(begun, read.now, now);
-        let newest = {
-            let mut log = self.log();
-            log.add(read, begun, now);
-            log.newest
-        };
+        self.verifier.revocations().complete(begun, database_time, now);
         self.newest.send_if_modified(|number| std::mem::replace(number, newest) != newest);
     }
 
@@ -159,8 +160,8 @@ async fn asked_for(feed: &Feed, earliest: Instant) {
     feed.wanted.notified().await;
 }
 
-/// Keeps `feed` current until the task is aborted.
-pub async fn poll(feed: Arc<Feed>, store: Store) {
+/// Keeps `feed` current until the task is aborted, and `watch` informed of the database's clock.
+pub async fn poll(feed: Arc<Feed>, store: Store, watch: Arc<ClockWatch>) {
     let mut reader = store.revocation_reader();
     let mut commits = store.commits();
     let mut read_all_at = Instant::now();
@@ -172,6 +173,7 @@ pub async fn poll(feed: Arc<Feed>, store: Store) {
         let read = tokio::time::timeout(READ_PATIENCE, reader.read(full)).await;
         match read {
             Ok(Ok(read)) => {
+                watch.observe(read.now, &store);
                 feed.learn(read, begun);
                 if full {
                     read_all_at = Instant::now() + READ_ALL_EVERY;
@@ -203,11 +205,11 @@ pub async fn poll(feed: Arc<Feed>, store: Store) {
 
 #[cfg(test)]
 mod tests {
-    use claims::{RevocationEntry, SessionId, Timestamp};
+    use claims::{SessionId, Timestamp};
     use verifier::{Clock, Expectations};
 
     use super::*;
-    use crate::store::Horizon;
+    use crate::store::{Horizon, RevocationRow};
 
     fn feed() -> Feed {
         let expectations = Expectations {
@@ -220,12 +222,13 @@ mod tests {
 
     /// Each session was ended by the transaction of its number.
     fn read(sessions: &[u8], horizon: u64) -> RevocationRead {
-        let entry = |number: &u8| {
-            let revoked = Revoked::Session { id: SessionId::from_bytes([*number; 16]) };
-            (u64::from(*number), RevocationEntry { revoked, expires_in: Some(100) })
+        let row = |number: &u8| RevocationRow {
+            xid: u64::from(*number),
+            revoked: Revoked::Session { id: SessionId::from_bytes([*number; 16]) },
+            expires_at: Some(Timestamp(100_000)),
         };
         RevocationRead {
-            entries: sessions.iter().map(entry).collect(),
+            rows: sessions.iter().map(row).collect(),
             now: Timestamp(0),
             horizon: Some(Horizon { epoch: "e".to_owned(), xid: horizon }),
         }

@@ -34,7 +34,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use claims::{SessionId, SessionView, UserId};
+use claims::{SessionId, SessionView, Timestamp, UserId};
 use secrecy::ExposeSecret as _;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
@@ -50,7 +50,7 @@ pub use records::{
     Caller, Client, Credentials, EndReason, Grant, NewPassword, NewSession, NewUser, OtherSessions,
     Presented, Removal, UserRecord,
 };
-pub use revocations::{Horizon, RevocationRead, RevocationReader};
+pub use revocations::{Horizon, RevocationRead, RevocationReader, RevocationRow};
 pub use rotation::{Reuse, Rotation};
 pub use trail::{Happening, TrailEntry};
 
@@ -61,8 +61,6 @@ const WORK_PATIENCE: Duration = Duration::from_secs(9);
 const PATIENCE: Duration = Duration::from_secs(10);
 const CLOSING_PATIENCE: Duration = Duration::from_secs(15);
 const MOST_TOLD_AT_ONCE: usize = 16;
-/// How long ended sessions are kept, so that a client can be told why: 7 days in milliseconds.
-const KEEP_ENDED_MS: i64 = 7 * 24 * 3600 * 1000;
 const REVOCATION_TTL_MS: i64 = claims::time::REVOCATION_TTL_SECONDS.cast_signed() * 1000;
 
 /// The database does not answer, or not in time. What was asked for may or may not have happened.
@@ -291,19 +289,21 @@ impl Store {
         on_backend!(self, db => db.rehash_password(user, &old, &new).await)
     }
 
-    /// Deletes what is over for long among the next `batch` sessions after `after`, and says where
-    /// to go on; `None` at the end.
+    /// Deletes those of the next `batch` sessions after `after` that were over `before` that moment, and
+    /// says where to go on; `None` at the end.
     pub async fn purge_sessions(
         &self,
+        before: Timestamp,
         after: Option<String>,
         batch: i64,
     ) -> Result<Option<String>, StoreError> {
-        on_backend!(self, db => db.purge_sessions(after.as_deref().unwrap_or(""), batch).await)
+        let after = after.unwrap_or_default();
+        on_backend!(self, db => db.purge_sessions(before, &after, batch).await)
     }
 
-    /// Deletes revocations that can no longer matter.
-    pub async fn purge_revocations(&self) -> Result<(), StoreError> {
-        on_backend!(self, db => db.purge_revocations().await)
+    /// Deletes revocations that expired `before` that moment.
+    pub async fn purge_revocations(&self, before: Timestamp) -> Result<(), StoreError> {
+        on_backend!(self, db => db.purge_revocations(before).await)
     }
 
     /// A reader of revocations with a connection of its own.

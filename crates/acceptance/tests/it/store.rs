@@ -8,7 +8,7 @@ use auth_service::store::{
     Caller, Client, Credentials, EndReason, Grant, NewPassword, NewSession, NewUser, OtherSessions,
     Presented, Removal, Rotation, Store,
 };
-use claims::{Revoked, SessionId, Transport, UserId};
+use claims::{Revoked, SessionId, Timestamp, Transport, UserId};
 use futures_util::future::join_all;
 use uuid::Uuid;
 
@@ -76,7 +76,7 @@ async fn is_live(store: &Store, grant: &Grant) -> bool {
 
 async fn revoked(store: &Store) -> HashSet<Revoked> {
     let read = store.revocation_reader().read(true).await.unwrap();
-    read.entries.into_iter().map(|(_, entry)| entry.revoked).collect()
+    read.rows.into_iter().map(|row| row.revoked).collect()
 }
 
 on_both_databases! {
@@ -385,7 +385,7 @@ on_both_databases! {
         let reading = async {
             while seen.len() < 300 {
                 let read = reader.read(false).await.unwrap();
-                seen.extend(read.entries.into_iter().map(|(_, entry)| entry.revoked));
+                seen.extend(read.rows.into_iter().map(|row| row.revoked));
             }
         };
         let both = async { tokio::join!(writing, reading) };
@@ -404,10 +404,11 @@ on_both_databases! {
         world.clock.advance(86_400 + 60);
         let mut after = None;
         loop {
-            after = store.purge_sessions(after, 2).await.unwrap();
+            let before = Timestamp(world.clock.now().0 - 7 * 86_400_000);
+            after = store.purge_sessions(before, after, 2).await.unwrap();
             if after.is_none() { break }
         }
-        store.purge_revocations().await.unwrap();
+        store.purge_revocations(world.clock.now()).await.unwrap();
         assert_eq!(rotate(store, &ended, 1).await, Rotation::Unknown);
         assert_eq!(rotate(store, &idle, 1).await, Rotation::Expired, "kept a week, to be told why");
         assert!(is_live(store, &used).await);

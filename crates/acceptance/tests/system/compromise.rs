@@ -74,7 +74,7 @@ on_both_databases! {
         // Long after everything else is forgotten, to those that start then too, and although the
         // key set still has the key.
         world.clock.advance(100_000);
-        world.store.purge_revocations().await.expect("the database answers");
+        world.store.purge_revocations(world.clock.now()).await.expect("the database answers");
         world.restart().await;
         let later = world.login("ada").await;
         world.whoami(&later.access).await.assert_problem(401, "invalid-token");

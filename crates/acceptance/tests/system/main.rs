@@ -6,6 +6,7 @@ mod api;
 mod bounded;
 mod canary;
 mod clients;
+mod clock_steps;
 mod commands;
 mod compatibility;
 mod compromise;

@@ -10,11 +10,13 @@ use hosting::settings::is_loopback;
 use secrecy::ExposeSecret as _;
 use verifier::Clock;
 
-use super::{Failure, open, say};
+use super::{Failure, instant, open, say};
 
 /// A transaction that is open for longer keeps Postgres from reusing what refreshes leave behind.
 const OLD_SNAPSHOT_MS: i64 = 60_000;
 const DAY_MS: i64 = 24 * 3600 * 1000;
+/// A step of the clock that is longer ago is history.
+const RECENT_MS: i64 = 7 * DAY_MS;
 
 /// What was found so far.
 #[derive(Default)]
@@ -106,6 +108,18 @@ async fn database(store: &Store, found: &mut Findings) {
         0..2_000 => found.ok("clock", text),
         _ if apart < LEEWAY_SECONDS.cast_signed() * 1000 => found.warn("clock", text),
         _ => found.bad("clock", format_args!("{text}: tokens are refused; set both by NTP")),
+    }
+    match store.last_clock_step().await {
+        Ok(None) => {}
+        Ok(Some((at, by))) => {
+            let text = format!("was stepped by {by} at {}; see that NTP keeps it", instant(at));
+            if inspection.now.0 - at.0 < RECENT_MS {
+                found.warn("clock", text);
+            } else {
+                found.ok("clock", text);
+            }
+        }
+        Err(error) => found.bad("clock", error),
     }
     match inspection.oldest_snapshot_ms {
         Some(age) if age > OLD_SNAPSHOT_MS => found.warn(

@@ -15,7 +15,7 @@ pub(super) fn refuse(app: &App, refusal: Refusal) -> Error {
             limit.policy = policy, limit.key = %whose, retry_after_seconds,
             "too many attempts; they are refused for a while"
         );
-        let (reason, subject) = (Some(policy), Some(whose.to_string()));
+        let (reason, subject) = (Some(policy.into()), Some(whose.to_string()));
         app.store.tell_later(TrailEntry { reason, subject, ..TrailEntry::new(Happening::Limited) });
     }
     Error::RateLimited(refusal)

@@ -6,7 +6,7 @@ use claims::SessionId;
 use sqlx::{PgConnection, query};
 
 use super::records::{EndReason, Presented};
-use super::revocations::{Horizon, RevocationRead, entry, number};
+use super::revocations::{Horizon, RevocationRead, number, revocation};
 use super::rotation::Found;
 use super::rows::Columns as _;
 use super::{Backend, Store, StoreError};
@@ -60,7 +60,7 @@ pub(super) async fn read_above_the_last(
             r.xid::text as xid, r.kind, r.id, cast(r.min_version as bigint) as min_version, \
             r.expires_at \
          from clock left join revocations r \
-            on r.seq > $2 and (r.expires_at is null or r.expires_at > clock.now)",
+            on r.seq > $2",
     )
     .bind(offset)
     .bind(LAST.load(Ordering::Relaxed))
@@ -69,12 +69,12 @@ pub(super) async fn read_above_the_last(
     let first = found.first().ok_or(sqlx::Error::RowNotFound)?;
     let horizon = Horizon { epoch: first.text("epoch")?, xid: number(first, "horizon")? };
     let now = first.time("now")?;
-    let mut entries = Vec::new();
+    let mut rows = Vec::new();
     for row in &found {
-        if let Some(entry) = entry(row, now)? {
-            entries.push((number(row, "xid")?, entry));
+        if let Some(revoked) = super::rows::revoked(row)? {
+            rows.push(revocation(row, number(row, "xid")?, revoked)?);
         }
         LAST.fetch_max(row.int("seq")?, Ordering::Relaxed);
     }
-    Ok(RevocationRead { entries, now, horizon: Some(horizon) })
+    Ok(RevocationRead { rows, now, horizon: Some(horizon) })
 }

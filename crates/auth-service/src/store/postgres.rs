@@ -6,7 +6,7 @@
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use claims::UserId;
+use claims::{Timestamp, UserId};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection, query, query_as, query_scalar};
@@ -16,7 +16,7 @@ use verifier::Clock;
 use super::records::{Credentials, NewUser, UserRecord};
 use super::revocations::RevocationReader;
 use super::rows::{self, credentials_columns};
-use super::{KEEP_ENDED_MS, OpenError, StoreError, WORK_PATIENCE, bounded};
+use super::{OpenError, StoreError, WORK_PATIENCE, bounded};
 use crate::names::NameKey;
 
 /// For the server, which otherwise keeps connections for two hours whose client is gone without a
@@ -223,33 +223,30 @@ impl Postgres {
 
     pub(super) async fn purge_sessions(
         &self,
+        before: Timestamp,
         after: &str,
         batch: i64,
     ) -> Result<Option<String>, StoreError> {
-        let next = query_scalar(concat!(
-            "with ",
-            clock!("$1"),
-            ", batch as materialized ( \
-                select id from sessions where id > $2 order by id limit $3), \
+        let next = query_scalar(
+            "with batch as materialized ( \
+                select id from sessions where id > $1 order by id limit $2), \
              gone as ( \
-                delete from sessions s using batch, clock \
+                delete from sessions s using batch \
                 where s.id = batch.id and \
-                    least(coalesce(s.revoked_at, s.idle_expires_at), s.idle_expires_at) \
-                    < clock.now - $4) \
-             select max(id) from batch"
-        ))
-        .bind(self.offset())
+                    least(coalesce(s.revoked_at, s.idle_expires_at), s.idle_expires_at) < $3) \
+             select max(id) from batch",
+        )
         .bind(after)
         .bind(batch)
-        .bind(KEEP_ENDED_MS)
+        .bind(before.0)
         .fetch_one(&mut *self.pool.acquire().await?)
         .await?;
         Ok(next)
     }
 
-    pub(super) async fn purge_revocations(&self) -> Result<(), StoreError> {
-        query("delete from revocations where expires_at < latchkey_now($1)")
-            .bind(self.offset())
+    pub(super) async fn purge_revocations(&self, before: Timestamp) -> Result<(), StoreError> {
+        query("delete from revocations where expires_at < $1")
+            .bind(before.0)
             .execute(&mut *self.pool.acquire().await?)
             .await?;
         Ok(())

@@ -1,16 +1,23 @@
 //! Reading revocations completely.
 //!
+//! A row is read whether it has expired by the database's clock or not: that clock may be wrong for a
+//! moment. Who reads keeps each for as long as it matters, by the time since boot.
+//!
 //! "Rows with a number above the last one seen" loses rows: numbers are drawn before commits, and a
 //! smaller number may be committed after a larger one was read. On Postgres each read therefore
 //! starts at the snapshot horizon of the read before: whatever was not yet visible then has a
 //! transaction id at or above it. Entries between are read again, and are idempotent. On SQLite
 //! writers take turns, so numbers are committed in order.
 
-use claims::{RevocationEntry, Timestamp};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use claims::time::REVOCATION_TTL_SECONDS;
+use claims::{Revoked, Timestamp};
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::sqlite::SqlitePool;
-use sqlx::{Connection as _, PgConnection, Row, query};
+use sqlx::{Connection as _, PgConnection, query};
 use verifier::Clock;
 
 use super::StoreError;
@@ -21,13 +28,23 @@ use crate::planted::{self, Bug};
 /// What one read found.
 #[derive(Debug)]
 pub struct RevocationRead {
-    /// Everything unexpired that the read before may not have seen, each with the number of its
-    /// transaction; some may be repeats.
-    pub entries: Vec<(u64, RevocationEntry)>,
+    /// Everything that the read before may not have seen; some may be repeats, and some long expired.
+    pub rows: Vec<RevocationRow>,
     /// The database's clock.
     pub now: Timestamp,
     /// What can no longer be missed; `None` on SQLite, which serves one process.
     pub horizon: Option<Horizon>,
+}
+
+/// A revocation as the database has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevocationRow {
+    /// The number of the transaction that wrote it.
+    pub xid: u64,
+    /// What is revoked.
+    pub revoked: Revoked,
+    /// By the database's clock; `None`: never.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// A moment that every replica on one Postgres understands.
@@ -45,36 +62,69 @@ pub struct RevocationReader {
     clock: Clock,
 }
 
+/// Where full reads ended. What was seen longer ago than any revocation matters is not read again:
+/// rows stay in the database for hours after that, and would only be repeats.
+struct Floor<T>(VecDeque<(Duration, T)>);
+
+impl<T> Default for Floor<T> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<T: Clone> Floor<T> {
+    fn note(&mut self, now: Duration, end: T) {
+        self.0.push_back((now, end));
+    }
+
+    /// The end of the newest read that was long enough ago.
+    fn get(&mut self, now: Duration) -> Option<T> {
+        const LONG_ENOUGH: Duration = Duration::from_secs(REVOCATION_TTL_SECONDS + 60);
+        while self.0.get(1).is_some_and(|(at, _)| now.saturating_sub(*at) >= LONG_ENOUGH) {
+            self.0.pop_front();
+        }
+        let (at, end) = self.0.front()?;
+        (now.saturating_sub(*at) >= LONG_ENOUGH).then(|| end.clone())
+    }
+}
+
 enum Source {
     Postgres {
         options: Box<PgConnectOptions>,
         connection: Option<PgConnection>,
         horizon: Option<Horizon>,
+        floor: Floor<Horizon>,
     },
     Sqlite {
         pool: SqlitePool,
         last_seen: i64,
+        floor: Floor<i64>,
     },
 }
 
 impl RevocationReader {
     pub(super) fn on_postgres(options: PgConnectOptions, clock: Clock) -> Self {
         let options = Box::new(options.options([("statement_timeout", "5s")]));
-        Self { source: Source::Postgres { options, connection: None, horizon: None }, clock }
+        let (connection, horizon, floor) = (None, None, Floor::default());
+        Self { source: Source::Postgres { options, connection, horizon, floor }, clock }
     }
 
     pub(super) fn on_sqlite(pool: SqlitePool, clock: Clock) -> Self {
-        Self { source: Source::Sqlite { pool, last_seen: 0 }, clock }
+        Self { source: Source::Sqlite { pool, last_seen: 0, floor: Floor::default() }, clock }
     }
 
-    /// Reads what is new, or with `full` everything. After an error or on a new connection the
-    /// next read is a full one: it may be another server.
+    /// Reads what is new, or with `full` everything that may still matter. After an error or on a new
+    /// connection the next read is a full one: it may be another server. The first read and the first
+    /// one of another server give every row.
     ///
     /// Not safe to cancel: a reader whose read was cut off must be [reset](Self::reset).
     pub async fn read(&mut self, full: bool) -> Result<RevocationRead, StoreError> {
+        let elapsed = self.clock.elapsed();
         let read = match &mut self.source {
-            Source::Postgres { options, connection, horizon } => {
-                let from = horizon.take().filter(|_| !full && connection.is_some());
+            Source::Postgres { options, connection, horizon, floor } => {
+                let newest = horizon.take().filter(|_| !full && connection.is_some());
+                let all = newest.is_none();
+                let from = newest.or_else(|| floor.get(elapsed));
                 let epoch = from.as_ref().map(|horizon| horizon.epoch.clone());
                 let offset = self.clock.offset_millis();
                 let mut read = read_postgres(options, connection, from, offset).await;
@@ -82,14 +132,24 @@ impl RevocationReader {
                     |read: &RevocationRead| read.horizon.as_ref().map(|it| it.epoch.clone());
                 if epoch.is_some() && read.as_ref().is_ok_and(|read| found(read) != epoch) {
                     // Another server behind the same connection: numbers mean something else there.
+                    *floor = Floor::default();
                     read = read_postgres(options, connection, None, offset).await;
                 }
-                read.inspect(|read| horizon.clone_from(&read.horizon))
+                read.inspect(|read| {
+                    horizon.clone_from(&read.horizon);
+                    if let Some(end) = read.horizon.clone().filter(|_| all) {
+                        floor.note(elapsed, end);
+                    }
+                })
             }
-            Source::Sqlite { pool, last_seen } => {
-                let from = if full { 0 } else { *last_seen };
+            Source::Sqlite { pool, last_seen, floor } => {
+                let all = full || *last_seen == 0;
+                let from = if all { floor.get(elapsed).unwrap_or(0) } else { *last_seen };
                 read_sqlite(pool, from, self.clock.now()).await.map(|(read, seen)| {
                     *last_seen = seen.max(*last_seen);
+                    if all {
+                        floor.note(elapsed, *last_seen);
+                    }
                     read
                 })
             }
@@ -136,9 +196,7 @@ async fn read_postgres(
                 from pg_stat_bgwriter, pg_database d where d.datname = current_database()) \
                 as epoch, \
             r.xid::text as xid, r.kind, r.id, cast(r.min_version as bigint) as min_version, r.expires_at \
-         from clock left join revocations r \
-            on r.xid >= cast(coalesce($2, '0') as xid8) \
-            and (r.expires_at is null or r.expires_at > clock.now)",
+         from clock left join revocations r on r.xid >= cast(coalesce($2, '0') as xid8)",
     )
     .bind(offset)
     .bind(from.map(|horizon| horizon.xid.to_string()))
@@ -150,15 +208,15 @@ async fn read_postgres(
     }
     let horizon = Horizon { epoch: first.text("epoch")?, xid: number(&first, "horizon")? };
     let now = first.time("now")?;
-    let mut entries = Vec::new();
+    let mut found = Vec::new();
     let mut next = Some(first);
     while let Some(row) = next {
-        if let Some(entry) = entry(&row, now)? {
-            entries.push((number(&row, "xid")?, entry));
+        if let Some(revoked) = rows::revoked(&row)? {
+            found.push(revocation(&row, number(&row, "xid")?, revoked)?);
         }
         next = rows.try_next().await?;
     }
-    Ok(RevocationRead { entries, now, horizon: Some(horizon) })
+    Ok(RevocationRead { rows: found, now, horizon: Some(horizon) })
 }
 
 async fn read_sqlite(
@@ -167,20 +225,18 @@ async fn read_sqlite(
     now: Timestamp,
 ) -> Result<(RevocationRead, i64), StoreError> {
     let mut rows = query(
-        "select seq, kind, id, min_version, expires_at from revocations \
-         where seq > $1 and (expires_at is null or expires_at > $2) order by seq",
+        "select seq, kind, id, min_version, expires_at from revocations where seq > $1 order by seq",
     )
     .bind(from)
-    .bind(now.0)
     .fetch(pool);
-    let (mut entries, mut seen) = (Vec::new(), from);
+    let (mut found, mut seen) = (Vec::new(), from);
     while let Some(row) = rows.try_next().await? {
         seen = row.int("seq")?;
-        if let Some(entry) = entry(&row, now)? {
-            entries.push((seen.unsigned_abs(), entry));
+        if let Some(revoked) = rows::revoked(&row)? {
+            found.push(revocation(&row, seen.unsigned_abs(), revoked)?);
         }
     }
-    Ok((RevocationRead { entries, now, horizon: None }, seen))
+    Ok((RevocationRead { rows: found, now, horizon: None }, seen))
 }
 
 /// `xid8` is read as text.
@@ -188,14 +244,30 @@ pub(super) fn number(row: &PgRow, column: &'static str) -> Result<u64, sqlx::Err
     row.text(column)?.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
-/// What a row says; `None` where a join found no row, or one of a kind this program does not know.
-pub(super) fn entry<R: Row + Columns>(
+/// What a row says beside what is revoked.
+pub(super) fn revocation<R: Columns>(
     row: &R,
-    now: Timestamp,
-) -> Result<Option<RevocationEntry>, sqlx::Error> {
-    let Some(revoked) = rows::revoked(row)? else { return Ok(None) };
+    xid: u64,
+    revoked: Revoked,
+) -> Result<RevocationRow, sqlx::Error> {
     let expires_at = row.int_or_null("expires_at")?.map(Timestamp);
-    // Rounded up: an entry must not leave early.
-    let expires_in = expires_at.map(|at| now.seconds_until(at) + 1);
-    Ok(Some(RevocationEntry { revoked, expires_in }))
+    Ok(RevocationRow { xid, revoked, expires_at })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_seen_longer_ago_than_it_matters_is_not_read_again() {
+        let at = |seconds| Duration::from_secs(seconds);
+        let mut floor = Floor::default();
+        assert_eq!(floor.get(at(0)), None);
+        for round in 0..200 {
+            floor.note(at(round * 10), round);
+        }
+        assert_eq!(floor.get(at(1049)), None);
+        assert_eq!(floor.get(at(1050)), Some(0));
+        assert_eq!(floor.get(at(1999)), Some(94));
+    }
 }

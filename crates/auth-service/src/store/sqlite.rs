@@ -23,7 +23,7 @@ use verifier::Clock;
 use super::records::{Credentials, EndReason, NewUser, UserRecord};
 use super::revocations::RevocationReader;
 use super::rows::{self, credentials_columns};
-use super::{KEEP_ENDED_MS, OpenError, REVOCATION_TTL_MS, StoreError};
+use super::{OpenError, REVOCATION_TTL_MS, StoreError};
 use crate::names::NameKey;
 
 #[derive(Debug)]
@@ -165,10 +165,11 @@ impl Sqlite {
 
     pub(super) async fn purge_sessions(
         &self,
+        before: Timestamp,
         after: &str,
         batch: i64,
     ) -> Result<Option<String>, StoreError> {
-        let (mut write, now) = self.begin().await?;
+        let (mut write, _) = self.begin().await?;
         let next: Option<String> = query_scalar(
             "select max(id) from (select id from sessions where id > $1 order by id limit $2)",
         )
@@ -182,16 +183,16 @@ impl Sqlite {
         )
         .bind(after)
         .bind(&next)
-        .bind(now.0 - KEEP_ENDED_MS)
+        .bind(before.0)
         .execute(&mut *write)
         .await?;
         write.commit().await?;
         Ok(next)
     }
 
-    pub(super) async fn purge_revocations(&self) -> Result<(), StoreError> {
+    pub(super) async fn purge_revocations(&self, before: Timestamp) -> Result<(), StoreError> {
         query("delete from revocations where expires_at < $1")
-            .bind(self.clock.now().0)
+            .bind(before.0)
             .execute(&self.writer)
             .await?;
         Ok(())

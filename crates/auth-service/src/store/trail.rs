@@ -3,6 +3,7 @@
 //! Triggers of the database tell most of it, in the same commit as the change. What changes nothing
 //! there is told by [`Store::tell`].
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use claims::{EventView, SessionId, Timestamp, UserId};
@@ -22,6 +23,8 @@ pub enum Happening {
     RefreshReplayed,
     /// The database had forgotten a rotation, and was brought forward.
     RotationRestored,
+    /// The clock that judges was stepped.
+    ClockStepped,
 }
 
 impl Happening {
@@ -31,6 +34,7 @@ impl Happening {
             Self::Limited => "limited",
             Self::RefreshReplayed => "refresh-replayed",
             Self::RotationRestored => "rotation-restored",
+            Self::ClockStepped => "clock-stepped",
         }
     }
 }
@@ -44,8 +48,8 @@ pub struct TrailEntry {
     pub user: Option<UserId>,
     /// In which session.
     pub session: Option<SessionId>,
-    /// Which limit.
-    pub reason: Option<&'static str>,
+    /// Which limit; by how much the clock was stepped.
+    pub reason: Option<Cow<'static, str>>,
     /// From where.
     pub client: Client,
     /// Who had the token before.
@@ -104,15 +108,20 @@ impl Store {
         on_backend!(self, db => db.events_of(&caller).await)
     }
 
-    /// Deletes what is older than `keep_ms` or more than `most` entries back, at most `batch` of it,
-    /// oldest first. Says how much that was.
+    /// Deletes what happened `before` that moment or more than `most` entries back, at most `batch` of
+    /// it, oldest first. Says how much that was.
     pub async fn purge_events(
         &self,
-        keep_ms: i64,
+        before: Timestamp,
         most: i64,
         batch: i64,
     ) -> Result<u64, StoreError> {
-        on_backend!(self, db => db.purge_events(keep_ms, most, batch).await)
+        on_backend!(self, db => db.purge_events(before, most, batch).await)
+    }
+
+    /// When the clock was last found to have been stepped, and by how much: `+7200 s`.
+    pub async fn last_clock_step(&self) -> Result<Option<(Timestamp, String)>, StoreError> {
+        on_backend!(self, db => db.last_clock_step().await)
     }
 }
 

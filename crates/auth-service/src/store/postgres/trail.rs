@@ -1,11 +1,12 @@
 //! The trail on Postgres.
 
-use claims::EventView;
+use claims::{EventView, Timestamp};
+use sqlx::postgres::PgRow;
 use sqlx::query;
 
 use super::super::StoreError;
 use super::super::records::Caller;
-use super::super::rows::is_caller;
+use super::super::rows::{Columns as _, is_caller};
 use super::super::trail::{TrailEntry, event_columns, events};
 use super::Postgres;
 
@@ -20,7 +21,7 @@ impl Postgres {
         .bind(entry.kind.as_str())
         .bind(entry.user.map(|user| user.0))
         .bind(entry.session.map(|id| id.to_string()))
-        .bind(entry.reason)
+        .bind(entry.reason.as_deref())
         .bind(entry.client.ip.as_deref())
         .bind(entry.client.user_agent.as_deref())
         .bind(entry.other.ip.as_deref())
@@ -62,22 +63,34 @@ impl Postgres {
 
     pub(in crate::store) async fn purge_events(
         &self,
-        keep_ms: i64,
+        before: Timestamp,
         most: i64,
         batch: i64,
     ) -> Result<u64, StoreError> {
         let purged = query(
-            "with oldest as materialized (select id, at from events order by id limit $4) \
+            "with oldest as materialized (select id, at from events order by id limit $3) \
              delete from events e using oldest \
-             where e.id = oldest.id and (oldest.at < latchkey_now($1) - $2 \
-                or oldest.id <= (select max(id) from events) - $3)",
+             where e.id = oldest.id and (oldest.at < $1 \
+                or oldest.id <= (select max(id) from events) - $2)",
         )
-        .bind(self.offset())
-        .bind(keep_ms)
+        .bind(before.0)
         .bind(most)
         .bind(batch)
         .execute(&mut *self.pool.acquire().await?)
         .await?;
         Ok(purged.rows_affected())
+    }
+
+    pub(in crate::store) async fn last_clock_step(
+        &self,
+    ) -> Result<Option<(Timestamp, String)>, StoreError> {
+        let found = query(
+            "select at, coalesce(reason, '') as reason from events where kind = 'clock-stepped' \
+             order by id desc limit 1",
+        )
+        .fetch_all(&mut *self.pool.acquire().await?)
+        .await?;
+        let told = |row: &PgRow| Ok::<_, sqlx::Error>((row.time("at")?, row.text("reason")?));
+        Ok(found.first().map(told).transpose()?)
     }
 }

@@ -1,11 +1,12 @@
 //! The trail on SQLite.
 
-use claims::EventView;
+use claims::{EventView, Timestamp};
 use sqlx::query;
+use sqlx::sqlite::SqliteRow;
 
 use super::super::StoreError;
 use super::super::records::Caller;
-use super::super::rows::is_caller;
+use super::super::rows::{Columns as _, is_caller};
 use super::super::trail::{TrailEntry, event_columns, events};
 use super::Sqlite;
 
@@ -20,7 +21,7 @@ impl Sqlite {
         .bind(entry.kind.as_str())
         .bind(entry.user.map(|user| user.to_string()))
         .bind(entry.session.map(|id| id.to_string()))
-        .bind(entry.reason)
+        .bind(entry.reason.as_deref())
         .bind(entry.client.ip.as_deref())
         .bind(entry.client.user_agent.as_deref())
         .bind(entry.other.ip.as_deref())
@@ -64,7 +65,7 @@ impl Sqlite {
 
     pub(in crate::store) async fn purge_events(
         &self,
-        keep_ms: i64,
+        before: Timestamp,
         most: i64,
         batch: i64,
     ) -> Result<u64, StoreError> {
@@ -72,11 +73,24 @@ impl Sqlite {
             "delete from events where id in (select id from events order by id limit $3) \
              and (at < $1 or id <= (select max(id) from events) - $2)",
         )
-        .bind(self.clock.now().0 - keep_ms)
+        .bind(before.0)
         .bind(most)
         .bind(batch)
         .execute(&self.writer)
         .await?;
         Ok(purged.rows_affected())
+    }
+
+    pub(in crate::store) async fn last_clock_step(
+        &self,
+    ) -> Result<Option<(Timestamp, String)>, StoreError> {
+        let found = query(
+            "select at, coalesce(reason, '') as reason from events where kind = 'clock-stepped' \
+             order by id desc limit 1",
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        let told = |row: &SqliteRow| Ok::<_, sqlx::Error>((row.time("at")?, row.text("reason")?));
+        Ok(found.first().map(told).transpose()?)
     }
 }
