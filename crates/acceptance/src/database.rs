@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqlSafeStr};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -104,7 +104,7 @@ impl Database {
     ///
     /// # Panics
     /// When the statement fails.
-    pub async fn execute(&self, sql: &'static str) {
+    pub async fn execute(&self, sql: impl SqlSafeStr + Send) {
         match self.kind {
             Kind::Postgres => {
                 let pool = self.postgres().await;

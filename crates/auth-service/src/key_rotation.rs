@@ -119,12 +119,15 @@ impl Schedule {
         store.advance_keys(purpose, 0, self.keep_ms(purpose)).await
     }
 
-    /// Whether a key of this purpose is to enter its next state; asked first, so that a look at the
-    /// keys is all that there is on most days.
+    /// Whether a key of this purpose is to enter its next state, or its secret is to be wiped; asked
+    /// first, so that a look at the keys is all that there is on most days.
     fn is_due(self, read: &KeyRead, purpose: Purpose) -> bool {
         read.keys.iter().filter(|key| key.purpose == purpose).any(|key| match key.state {
             KeyState::Published => key.since.0 + self.lead_ms <= read.now.0,
             KeyState::Retiring => key.since.0 + self.keep_ms(purpose) <= read.now.0,
+            KeyState::Revoked => {
+                !key.sealed.is_empty() && key.since.0 + self.keep_ms(purpose) <= read.now.0
+            }
             _ => false,
         })
     }

@@ -3,6 +3,9 @@
 //! [`Store`] is one type; which database is behind it is chosen once, from the URL. Every verb is
 //! one statement on Postgres and one statement or transaction on SQLite, and runs in a task of its
 //! own: a client that goes away drops the handler's future, and a write must not go with it.
+//!
+//! No verb writes `revocations`: triggers of the database do, in the same commit, whatever path a
+//! change takes. A verb only wakes the reader here, so that it need not wait for its next poll.
 
 /// Calls the same verb on whichever database there is, in a task that nobody can cancel.
 macro_rules! on_backend {
@@ -61,7 +64,6 @@ const WORK_PATIENCE: Duration = Duration::from_secs(9);
 const PATIENCE: Duration = Duration::from_secs(10);
 const CLOSING_PATIENCE: Duration = Duration::from_secs(15);
 const MOST_TOLD_AT_ONCE: usize = 16;
-const REVOCATION_TTL_MS: i64 = claims::time::REVOCATION_TTL_SECONDS.cast_signed() * 1000;
 
 /// The database does not answer, or not in time. What was asked for may or may not have happened.
 #[derive(Debug, thiserror::Error)]

@@ -368,6 +368,74 @@ on_both_databases! {
         }
     }
 
+    /// Triggers announce, and nothing else: whatever a verb ends is one row of `revocations` each, and a
+    /// verb that ends nothing adds none.
+    async fn every_verb_announces_once_what_it_ends(world) {
+        let store = &world.store;
+        let ada = user(store, "ada").await;
+        let rows = async || world.database.number("select count(*) from revocations").await;
+        let announced = async |what: &str, expected: i64| {
+            assert_eq!(rows().await, expected, "{what}");
+            world.database.execute("delete from revocations").await;
+        };
+        let change = async |own: &Grant, sessions| NewPassword {
+            session: own.session_id,
+            user: ada,
+            password_version: credentials(store, "ada").await.password_version,
+            password_hash: "hash".to_owned(),
+            sessions,
+        };
+        let (own, other) = (open(store, "ada").await, open(store, "ada").await);
+        rotate(store, &own, 1).await;
+        announced("opening and rotating", 0).await;
+        let mut replacing = session(&credentials(store, "ada").await);
+        replacing.replaces = Some(other.session_id);
+        store.open_session(replacing.clone()).await.unwrap().unwrap();
+        announced("replacing", 1).await;
+        store.end_session(other.session_id, EndReason::Logout).await.unwrap();
+        announced("ending again", 0).await;
+        store.end_session(replacing.id, EndReason::Logout).await.unwrap();
+        announced("ending", 1).await;
+        let spent = open(store, "ada").await;
+        for generation in [1, 2] {
+            rotate(store, &spent, generation).await;
+            world.clock.advance(31);
+        }
+        assert!(matches!(rotate(store, &spent, 1).await, Rotation::Reused(_)));
+        announced("a replay", 1).await;
+        let others = [open(store, "ada").await, open(store, "ada").await, open(store, "ada").await];
+        assert_eq!(
+            store.remove_session(caller(&own), others[0].session_id).await.unwrap(),
+            Removal::Ended
+        );
+        announced("removing", 1).await;
+        assert!(store.end_other_sessions(caller(&own)).await.unwrap());
+        announced("ending two others", 2).await;
+        open(store, "ada").await;
+        assert!(store.change_password(change(&own, OtherSessions::None).await).await.unwrap());
+        announced("a password alone", 0).await;
+        assert!(store.change_password(change(&own, OtherSessions::Others).await).await.unwrap());
+        announced("a password and another", 1).await;
+        assert!(store.change_password(change(&own, OtherSessions::All).await).await.unwrap());
+        announced("a password and all", 1).await;
+        let own = open(store, "ada").await;
+        assert!(store.end_all_sessions(caller(&own)).await.unwrap());
+        announced("ending all", 1).await;
+        assert!(store.end_all_of(ada, EndReason::Admin).await.unwrap());
+        announced("ending all of a user", 1).await;
+        assert!(store.set_password(ada, "hash".to_owned()).await.unwrap());
+        announced("a password that is set", 1).await;
+        for (enabled, expected) in [(false, 1), (false, 0), (true, 1), (true, 0)] {
+            let before = credentials(store, "ada").await.version;
+            assert!(store.set_enabled(ada, enabled).await.unwrap());
+            announced("disabling and enabling", expected).await;
+            assert_eq!(credentials(store, "ada").await.version - before, expected);
+        }
+        assert!(store.set_roles(ada, vec!["admin".to_owned()]).await.unwrap());
+        assert!(store.rehash_password(ada, "hash".to_owned(), "new".to_owned()).await.unwrap());
+        announced("what ends nothing", 0).await;
+    }
+
     /// EVIDENCE: reading by number alone lost 321 of 2,400.
     async fn no_revocation_escapes_a_reader(world) {
         let store = &world.store;

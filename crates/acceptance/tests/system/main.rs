@@ -4,6 +4,7 @@
 mod addressing;
 mod api;
 mod bounded;
+mod by_hand;
 mod canary;
 mod clients;
 mod clock_steps;

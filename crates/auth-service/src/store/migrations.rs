@@ -10,12 +10,32 @@ const POSTGRES: &[Text] = &[
     (2, "keys_and_trail", include_str!("../../../../migrations/postgres/0002_keys_and_trail.sql")),
     (3, "failed_logins", include_str!("../../../../migrations/postgres/0003_failed_logins.sql")),
     (4, "compatibility", include_str!("../../../../migrations/postgres/0004_compatibility.sql")),
+    (
+        5,
+        "sessions_announce",
+        include_str!("../../../../migrations/postgres/0005_sessions_announce.sql"),
+    ),
+    (
+        6,
+        "users_and_keys_announce",
+        include_str!("../../../../migrations/postgres/0006_users_and_keys_announce.sql"),
+    ),
 ];
 const SQLITE: &[Text] = &[
     (1, "start", include_str!("../../../../migrations/sqlite/0001_start.sql")),
     (2, "keys_and_trail", include_str!("../../../../migrations/sqlite/0002_keys_and_trail.sql")),
     (3, "failed_logins", include_str!("../../../../migrations/sqlite/0003_failed_logins.sql")),
     (4, "compatibility", include_str!("../../../../migrations/sqlite/0004_compatibility.sql")),
+    (
+        5,
+        "sessions_announce",
+        include_str!("../../../../migrations/sqlite/0005_sessions_announce.sql"),
+    ),
+    (
+        6,
+        "users_and_keys_announce",
+        include_str!("../../../../migrations/sqlite/0006_users_and_keys_announce.sql"),
+    ),
 ];
 
 pub(super) fn postgres() -> Migrator {
@@ -79,6 +99,8 @@ mod tests {
             ["baf3c7783d89a466b154f41abe13060f", "c69d2c61eb407e72ea59cf8e8601a024"],
             ["478b5ca6f54a454feab916d495303112", "ae9756f8b66cd82c3892491a5bc3d0c9"],
             ["85fac044c69c23fcb2e4212b2943ef02", "ef89c4ad024fc44937abf7fcf16addaf"],
+            ["64195119c576f059245507289b6a687e", "4a3e241dd467d3a63bcccf5d3eba2e89"],
+            ["3ca2d7ee3e342b0c7b1cb27bf5a5d785", "d805d7cb26b9982d2440b7b1c68fccc0"],
         ];
         assert_eq!(POSTGRES.len(), out.len());
         for ((postgres, sqlite), out) in POSTGRES.iter().zip(SQLITE).zip(out) {

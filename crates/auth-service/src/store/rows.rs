@@ -233,15 +233,25 @@ pub(super) fn session_view(row: &impl Columns) -> Result<SessionView, Error> {
     })
 }
 
-/// `None` where the row is of a kind this program does not know.
+/// `None` where the row is of a kind this program does not know, or names what no token can have: one
+/// such row, which somebody wrote by hand, must not hide all the others.
 pub(super) fn revoked(row: &impl Columns) -> Result<Option<Revoked>, Error> {
-    Ok(match row.text_or_null("kind")?.as_deref() {
-        Some("session") => Some(Revoked::Session { id: row.parsed("id")? }),
-        Some("token") => Some(Revoked::Token { id: row.parsed("id")? }),
-        Some("key") => Some(Revoked::Key { id: row.parsed("id")? }),
-        Some("subject") => {
-            Some(Revoked::Subject { id: row.parsed("id")?, min_version: row.small("min_version")? })
+    let Some(kind) = row.text_or_null("kind")? else { return Ok(None) };
+    let named = match kind.as_str() {
+        "session" => row.parsed("id").map(|id| Revoked::Session { id }),
+        "token" => row.parsed("id").map(|id| Revoked::Token { id }),
+        "key" => row.parsed("id").map(|id| Revoked::Key { id }),
+        "subject" => row
+            .parsed("id")
+            .and_then(|id| Ok(Revoked::Subject { id, min_version: row.small("min_version")? })),
+        _ => return Ok(None),
+    };
+    match named {
+        Ok(revoked) => Ok(Some(revoked)),
+        Err(error @ Error::ColumnDecode { .. }) => {
+            tracing::warn!(kind, %error, "a row of revocations is skipped: it names no token");
+            Ok(None)
         }
-        _ => None,
-    })
+        Err(error) => Err(error),
+    }
 }

@@ -23,7 +23,7 @@ use verifier::Clock;
 use super::records::{Credentials, EndReason, NewUser, UserRecord};
 use super::revocations::RevocationReader;
 use super::rows::{self, credentials_columns};
-use super::{OpenError, REVOCATION_TTL_MS, StoreError};
+use super::{OpenError, StoreError};
 use crate::names::NameKey;
 
 #[derive(Debug)]
@@ -222,37 +222,13 @@ async fn raise_version(
     why: EndReason,
     now: Timestamp,
 ) -> Result<bool, sqlx::Error> {
-    let raised: Vec<i64> = query_scalar(
-        "update users set version = version + 1, version_reason = $2 where id = $1 \
-         returning version",
+    let raised = query(
+        "update users set version = version + 1, version_reason = $2, changed_at = $3 where id = $1",
     )
     .bind(user)
     .bind(why.as_str())
-    .fetch_all(&mut **write)
-    .await?;
-    for version in &raised {
-        announce(write, "subject", user, Some(*version), now).await?;
-    }
-    Ok(!raised.is_empty())
-}
-
-async fn announce(
-    write: &mut Write,
-    kind: &str,
-    id: &str,
-    min_version: Option<i64>,
-    now: Timestamp,
-) -> Result<(), sqlx::Error> {
-    query(
-        "insert into revocations (kind, id, min_version, created_at, expires_at) \
-         values ($1, $2, $3, $4, $4 + $5)",
-    )
-    .bind(kind)
-    .bind(id)
-    .bind(min_version)
     .bind(now.0)
-    .bind(REVOCATION_TTL_MS)
     .execute(&mut **write)
     .await?;
-    Ok(())
+    Ok(raised.rows_affected() > 0)
 }

@@ -4,10 +4,10 @@ use claims::{SessionView, UserId};
 use sqlx::{query, query_scalar};
 use uuid::Uuid;
 
+use super::super::StoreError;
 use super::super::admin::{Inspection, Listed};
 use super::super::records::EndReason;
 use super::super::rows::{self, Columns as _, live, session_columns, user_columns};
-use super::super::{REVOCATION_TTL_MS, StoreError};
 use super::Postgres;
 
 impl Postgres {
@@ -33,23 +33,16 @@ impl Postgres {
         user: UserId,
         enabled: bool,
     ) -> Result<bool, StoreError> {
-        let users: i64 = query_scalar(concat!(
-            "with ",
-            clock!("$1"),
-            ", changed as ( \
+        let users: i64 = query_scalar(
+            "with changed as ( \
                 update users u set enabled = $3, version = u.version + 1, \
-                    version_reason = 'disabled' \
-                where u.id = $2 and u.enabled <> $3 returning u.id, u.version), \
-             announced as ( \
-                insert into revocations (kind, id, min_version, created_at, expires_at) \
-                select 'subject', changed.id::text, changed.version, clock.now, clock.now + $4 \
-                from changed, clock) \
-             select count(*) from users where id = $2"
-        ))
+                    version_reason = 'disabled', changed_at = latchkey_now($1) \
+                where u.id = $2 and u.enabled <> $3) \
+             select count(*) from users where id = $2",
+        )
         .bind(self.offset())
         .bind(user.0)
         .bind(enabled)
-        .bind(REVOCATION_TTL_MS)
         .fetch_one(&mut *self.pool.acquire().await?)
         .await?;
         Ok(users > 0)
@@ -60,26 +53,18 @@ impl Postgres {
         user: UserId,
         hash: &str,
     ) -> Result<bool, StoreError> {
-        let changed: i64 = query_scalar(concat!(
-            "with ",
-            clock!("$1"),
-            ", changed as ( \
-                update users u set password_hash = $3, password_version = u.password_version + 1, \
-                    version = u.version + 1, version_reason = 'password' \
-                where u.id = $2 returning u.id, u.version), \
-             announced as ( \
-                insert into revocations (kind, id, min_version, created_at, expires_at) \
-                select 'subject', changed.id::text, changed.version, clock.now, clock.now + $4 \
-                from changed, clock) \
-             select count(*) from changed"
-        ))
+        let changed = query(
+            "update users u set password_hash = $3, password_version = u.password_version + 1, \
+                version = u.version + 1, version_reason = 'password', \
+                changed_at = latchkey_now($1) \
+             where u.id = $2",
+        )
         .bind(self.offset())
         .bind(user.0)
         .bind(hash)
-        .bind(REVOCATION_TTL_MS)
-        .fetch_one(&mut *self.pool.acquire().await?)
+        .execute(&mut *self.pool.acquire().await?)
         .await?;
-        Ok(changed > 0)
+        Ok(changed.rows_affected() > 0)
     }
 
     pub(in crate::store) async fn set_roles(
@@ -121,12 +106,11 @@ impl Postgres {
         why: EndReason,
     ) -> Result<bool, StoreError> {
         let users: i64 = query_scalar(
-            "select count(*) from users u, latchkey_end_all(u.id, $2, $3, $4) where u.id = $1",
+            "select count(*) from users u, latchkey_end_all(u.id, $2, $3, 0) where u.id = $1",
         )
         .bind(user.0)
         .bind(why.as_str())
         .bind(self.offset())
-        .bind(REVOCATION_TTL_MS)
         .fetch_one(&mut *self.pool.acquire().await?)
         .await?;
         Ok(users > 0)

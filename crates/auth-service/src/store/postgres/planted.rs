@@ -5,9 +5,9 @@ use std::time::Duration;
 use claims::SessionId;
 use sqlx::{Connection as _, query, query_scalar};
 
+use super::super::StoreError;
 use super::super::records::{EndReason, Grant, Presented};
 use super::super::rows::{grant_columns, live};
-use super::super::{REVOCATION_TTL_MS, StoreError};
 use super::Postgres;
 use super::sessions::granted;
 
@@ -70,26 +70,15 @@ impl Postgres {
     ) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
         let mut transaction = connection.begin().await?;
-        let ended: Option<i64> = query_scalar(
+        query(
             "update sessions set revoked_at = latchkey_now($1), revoke_reason = $3 \
-             where id = $2 and revoked_at is null returning revoked_at",
+             where id = $2 and revoked_at is null",
         )
         .bind(self.offset())
         .bind(id.to_string())
         .bind(why.as_str())
-        .fetch_optional(&mut *transaction)
+        .execute(&mut *transaction)
         .await?;
-        if let Some(now) = ended {
-            query(
-                "insert into revocations (kind, id, created_at, expires_at) \
-                 values ('session', $1, $2, $2 + $3)",
-            )
-            .bind(id.to_string())
-            .bind(now)
-            .bind(REVOCATION_TTL_MS)
-            .execute(&mut *transaction)
-            .await?;
-        }
         transaction.commit().await?;
         Ok(())
     }

@@ -4,12 +4,12 @@ use claims::{SessionId, SessionView, Timestamp};
 use sqlx::postgres::PgRow;
 use sqlx::{query, query_scalar};
 
+use super::super::StoreError;
 use super::super::records::{
     Caller, EndReason, Grant, NewPassword, NewSession, Presented, Removal, UserRecord,
 };
 use super::super::rotation::{Found, Rotate};
 use super::super::rows::{self, Columns as _, grant_columns, is_caller, live, session_columns};
-use super::super::{REVOCATION_TTL_MS, StoreError};
 use super::Postgres;
 use crate::names::NameKey;
 #[cfg(feature = "planted-bugs")]
@@ -38,10 +38,7 @@ impl Postgres {
              replaced as ( \
                 update sessions s set revoked_at = clock.now, revoke_reason = 'logout' \
                 from clock, opened \
-                where s.id = $14 and s.revoked_at is null returning s.id), \
-             announced as ( \
-                insert into revocations (kind, id, created_at, expires_at) \
-                select 'session', replaced.id, clock.now, clock.now + $15 from replaced, clock) \
+                where s.id = $14 and s.revoked_at is null) \
              select clock.now, ",
             grant_columns!(),
             " from opened s, account u, clock"
@@ -60,7 +57,6 @@ impl Postgres {
         .bind(new.client.user_agent)
         .bind(new.client.ip)
         .bind(new.replaces.map(|id| id.to_string()))
-        .bind(REVOCATION_TTL_MS)
         .fetch_optional(&mut *self.logins.acquire().await?)
         .await?;
         Ok(row.as_ref().map(granted).transpose()?)
@@ -74,16 +70,12 @@ impl Postgres {
         query(concat!(
             "with ",
             clock!("$1"),
-            ", ended as ( \
-                update sessions s set revoked_at = clock.now, revoke_reason = $3 from clock \
-                where s.id = $2 and s.revoked_at is null returning s.id) \
-             insert into revocations (kind, id, created_at, expires_at) \
-             select 'session', ended.id, clock.now, clock.now + $4 from ended, clock"
+            " update sessions s set revoked_at = clock.now, revoke_reason = $3 from clock \
+             where s.id = $2 and s.revoked_at is null"
         ))
         .bind(self.offset())
         .bind(id.to_string())
         .bind(why.as_str())
-        .bind(REVOCATION_TTL_MS)
         .execute(&mut *self.pool.acquire().await?)
         .await?;
         Ok(())
@@ -100,12 +92,11 @@ impl Postgres {
         &self,
         caller: &Caller,
     ) -> Result<bool, StoreError> {
-        let ended = query_scalar("select latchkey_end_all_sessions($1, $2, $3, $4, $5)")
+        let ended = query_scalar("select latchkey_end_all_sessions($1, $2, $3, $4, 0)")
             .bind(caller.session.to_string())
             .bind(caller.generation.map(i64::from))
             .bind(caller.grace_ms)
             .bind(self.offset())
-            .bind(REVOCATION_TTL_MS)
             .fetch_one(&mut *self.pool.acquire().await?)
             .await?;
         Ok(ended)
@@ -126,14 +117,13 @@ impl Postgres {
         caller: &Caller,
         target: Option<SessionId>,
     ) -> Result<(i64, i64), StoreError> {
-        let sql = "select callers, targets from latchkey_end_sessions($1, $2, $3, $4, $5, $6)";
+        let sql = "select callers, targets from latchkey_end_sessions($1, $2, $3, $4, $5, 0)";
         let row = query(sql)
             .bind(caller.session.to_string())
             .bind(caller.generation.map(i64::from))
             .bind(caller.grace_ms)
             .bind(target.map(|id| id.to_string()))
             .bind(self.offset())
-            .bind(REVOCATION_TTL_MS)
             .fetch_one(&mut *self.pool.acquire().await?)
             .await?;
         Ok((row.int("callers")?, row.int("targets")?))
@@ -213,7 +203,7 @@ impl Postgres {
         &self,
         change: &NewPassword,
     ) -> Result<bool, StoreError> {
-        let sql = "select latchkey_change_password($1, $2, $3::integer, $4, $5, $6, $7)";
+        let sql = "select latchkey_change_password($1, $2, $3::integer, $4, $5, $6, 0)";
         let changed = query_scalar(sql)
             .bind(change.session.to_string())
             .bind(change.user.0)
@@ -221,7 +211,6 @@ impl Postgres {
             .bind(&change.password_hash)
             .bind(change.sessions.as_str())
             .bind(self.offset())
-            .bind(REVOCATION_TTL_MS)
             .fetch_one(&mut *self.pool.acquire().await?)
             .await?;
         Ok(changed)
@@ -272,13 +261,10 @@ impl Rotate for Postgres {
             " and s.generation > $4 \
                 and not (s.generation = $4 + 1 and abs(clock.now - s.rotated_at) < $5) \
                 returning s.id, s.user_id, s.rotated_ip, s.rotated_user_agent), \
-             announced as ( \
-                insert into revocations (kind, id, created_at, expires_at) \
-                select 'session', reused.id, clock.now, clock.now + $6 from reused, clock), \
              told as ( \
                 insert into events (at, kind, user_id, session_id, reason, ip, user_agent, \
                     other_ip, other_user_agent) \
-                select clock.now, 'session-ended', reused.user_id, reused.id, 'reuse', $7, $8, \
+                select clock.now, 'session-ended', reused.user_id, reused.id, 'reuse', $6, $7, \
                     reused.rotated_ip, reused.rotated_user_agent from reused, clock) \
              select clock.now, s.revoked_at, s.revoke_reason, s.rotated_ip, s.rotated_user_agent, \
                 cast(u.version as bigint) as user_version, u.version_reason, \
@@ -295,7 +281,6 @@ impl Rotate for Postgres {
         .bind(presented.client_id.as_str())
         .bind(i64::from(presented.generation))
         .bind(presented.grace_ms)
-        .bind(REVOCATION_TTL_MS)
         .bind(presented.client.ip.as_deref())
         .bind(presented.client.user_agent.as_deref())
         .fetch_optional(&mut *self.pool.acquire().await?)

@@ -33,14 +33,16 @@ impl Sqlite {
         enabled: bool,
     ) -> Result<bool, StoreError> {
         let (mut write, now) = self.begin().await?;
-        let changed = query("update users set enabled = $2 where id = $1 and enabled <> $2")
-            .bind(user.to_string())
-            .bind(enabled)
-            .execute(&mut *write)
-            .await?;
-        if changed.rows_affected() > 0 {
-            raise_version(&mut write, &user.to_string(), EndReason::Disabled, now).await?;
-        }
+        query(
+            "update users set enabled = $2, version = version + 1, version_reason = 'disabled', \
+                changed_at = $3 \
+             where id = $1 and enabled <> $2",
+        )
+        .bind(user.to_string())
+        .bind(enabled)
+        .bind(now.0)
+        .execute(&mut *write)
+        .await?;
         let users: i64 = query_scalar("select count(*) from users where id = $1")
             .bind(user.to_string())
             .fetch_one(&mut *write)

@@ -55,6 +55,15 @@ impl Sqlite {
         .bind(keep_ms)
         .execute(&mut *write)
         .await?;
+        let wiped = query(
+            "update keys set sealed = x'' \
+             where purpose = $1 and state = 'revoked' and sealed <> x'' and state_since + $3 <= $2",
+        )
+        .bind(purpose.as_str())
+        .bind(now.0)
+        .bind(keep_ms)
+        .execute(&mut *write)
+        .await?;
         let due: i64 = query_scalar(
             "select count(*) from keys \
              where purpose = $1 and state = 'published' and state_since + $3 <= $2",
@@ -78,7 +87,7 @@ impl Sqlite {
             }
         }
         write.commit().await?;
-        Ok(due > 0 || removed.rows_affected() > 0)
+        Ok(due > 0 || removed.rows_affected() + wiped.rows_affected() > 0)
     }
 
     pub(in crate::store) async fn revoke_key(
@@ -95,19 +104,16 @@ impl Sqlite {
         if state == KeyState::Revoked.as_str() {
             return Ok(true);
         }
-        query("update keys set state = 'revoked', state_since = $2, sealed = x'' where id = $1")
-            .bind(id.as_str())
-            .bind(now.0)
-            .execute(&mut *write)
-            .await?;
+        query(
+            "update keys set state = 'revoked', state_since = $2, \
+                sealed = case when purpose = 'refresh' then sealed else x'' end \
+             where id = $1",
+        )
+        .bind(id.as_str())
+        .bind(now.0)
+        .execute(&mut *write)
+        .await?;
         let purpose = replacement.purpose();
-        if purpose == Purpose::Sign {
-            query("insert into revocations (kind, id, created_at) values ('key', $1, $2)")
-                .bind(id.as_str())
-                .bind(now.0)
-                .execute(&mut *write)
-                .await?;
-        }
         if state == KeyState::Active.as_str() {
             let promoted = query(
                 "update keys set state = 'active', state_since = $2 \

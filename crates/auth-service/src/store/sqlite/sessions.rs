@@ -11,7 +11,7 @@ use super::super::records::{
 };
 use super::super::rotation::{Found, Rotate};
 use super::super::rows::{self, grant_columns, is_caller, live, session_columns};
-use super::{Sqlite, Write, announce, raise_version};
+use super::{Sqlite, Write, raise_version};
 use crate::names::NameKey;
 
 impl Sqlite {
@@ -320,7 +320,7 @@ async fn end(
     why: EndReason,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    let ended = query(
+    query(
         "update sessions set revoked_at = $2, revoke_reason = $3 \
          where id = $1 and revoked_at is null",
     )
@@ -329,9 +329,6 @@ async fn end(
     .bind(why.as_str())
     .execute(&mut **write)
     .await?;
-    if ended.rows_affected() > 0 {
-        announce(write, "session", &id.to_string(), None, now).await?;
-    }
     Ok(())
 }
 
@@ -363,18 +360,15 @@ async fn end_others(
     why: EndReason,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    let ended: Vec<String> = query_scalar(
+    query(
         "update sessions set revoked_at = $3, revoke_reason = $4 \
-         where user_id = $1 and id <> $2 and revoked_at is null returning id",
+         where user_id = $1 and id <> $2 and revoked_at is null",
     )
     .bind(user)
     .bind(keep.to_string())
     .bind(now.0)
     .bind(why.as_str())
-    .fetch_all(&mut **write)
+    .execute(&mut **write)
     .await?;
-    for id in ended {
-        announce(write, "session", &id, None, now).await?;
-    }
     Ok(())
 }

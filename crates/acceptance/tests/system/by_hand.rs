@@ -1,0 +1,278 @@
+//! Changes by SQL, as somebody with `psql` or another tool makes them: services obey them as they obey the
+//! API, because triggers of the database announce and no program has to.
+
+use std::collections::HashSet;
+use std::time::Instant;
+
+use acceptance::service::until;
+use acceptance::{Database, Kind, Tokens, World, on_both_databases};
+use claims::time::REVOCATION_TTL_SECONDS;
+use claims::{Revoked, Timestamp};
+use serde_json::json;
+use sqlx::Executor as _;
+
+/// What the database says to a statement that it refuses.
+async fn refused(database: &Database, sql: &'static str) -> String {
+    let error = match database.kind() {
+        Kind::Postgres => database.postgres().await.execute(sql).await.map(drop),
+        Kind::Sqlite => database.sqlite().await.execute(sql).await.map(drop),
+    };
+    error.expect_err(sql).to_string()
+}
+
+/// The access token is refused at services and at the auth-service, and the refresh token with it.
+async fn assert_ended(world: &World, tokens: &Tokens, what: &str) {
+    world.until_refused(&tokens.access).await;
+    until("the auth-service refuses it too", async || {
+        world.get_as(&tokens.access, "/me").await.status == 401
+    })
+    .await;
+    let refreshed = world.refresh(&tokens.refresh).await;
+    assert_eq!(refreshed.status, 401, "{what}: {}", refreshed.text);
+}
+
+async fn entries(database: &Database) -> i64 {
+    database.number("select count(*) from revocations").await
+}
+
+async fn revoked(world: &World) -> HashSet<Revoked> {
+    let read = world.store.revocation_reader().read(true).await.expect("the database answers");
+    read.rows.into_iter().map(|row| row.revoked).collect()
+}
+
+on_both_databases! {
+    async fn whatever_ends_a_session_by_hand_reaches_services(world) {
+        for sql in [
+            "update users set enabled = false",
+            "update users set version = version + 1, version_reason = 'admin'",
+            "update users set version = version + 1, changed_at = 9223372036854775807",
+            "update sessions set revoked_at = created_at + 1, revoke_reason = 'admin'",
+            // In seconds, before all time, and after it.
+            "update sessions set revoked_at = 1795000000",
+            "update sessions set revoked_at = -9223372036854775808",
+            "update sessions set revoked_at = 9223372036854775807",
+            "delete from sessions",
+            "delete from users",
+        ] {
+            let tokens = world.newcomer("ada").await;
+            let unharmed = world.newcomer("grace").await;
+            assert_eq!(world.whoami(&tokens.access).await.status, 200);
+            let whose = if sql.contains("users") { "id" } else { "user_id" };
+            let sql = format!("{sql} where {whose} = (select id from users where username = 'ada')");
+            world.database.execute(sqlx::AssertSqlSafe(sql.clone())).await;
+            assert_ended(&world, &tokens, &sql).await;
+            assert_eq!(world.whoami(&unharmed.access).await.status, 200, "{sql}");
+            let told = world.get_as(&unharmed.access, "/sessions/events").await;
+            assert_eq!(told.status, 200);
+            world.database.execute("delete from users").await;
+        }
+    }
+
+    /// Whoever is disabled for a moment only, by whatever path, has no session of before.
+    async fn whoever_is_enabled_again_has_no_session_of_before(world) {
+        let by_hand = [
+            "begin; update users set enabled = false; update users set enabled = true; commit",
+            "update users set enabled = false",
+        ];
+        for sql in by_hand {
+            let tokens = world.newcomer("ada").await;
+            world.database.execute(sql).await;
+            let user = world.store.list_users(None, 1).await.unwrap().remove(0);
+            world.store.set_enabled(user.user.id, true).await.unwrap();
+            assert_ended(&world, &tokens, sql).await;
+            let again = world.login("ada").await;
+            assert_eq!(world.whoami(&again.access).await.status, 200, "{sql}");
+            world.database.execute("delete from users").await;
+        }
+    }
+
+    /// It is raised by the trigger only where the statement did not raise it.
+    async fn a_version_is_raised_once_and_never_goes_down(world) {
+        world.register("ada").await;
+        let version = async || world.database.number(
+            "select cast(version as bigint) from users").await;
+        world.database.execute("update users set enabled = false, version = version + 5").await;
+        assert_eq!(version().await, 6);
+        world.database.execute("update users set enabled = true").await;
+        assert_eq!(version().await, 7);
+        world.database.execute("update users set enabled = true, version = version").await;
+        assert_eq!((version().await, entries(&world.database).await), (7, 2), "nothing changed");
+        for sql in ["update users set version = 6", "update users set enabled = false, version = 1"] {
+            let said = refused(&world.database, sql).await;
+            assert!(said.contains("would be live again"), "{said}");
+        }
+        assert_eq!(version().await, 7);
+    }
+
+    async fn a_user_who_is_deleted_is_one_entry_whatever_the_number_of_sessions(world) {
+        let tokens = world.newcomer("ada").await;
+        for _ in 0..20 {
+            world.login("ada").await;
+        }
+        world.database.execute("delete from users").await;
+        assert_ended(&world, &tokens, "deleted").await;
+        assert_eq!(entries(&world.database).await, 1);
+        let [Revoked::Subject { min_version: 2, .. }] = revoked(&world).await.drain().collect::<Vec<_>>()[..]
+            else { panic!("one entry, above the version of every session") };
+    }
+
+    /// Ten million sessions that nobody has used for a week must not fill every service's memory.
+    async fn what_is_long_over_is_purged_without_an_entry(world) {
+        world.newcomer("ada").await;
+        let revoked = world.login("ada").await;
+        world.logout(&revoked.refresh, "current").await;
+        assert_eq!(entries(&world.database).await, 1);
+        world.database.execute(
+            "update sessions set idle_expires_at = created_at - 864000000; \
+             update sessions set revoked_at = created_at - 864000000 where revoked_at is not null"
+        ).await;
+        let mut after = None;
+        loop {
+            let week_ago = Timestamp(world.clock.now().0 - 7 * 24 * 3_600_000);
+            after = world.store.purge_sessions(week_ago, after, 10).await.unwrap();
+            if after.is_none() { break }
+        }
+        assert_eq!(world.database.number("select count(*) from sessions").await, 0);
+        assert_eq!(entries(&world.database).await, 1);
+        // One that is over for a moment may have a living token.
+        let tokens = world.login("ada").await;
+        world.database.execute("update sessions set idle_expires_at = created_at").await;
+        world.database.execute("delete from sessions").await;
+        world.until_refused(&tokens.access).await;
+    }
+
+    async fn an_entry_lives_as_long_as_any_token_that_it_could_kill(world) {
+        let ada = world.newcomer("ada").await;
+        let lives = async || {
+            let least = "select min(expires_at - created_at) from revocations";
+            let most = "select max(expires_at - created_at) from revocations";
+            let wanted = i64::try_from(REVOCATION_TTL_SECONDS * 1000).unwrap();
+            assert_eq!(world.database.number(least).await, wanted);
+            assert_eq!(world.database.number(most).await, wanted);
+        };
+        world.logout(&ada.refresh, "current").await;
+        lives().await;
+        for sql in [
+            "update sessions set revoked_at = null; update sessions set revoked_at = 5",
+            "update users set enabled = false",
+            "update users set version = version + 1, changed_at = 5",
+            "delete from users",
+        ] {
+            world.database.execute("delete from revocations").await;
+            world.database.execute(sql).await;
+            lives().await;
+            let ends = "select min(expires_at) from revocations";
+            assert!(world.database.number(ends).await > world.clock.now().0, "{sql}: not expired yet");
+        }
+    }
+
+    /// The program's own time counts, so that a clock that a test has moved judges as it should.
+    async fn an_entry_takes_its_time_from_the_row(world) {
+        world.clock.advance(86_400);
+        let tokens = world.newcomer("ada").await;
+        world.logout(&tokens.refresh, "current").await;
+        let tokens = world.login("ada").await;
+        world.logout(&tokens.refresh, "all").await;
+        let differs = "select count(*) from revocations where created_at not in ( \
+            select revoked_at from sessions where revoked_at is not null \
+            union all select changed_at from users)";
+        assert_eq!(world.database.number(differs).await, 0);
+        assert_eq!(revoked(&world).await.len(), 2);
+    }
+
+    async fn a_signing_key_that_is_revoked_or_deleted_by_hand_is_refused_for_ever(world) {
+        for sql in [
+            "update keys set state = 'revoked' where purpose = 'sign' and state = 'active'",
+            "delete from keys where purpose = 'sign' and state = 'active'",
+        ] {
+            let tokens = world.newcomer("ada").await;
+            world.database.execute(sql).await;
+            world.until_refused(&tokens.access).await;
+            let for_ever = "select count(*) from revocations where kind = 'key' and expires_at is null";
+            assert_eq!(world.database.number(for_ever).await, 1, "{sql}");
+            until("services accept tokens of the next key", async || {
+                let login = world.post("/login", &json!({
+                    "username": "ada", "password": acceptance::PASSWORD})).await;
+                login.status == 200 && world.whoami(&Tokens::of(&login).access).await.status == 200
+            }).await;
+            world.database.execute("delete from users; delete from revocations").await;
+            world.restart().await;
+        }
+        let back = refused(&world.database, "update keys set state = 'active' where state = 'revoked'").await;
+        assert!(back.contains("revoked for ever"), "{back}");
+        world.database.execute("delete from keys where state = 'revoked'").await;
+        assert_eq!(entries(&world.database).await, 0, "it was announced when it was revoked");
+    }
+
+    /// As a service of the version before does, which runs beside this one while it is replaced.
+    async fn what_announces_by_itself_too_is_heard_once(world) {
+        let tokens = world.newcomer("ada").await;
+        world.database.execute(
+            "insert into revocations (kind, id, created_at, expires_at) \
+             select 'session', id, 9000000000000, 9000000990000 from sessions; \
+             update sessions set revoked_at = created_at + 1, revoke_reason = 'logout'").await;
+        assert_ended(&world, &tokens, "twice").await;
+        assert_eq!(entries(&world.database).await, 2);
+        let url = format!("{}/internal/revocations", world.internal);
+        let batch = acceptance::Answer::to(world.http.get(url)).await.json();
+        assert_eq!(batch["entries"].as_array().unwrap().len(), 1, "{batch}");
+    }
+
+    /// An entry that no program can read is a fault of whoever wrote it, and of nobody else.
+    async fn an_entry_that_cannot_be_read_hides_no_other(world) {
+        let tokens = world.newcomer("ada").await;
+        world.database.execute(
+            "insert into revocations (kind, id, min_version, created_at, expires_at) values \
+                ('session', 'no session', null, 0, 9000000000000), \
+                ('token', '', null, 0, 9000000000000), \
+                ('subject', 'ada', -1, 0, 9000000000000), \
+                ('subject', 'ada', null, 0, 9000000000000)").await;
+        world.logout(&tokens.refresh, "current").await;
+        world.until_refused(&tokens.access).await;
+        let other = world.login("ada").await;
+        assert_eq!(world.whoami(&other.access).await.status, 200);
+    }
+
+    /// One statement for very many: SECURITY's recipe after a restore.
+    async fn ten_thousand_users_are_announced_by_one_statement(world) {
+        let tokens = world.newcomer("ada").await;
+        world.database.execute(match world.database.kind() {
+            Kind::Postgres => "insert into users (id, username, username_key, password_hash, created_at) \
+                select gen_random_uuid(), 'u' || i, 'u' || i, '', 1 from generate_series(1, 10000) i",
+            Kind::Sqlite => "with recursive n (i) as (select 1 union all select i + 1 from n where i < 10000) \
+                insert into users (id, username, username_key, password_hash, created_at) \
+                select printf('00000000-0000-4000-8000-%012d', i), 'u' || i, 'u' || i, '', 1 from n",
+        }).await;
+        let begun = Instant::now();
+        world.database.execute(
+            "update users set version = version + 1, version_reason = 'admin'").await;
+        println!("10,000 users in {:?}", begun.elapsed());
+        assert_ended(&world, &tokens, "all").await;
+        assert_eq!(world.refresh(&tokens.refresh).await.json()["reason"], "admin");
+        assert_eq!(entries(&world.database).await, 10_001);
+        assert_eq!(revoked(&world).await.len(), 10_001);
+    }
+}
+
+/// `TRUNCATE` fires no trigger for rows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_would_be_truncated_without_a_word_is_refused() {
+    let world = World::start(Kind::Postgres).await;
+    let tokens = world.newcomer("ada").await;
+    for sql in ["truncate sessions", "truncate users cascade", "truncate keys"] {
+        let said = refused(&world.database, sql).await;
+        assert!(said.contains("would tell no service"), "{said}");
+    }
+    assert_eq!(world.whoami(&tokens.access).await.status, 200);
+}
+
+/// The `sqlite3` that an administrator has may be older than the library that is compiled in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_trigger_on_sqlite_needs_a_newer_one_than_an_administrator_has() {
+    let world = World::start(Kind::Sqlite).await;
+    let newer = "select count(*) from sqlite_master \
+        where type in ('trigger', 'view') and sql like '%subsec%'";
+    assert_eq!(world.database.number(newer).await, 0);
+    let triggers = "select count(*) from sqlite_master where type = 'trigger'";
+    assert!(world.database.number(triggers).await > 10);
+}
