@@ -53,6 +53,8 @@ pub enum Error {
     Store(StoreError),
     /// The revocations were not read yet.
     NotReady,
+    /// The revocations could not be read for a while.
+    RevocationsUnread,
 }
 
 impl Error {
@@ -74,7 +76,9 @@ impl Error {
             Self::Conflict => ProblemCode::Conflict,
             Self::PasswordPolicy(_) => ProblemCode::PasswordPolicy,
             Self::RateLimited(_) => ProblemCode::RateLimited,
-            Self::Overloaded | Self::Store(_) | Self::NotReady => ProblemCode::Unavailable,
+            Self::Overloaded | Self::Store(_) | Self::NotReady | Self::RevocationsUnread => {
+                ProblemCode::Unavailable
+            }
         }
     }
 
@@ -104,6 +108,9 @@ impl Error {
             Self::Overloaded => "Too many logins at once; try again shortly.",
             Self::Store(_) => "The database does not answer; try again shortly.",
             Self::NotReady => "The service has just started; try again shortly.",
+            Self::RevocationsUnread => {
+                "Revocations cannot be read from the database; ask another replica."
+            }
         }
         .to_owned()
     }

@@ -53,8 +53,9 @@ pub struct Http {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Keys {
-    /// Where the key set is.
-    pub jwks_url: String,
+    /// Where the key set is; one address or several.
+    #[serde(deserialize_with = "list")]
+    pub jwks_url: Vec<String>,
     /// How often it is fetched, seconds.
     pub refresh_seconds: u64,
 }
@@ -84,6 +85,9 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         self.revocation.check()?;
         self.clock.check(&self.issuer)?;
+        if self.keys.jwks_url.is_empty() {
+            return fail("keys.jwks_url", "must name at least one address");
+        }
         if self.feed.urls.is_empty() {
             return fail("feed.urls", "must name at least one feed");
         }

@@ -28,7 +28,7 @@
 //!     };
 //!     let verifier = Arc::new(Verifier::new(expectations, Clock::default()));
 //!     let _follower = follow::follow(&verifier, follow::Sources::new(
-//!         "http://auth.internal:8080/.well-known/jwks.json".into(),
+//!         vec!["http://auth.internal:8080/.well-known/jwks.json".into()],
 //!         vec!["http://auth.internal:9080/internal/revocations".into()],
 //!         std::env::var("FEED_SECRET").ok(),
 //!     ))?;

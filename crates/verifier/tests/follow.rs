@@ -320,6 +320,110 @@ async fn a_second_feed_is_asked_when_the_first_hangs() {
     assert!(!bait.is_untouched());
 }
 
+/// F-A3
+#[actix_web::test]
+async fn a_second_feed_is_asked_when_what_the_first_knows_is_old() {
+    let first = Issuer::start();
+    // Above a third of three seconds, and within the bound.
+    first.state().age = Duration::from_millis(1_500);
+    is_served_by_the_second(&first.feed_url()).await;
+    assert!(!first.state().asked.is_empty());
+}
+
+/// F-A3: long before its age would be reason enough.
+#[actix_web::test]
+async fn a_feed_is_left_that_no_longer_reads_its_database() {
+    let (first, second) = (Issuer::start(), Issuer::start());
+    let service = Service::ignorant(Duration::from_mins(10), Clock::default());
+    let mut sources = first.sources();
+    sources.feed_urls.push(second.feed_url());
+    let _follower = follow(&service.verifier, sources).unwrap();
+    until(|| service.verifier.ready().is_ok()).await;
+    assert!(second.state().asked.is_empty());
+    let lost = Clock::default().elapsed();
+    first.state().last_read = Some(lost);
+    second.revokes(Revoked::Session { id: SESSION.parse().unwrap() });
+    let token = service.token(Algorithm::Es256);
+    until(|| service.verifier.verify(&token).err() == Some(Rejection::SessionRevoked)).await;
+    let left = Clock::default().elapsed().saturating_sub(lost);
+    assert!(left > Duration::from_secs(1), "not at once: {left:?}");
+}
+
+/// F-A3
+#[actix_web::test]
+async fn when_every_feed_is_stale_the_best_knowledge_is_kept_without_haste() {
+    let feeds = [Issuer::start(), Issuer::start()];
+    feeds[1].state().name = "second";
+    let service = service();
+    let mut sources = feeds[0].sources();
+    sources.feed_urls.push(feeds[1].feed_url());
+    let _follower = follow(&service.verifier, sources).unwrap();
+    until(|| service.verifier.ready().is_ok()).await;
+    for feed in &feeds {
+        feed.state().age = Duration::from_secs(20);
+    }
+    let asked = || feeds.iter().map(|feed| feed.state().asked.len()).sum::<usize>();
+    until(|| !feeds[1].state().asked.is_empty()).await;
+    let (before, begun) = (asked(), Clock::default().elapsed());
+    rt::time::sleep(Duration::from_secs(2)).await;
+    let passed = Clock::default().elapsed().saturating_sub(begun);
+    // 50, 100, 200, 400 ms and then twice a second.
+    let allowed = 5 + usize::try_from(passed.as_millis()).unwrap() / 500;
+    let asked = asked() - before;
+    assert!((2..=allowed).contains(&asked), "{asked} questions in {passed:?}");
+    let age = service.verifier.revocation_age().unwrap();
+    assert!(age < Duration::from_secs(20), "what was known before is not forgotten: {age:?}");
+    service.accepts(&service.token(Algorithm::Es256));
+
+    feeds[1].revokes(Revoked::Session { id: SESSION.parse().unwrap() });
+    let token = service.token(Algorithm::Es256);
+    until(|| service.verifier.verify(&token).err() == Some(Rejection::SessionRevoked)).await;
+    feeds[0].state().age = Duration::ZERO;
+    until(|| service.verifier.revocation_age().is_some_and(|age| age < passed)).await;
+}
+
+/// F-A3: something on the way that keeps answers, although it is told not to.
+#[actix_web::test]
+async fn an_answer_out_of_a_cache_is_not_taken_for_a_fresh_one() {
+    let issuer = Issuer::start();
+    issuer.state().cache = Some(HashMap::new());
+    let service = service();
+    let _follower = issuer.followed_by(&service);
+    until(|| service.verifier.ready().is_ok()).await;
+    let asked = issuer.state().asked.len();
+    until(|| issuer.state().asked.len() > asked + 3).await;
+    issuer.revokes(Revoked::Session { id: SESSION.parse().unwrap() });
+    let token = service.token(Algorithm::Es256);
+    until(|| service.verifier.verify(&token).err() == Some(Rejection::SessionRevoked)).await;
+}
+
+/// F-A3
+#[actix_web::test]
+async fn the_key_set_is_had_from_another_address_when_one_fails() {
+    let bait = Bait::lay();
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let wrong = Issuer::start();
+    wrong.state().key_set = r#"{"keys":[]}"#.to_owned();
+    let issuer = Issuer::start();
+    let good = issuer.sources().jwks_urls.remove(0);
+    for first in [format!("http://{gone}/jwks"), wrong.sources().jwks_urls.remove(0), bait.url()] {
+        let service = service();
+        let mut sources = issuer.sources();
+        sources.jwks_urls = vec![first.clone(), good.clone()];
+        let _follower = follow(&service.verifier, sources).unwrap();
+        until(|| service.verifier.ready().is_ok()).await;
+        service.accepts(&service.token(Algorithm::Es256));
+
+        // And when the one that served fails, with a key set in force, the others are asked soon.
+        let fetches = issuer.state().key_set_fetches;
+        let unknown = with(&header(Algorithm::EdDsa), "kid", "unknown").to_string();
+        let unknown = Mint::real().token(Algorithm::EdDsa, &unknown, service.claims().to_string());
+        service.refuses(&unknown, Rejection::UnknownKey, first);
+        until(|| issuer.state().key_set_fetches > fetches).await;
+    }
+    assert!(!bait.is_untouched());
+}
+
 /// A long list over a slow network: what comes is worth waiting for as long as it comes.
 #[actix_web::test]
 async fn an_answer_that_takes_its_time_is_read_to_its_end() {
@@ -351,9 +455,12 @@ async fn following_ends_with_the_follower() {
 
 #[actix_web::test]
 async fn a_feed_is_needed() {
-    let sources = Sources::new("http://127.0.0.1:9/jwks".to_owned(), Vec::new(), None);
+    let sources = Sources::new(vec!["http://127.0.0.1:9/jwks".to_owned()], Vec::new(), None);
     let refused = follow(&service().verifier, sources);
     assert!(matches!(refused, Err(FollowError::NoFeed)));
+    let sources = Sources::new(Vec::new(), vec!["http://127.0.0.1:9/feed".to_owned()], None);
+    let refused = follow(&service().verifier, sources);
+    assert!(matches!(refused, Err(FollowError::NoKeySet)));
 }
 
 async fn is_served_by_the_second(first: &str) {
@@ -400,6 +507,10 @@ struct State {
     /// What every answer has besides, in front of them.
     strange: Vec<Value>,
     age: Duration,
+    /// When the last read of the database began, where it is not read any more.
+    last_read: Option<Duration>,
+    /// What was answered to each question, where something on the way answers it so again.
+    cache: Option<HashMap<String, Value>>,
     delay: Duration,
     /// The feed's answers come in five pieces, with so much time between them.
     between_pieces: Option<Duration>,
@@ -421,6 +532,8 @@ impl Issuer {
             entries: Vec::new(),
             strange: Vec::new(),
             age: Duration::ZERO,
+            last_read: None,
+            cache: None,
             delay: Duration::ZERO,
             between_pieces: None,
             dead: false,
@@ -457,9 +570,9 @@ impl Issuer {
     }
 
     fn sources(&self) -> Sources {
-        let jwks_url = format!("{}/jwks", self.address);
+        let jwks_urls = vec![format!("{}/jwks", self.address)];
         let secret = Some(SECRET.to_owned());
-        let sources = Sources::new(jwks_url, vec![self.feed_url()], secret);
+        let sources = Sources::new(jwks_urls, vec![self.feed_url()], secret);
         Sources { key_cooldown: COOLDOWN, ..sources }
     }
 
@@ -500,7 +613,7 @@ async fn revocations(
         state.delay.max(Duration::from_millis(10))
     };
     rt::time::sleep(delay).await;
-    let state = state.lock().unwrap();
+    let mut state = state.lock().unwrap();
     if state.dead {
         return HttpResponse::ServiceUnavailable().finish();
     }
@@ -511,9 +624,11 @@ async fn revocations(
         .strip_prefix(state.name)
         .and_then(|place| place.strip_prefix('-'))
         .and_then(|place| place.parse().ok());
+    let unread = state.last_read.map(|read| Clock::default().elapsed().saturating_sub(read));
+    let age = unread.unwrap_or(state.age);
     let batch = RevocationBatch {
         cursor: format!("{}-{}", state.name, state.entries.len()),
-        age_ms: u64::try_from(state.age.as_millis()).unwrap(),
+        age_ms: u64::try_from(age.as_millis()).unwrap(),
         now: Clock::default().now().unix_seconds(),
         reset: known.is_none(),
         entries: state.entries[known.unwrap_or(0)..].to_vec(),
@@ -521,6 +636,9 @@ async fn revocations(
     let mut answer = json!(batch);
     let entries = answer["entries"].as_array_mut().unwrap();
     entries.splice(0..0, state.strange.clone());
+    if let Some(cache) = &mut state.cache {
+        answer = cache.entry(request.query_string().to_owned()).or_insert(answer).clone();
+    }
     match state.between_pieces {
         Some(pause) => HttpResponse::Ok().streaming(in_pieces(&answer.to_string(), pause)),
         None => HttpResponse::Ok().json(answer),

@@ -202,7 +202,7 @@ fn only_the_clock_reads_the_time() {
         "auth-service/src/revocation.rs",
         "hosting/src/answers.rs",
         "hosting/src/patience.rs",
-        "verifier/src/follow.rs",
+        "verifier/src/follow/keys.rs",
     ]);
     assert_eq!(naming(&PRODUCT, &["Instant::now"]), expected);
 }
@@ -213,6 +213,7 @@ fn randomness_for_secrets_is_drawn_in_few_places() {
         "auth-service/src/random.rs",
         "auth-service/src/secrets.rs",
         "standalone/src/main.rs",
+        "verifier/src/follow/revocations.rs",
     ]);
     assert_eq!(naming(&PRODUCT, &["rand::fill"]), expected);
 }

@@ -32,5 +32,6 @@ mod restart;
 mod roles;
 mod series;
 mod slow;
+mod stale_feeds;
 mod standalone;
 mod upgrade;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use actix_web::http::ConnectionType;
 use actix_web::http::header::CACHE_CONTROL;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use claims::revocation::FIRST_KINDS;
 use secrecy::ExposeSecret as _;
@@ -14,6 +15,8 @@ use crate::app::App;
 use crate::error::Error;
 
 const MAX_WAIT_MS: u64 = 20_000;
+/// Who has nothing to tell, and does not know whether there is anything, had better not be asked.
+const MAX_QUIET_AGE_MS: u64 = 2_000;
 /// Room for thirty kinds and more.
 const MAX_KINDS_BYTES: usize = 512;
 
@@ -56,7 +59,17 @@ pub(super) async fn feed(app: web::Data<App>, request: HttpRequest) -> Result<Ht
     if batch.reset {
         metrics::counter!("latchkey_feed_resets_total", "side" => "given").increment(1);
     }
-    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(batch))
+    let stale = batch.age_ms > MAX_QUIET_AGE_MS;
+    let mut answer = if stale && batch.entries.is_empty() {
+        Error::RevocationsUnread.error_response()
+    } else {
+        HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(batch)
+    };
+    if stale {
+        // Where one address reaches any replica, a new connection may reach another.
+        answer.head_mut().set_connection_type(ConnectionType::Close);
+    }
+    Ok(answer)
 }
 
 fn check_secret(app: &App, request: &HttpRequest) -> Result<(), Error> {
