@@ -366,7 +366,7 @@ const HAPPENED = {
   'all-sessions-ended admin': 'Everything ended by an administrator',
   'all-sessions-ended disabled': 'Account disabled',
   'password-changed': 'Password changed',
-  'refresh-replayed': 'An old token came again, within the time for that',
+  'refresh-replayed': 'A refresh token came again from elsewhere, within the time for that',
 };
 
 /** "Why was I logged out?" Older servers do not have the route, and newer ones have more to tell. */

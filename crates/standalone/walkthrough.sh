@@ -11,9 +11,11 @@ curl -s $API/whoami -H "authorization: Bearer $ACCESS"; echo
 # Refresh: the token is spent, and its successor takes its place.
 SECOND=$(curl -s $AUTH/refresh -H "$JSON" -d "{\"refresh_token\":\"$FIRST\"}" | field refresh_token)
 
-# The reply was lost? The spent token, within 30 seconds, gets the same successor.
+# The reply was lost? Within 30 seconds the spent token gets the same successor, and so does the
+# successor itself: a session rotates at most once in that time.
 AGAIN=$(curl -s $AUTH/refresh -H "$JSON" -d "{\"refresh_token\":\"$FIRST\"}" | field refresh_token)
-[ -n "$SECOND" ] && [ "$SECOND" = "$AGAIN" ] && echo "the same successor"
+STILL=$(curl -s $AUTH/refresh -H "$JSON" -d "{\"refresh_token\":\"$SECOND\"}" | field refresh_token)
+[ -n "$SECOND" ] && [ "$AGAIN $STILL" = "$SECOND $SECOND" ] && echo "the same successor"
 
 # Log out: 204. A moment later the service refuses the access token, although it has not expired.
 curl -s -o /dev/null -w '%{http_code}\n' $AUTH/logout -H "$JSON" -d "{\"refresh_token\":\"$SECOND\"}"

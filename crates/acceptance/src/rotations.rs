@@ -146,7 +146,11 @@ async fn work(site: &Site, client: usize, counts: &Counts, stop: &AtomicBool) {
 impl Site {
     async fn start(published: Duration) -> Self {
         let database = Database::create(Kind::Postgres).await;
-        let settings = [("AUTH__KEYS__PUBLISH_SECONDS", published.as_secs().to_string())];
+        let settings = [
+            ("AUTH__KEYS__PUBLISH_SECONDS", published.as_secs().to_string()),
+            // Every refresh rotates, and makes a refresh token with the key of that moment.
+            ("AUTH__TOKENS__GRACE_SECONDS", "0".to_owned()),
+        ];
         let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
         let mut auth = [(); 2].map(|()| Service::auth(&database.url, &settings));
         for one in &mut auth {

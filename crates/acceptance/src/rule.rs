@@ -4,12 +4,11 @@
 //! Written from the design and not from the store: it is what the store is compared with. Where
 //! the store must win races, this only has to be plain. Times are seconds since the user registered.
 
-use claims::Transport;
-
 /// The limits, in seconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// How long the result of a rotation is given again; 0 is never.
+    /// How long the result of a rotation is given again, and a session does not rotate again; 0 is
+    /// never.
     pub window: i64,
     /// How long a session lasts unused.
     pub idle: i64,
@@ -107,8 +106,6 @@ pub enum Operation {
         session: usize,
         /// Its generation.
         generation: u32,
-        /// How it came.
-        transport: Transport,
     },
     /// A session is ended, whoever asks.
     End(usize, Reason),
@@ -225,8 +222,8 @@ impl State {
     fn step(&mut self, limits: Limits, operation: Operation) -> Answer {
         match operation {
             Operation::Open { replaces } => return self.open(limits, replaces),
-            Operation::Refresh { session, generation, transport } => {
-                return self.refresh(limits, session, generation, transport);
+            Operation::Refresh { session, generation } => {
+                return self.refresh(limits, session, generation);
             }
             Operation::End(session, reason) => self.end(session, reason),
             Operation::Remove(caller, target) => {
@@ -295,13 +292,7 @@ impl State {
     }
 
     /// The table of the design, row by row.
-    fn refresh(
-        &mut self,
-        limits: Limits,
-        session: usize,
-        presented: u32,
-        transport: Transport,
-    ) -> Answer {
+    fn refresh(&mut self, limits: Limits, session: usize, presented: u32) -> Answer {
         let Some(found) = self.sessions.get(session) else { return Answer::Unknown };
         if let Some(refusal) = self.refusal(found) {
             return refusal;
@@ -310,9 +301,8 @@ impl State {
         let now = self.now;
         let found = &mut self.sessions[session];
         match i64::from(found.row.generation) - i64::from(presented) {
-            0 if in_window && transport == Transport::Cookie => Answer::Repeated(found.grant()),
+            0 | 1 if in_window => Answer::Repeated(found.grant()),
             0 => Answer::Granted(found.rotate_from(presented, now, limits)),
-            1 if in_window => Answer::Repeated(found.grant()),
             1.. => {
                 found.ended = Some(Reason::Reuse);
                 Answer::Reused

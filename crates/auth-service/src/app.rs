@@ -39,7 +39,7 @@ pub struct App {
 }
 
 impl App {
-    /// The grace window in milliseconds.
+    /// The grace window in milliseconds: a session rotates at most once in it.
     #[must_use]
     pub fn grace_ms(&self) -> i64 {
         i64::from(self.config.tokens.grace_seconds) * 1000

@@ -144,7 +144,7 @@ pub struct Tokens {
     pub idle_seconds: u32,
     /// Absolute limit, seconds.
     pub absolute_seconds: u32,
-    /// Grace window, seconds.
+    /// Grace window, seconds: a session rotates at most once in it.
     pub grace_seconds: u32,
 }
 

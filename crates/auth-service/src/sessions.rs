@@ -55,7 +55,6 @@ pub async fn refresh(
         session,
         client_id: app.config.tokens.client_id.clone(),
         generation: token.generation(),
-        transport,
         client: client.clone(),
         idle_ms: i64::from(app.config.tokens.idle_seconds) * 1000,
         grace_ms: app.grace_ms(),
@@ -68,7 +67,7 @@ pub async fn refresh(
             if rotated_by != client {
                 tracing::info!(
                     session.id = %session, rotated_by = ?rotated_by, presented_by = ?client,
-                    "a spent refresh token came again within the window, from elsewhere"
+                    "a refresh token came again within the window, from elsewhere"
                 );
                 let entry = TrailEntry {
                     client,

@@ -35,7 +35,8 @@ struct Table {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let world = World::start(Kind::Postgres).await;
+    // Every refresh is to be a write, and a session rotates at most once in a window.
+    let world = World::start_with(Kind::Postgres, &[("AUTH__TOKENS__GRACE_SECONDS", "0")]).await;
     let pool = world.database.postgres().await;
     world.register("ada").await;
     let mut sessions = Vec::new();

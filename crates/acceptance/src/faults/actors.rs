@@ -17,7 +17,7 @@ use claims::Transport;
 use fastrand::Rng;
 use tokio::time::sleep;
 
-use super::history::{Grant, Outcome};
+use super::history::{Grant, Outcome, WINDOW};
 use super::person::Person;
 
 /// A life of one user, from the registration on.
@@ -53,7 +53,7 @@ pub const ACTORS: &[Actor] = &[
         number: 10,
         life: |person, rng| Box::pin(overtaken::live(person, rng)),
     },
-    Actor { name: "thief", number: 4, life: |person, rng| Box::pin(thief::live(person, rng)) },
+    Actor { name: "thief", number: 16, life: |person, rng| Box::pin(thief::live(person, rng)) },
     Actor { name: "burst", number: 32, life: |person, rng| Box::pin(burst::live(person, rng)) },
     Actor {
         name: "resetter",
@@ -87,6 +87,17 @@ async fn log_in(person: &Person, rng: &mut Rng, transport: Transport) -> Option<
 async fn pause(person: &Person, rng: &mut Rng) -> Option<()> {
     sleep(Duration::from_millis(rng.u64(50..300))).await;
     (!person.stage.is_over()).then_some(())
+}
+
+/// Lets a grace window pass, so that the next refresh rotates; `None` when the play is over before.
+async fn a_window(person: &Person) -> Option<()> {
+    for _ in 0..11 {
+        sleep(WINDOW / 10).await;
+        if person.stage.is_over() {
+            return None;
+        }
+    }
+    Some(())
 }
 
 /// Refreshes as a good client does: the same token again, at the other replica, until there is an

@@ -10,13 +10,17 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-use super::history::{Episode, Event, Operation, RefreshToken};
+use super::history::{Episode, Event, Operation, Outcome, RefreshToken};
 
 /// What was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
-    /// One generation has one successor, byte for byte, of the same session.
+    /// A generation is one token, byte for byte, and is followed by the next one.
     OneSuccessor,
+    /// Every success gives the token that is current at that moment.
+    Current,
+    /// A session rotates at most once in a window, and when one is over.
+    OneRotation,
     /// No refresh that starts after a session's acknowledged end succeeds.
     EndedIsEnded,
     /// No token is accepted whose session's end was acknowledged longer ago than the bound.
@@ -81,6 +85,14 @@ type Report<'a> = &'a mut dyn FnMut(Rule, String);
 struct Case<'a>(&'a [Event]);
 
 impl<'a> Case<'a> {
+    /// Every refresh token of the session that was given, and when.
+    fn given(&self, session: &str) -> impl Iterator<Item = (&'a Event, &'a RefreshToken)> {
+        self.0.iter().filter_map(move |event| match &event.outcome {
+            Outcome::Granted(grant) if *grant.session == *session => Some((event, &grant.refresh)),
+            _ => None,
+        })
+    }
+
     /// Every presentation of a refresh token of the session for a new one.
     fn refreshes(&self, session: &str) -> impl Iterator<Item = (&'a Event, &'a RefreshToken)> {
         self.0.iter().filter_map(move |event| match &event.operation {

@@ -9,8 +9,9 @@ use claims::Transport;
 /// Time since the harness started, by its own clock.
 pub type Moment = Duration;
 
-/// How long the spent token gets the same answer: the service's default.
-pub const WINDOW: Duration = Duration::from_secs(30);
+/// The grace window of the auth-services here. Longer than any fault, and shorter than the service's
+/// default, or a session would hardly ever rotate twice in a run.
+pub const WINDOW: Duration = Duration::from_secs(10);
 /// How old a resource-service's knowledge may be in this harness.
 pub const BOUND: Duration = Duration::from_secs(2);
 

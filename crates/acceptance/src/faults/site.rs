@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
-use super::history::BOUND;
+use super::history::{BOUND, WINDOW};
 use super::server::Server;
 use crate::{Database, Kind, Link, Redis, Service};
 
@@ -63,10 +63,11 @@ impl Site {
         let mut auths = [0, 1].map(|replica| {
             let url = database.url_by(&to_database[replica]);
             let redis = format!("redis://{}", to_redis[replica].address());
-            let bound = BOUND.as_secs().to_string();
+            let (bound, window) = (BOUND.as_secs().to_string(), WINDOW.as_secs().to_string());
             let others = [
                 ("AUTH__REVOCATION__MAX_STALENESS_SECONDS", bound.as_str()),
                 ("AUTH__REDIS__URL", redis.as_str()),
+                ("AUTH__TOKENS__GRACE_SECONDS", window.as_str()),
             ];
             Service::auth(&url, &others)
         });

@@ -2,6 +2,7 @@
 //! itself, verb by verb.
 
 mod logout;
+mod pages;
 mod races;
 mod refresh;
 mod resets;

@@ -27,6 +27,7 @@ on_both_databases! {
         let successors: Vec<_> = answers.iter().map(|answer| Tokens::of(answer).refresh).collect();
         assert!(successors.iter().all(|successor| *successor == successors[0]));
         assert_eq!(world.database.number("select generation from sessions").await, 2);
+        world.clock.advance(30);
         let next = Tokens::of(&world.refresh(&successors[0]).await);
         assert_eq!(generation(&next.refresh), 3);
     }
@@ -42,10 +43,30 @@ on_both_databases! {
         Tokens::of(&world.refresh(&retried.refresh).await);
     }
 
+    /// A session rotates at most once in a window: who has the current token already is given it
+    /// again, with a fresh access token, and nothing changes.
+    async fn a_token_that_is_new_is_given_again(world) {
+        let first = world.newcomer("ada").await;
+        let second = Tokens::of(&world.refresh(&first.refresh).await);
+        world.clock.advance(20);
+        let row = "select generation + rotated_at + idle_expires_at from sessions";
+        let before = world.database.number(row).await;
+        let again = Tokens::of(&world.refresh(&second.refresh).await);
+        assert_eq!(again.refresh, second.refresh, "byte for byte");
+        assert_ne!(again.access, second.access);
+        assert_eq!(world.whoami(&again.access).await.status, 200);
+        assert_eq!(world.database.number(row).await, before);
+        world.clock.advance(10);
+        let third = Tokens::of(&world.refresh(&again.refresh).await);
+        assert_eq!(generation(&third.refresh), 3);
+        assert_ne!(world.database.number(row).await, before);
+    }
+
     /// N-R01, N-R05
     async fn a_replay_after_the_window_ends_the_session_and_the_newest_token_with_it(world) {
         let first = world.newcomer("ada").await;
         let second = Tokens::of(&world.refresh(&first.refresh).await);
+        world.clock.advance(31);
         let third = Tokens::of(&world.refresh(&second.refresh).await);
         world.clock.advance(31);
         world.refresh(&second.refresh).await.assert_problem(401, "token-reused");
@@ -71,6 +92,7 @@ on_both_databases! {
     async fn an_older_token_ends_the_session_even_inside_the_window(world) {
         let first = world.newcomer("ada").await;
         let second = Tokens::of(&world.refresh(&first.refresh).await);
+        world.clock.advance(31);
         let third = Tokens::of(&world.refresh(&second.refresh).await);
         world.refresh(&first.refresh).await.assert_problem(401, "token-reused");
         world.refresh(&third.refresh).await.assert_problem(401, "session-revoked");

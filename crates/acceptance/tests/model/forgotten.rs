@@ -3,12 +3,12 @@
 use acceptance::on_both_databases;
 use auth_service::names;
 use auth_service::store::{Client, NewSession, NewUser, Presented, Rotation};
-use claims::{SessionId, Transport};
+use claims::SessionId;
 
 on_both_databases! {
     /// A failover can come so soon after another rotation, or to a server whose clock is so far
-    /// behind, that the generation it remembers is younger than the window. A browser's token must
-    /// be caught up with all the same.
+    /// behind, that the generation it remembers is younger than the window. Its
+    /// token must be caught up with all the same.
     async fn a_forgotten_rotation_is_caught_up_with_also_inside_the_window(world) {
         let store = &world.store;
         let key = names::username("ada").unwrap();
@@ -38,7 +38,6 @@ on_both_databases! {
             session,
             client_id: "web".parse().unwrap(),
             generation,
-            transport: Transport::Cookie,
             client: Client::default(),
             idle_ms: 600_000,
             grace_ms: 30_000,

@@ -1,8 +1,10 @@
 //! The rule of sessions: the stores behave by it, and it keeps what it promises.
 
 mod forgotten;
+mod pages;
 mod promises;
 mod search;
 mod stores;
 mod tabs;
+mod theft;
 mod wrong;

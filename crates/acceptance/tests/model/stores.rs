@@ -13,7 +13,7 @@ use auth_service::store::{
     self, Client, EndReason, Grant, NewPassword, NewSession, NewUser, OtherSessions, Presented,
     Removal, Rotation, Store, StoreError,
 };
-use claims::{SessionId, Timestamp, Transport, UserId};
+use claims::{SessionId, Timestamp, UserId};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 use sqlx::{PgPool, SqlitePool, query};
@@ -47,8 +47,8 @@ impl Drawn {
             ..caller
         };
         match self.operation {
-            Operation::Refresh { session, transport, .. } => {
-                Operation::Refresh { session, generation: aim(session), transport }
+            Operation::Refresh { session, .. } => {
+                Operation::Refresh { session, generation: aim(session) }
             }
             Operation::Remove(caller, target) => Operation::Remove(by(caller), target),
             Operation::EndOthers(caller) => Operation::EndOthers(by(caller)),
@@ -64,15 +64,14 @@ fn operations() -> impl Strategy<Value = Vec<Drawn>> {
         let generation = prop_oneof![Just(None), Just(Some(0))];
         (0..4_usize, generation).prop_map(|(session, generation)| Caller { session, generation })
     };
-    let transport = prop_oneof![Just(Transport::Body), Just(Transport::Cookie)];
     let reason = prop_oneof![Just(Reason::Logout), Just(Reason::Admin)];
     let ends = prop_oneof![Just(Ends::Others), Just(Ends::All), Just(Ends::None)];
     let minutes = prop_oneof![4 => Just(1), 3 => Just(2), 2 => Just(4), 1 => Just(11)];
     let operation = prop_oneof![
         4 => proptest::option::of(session.clone())
             .prop_map(|replaces| Operation::Open { replaces }),
-        40 => (prop_oneof![3 => 0..2_usize, 1 => session.clone()], transport).prop_map(
-            |(session, transport)| Operation::Refresh { session, generation: 0, transport }),
+        40 => prop_oneof![3 => 0..2_usize, 1 => session.clone()]
+            .prop_map(|session| Operation::Refresh { session, generation: 0 }),
         1 => (session.clone(), reason).prop_map(|(session, why)| Operation::End(session, why)),
         2 => (caller(), session.clone()).prop_map(|(by, target)| Operation::Remove(by, target)),
         1 => caller().prop_map(Operation::EndOthers),
@@ -193,8 +192,8 @@ impl<'a> Actual<'a> {
         let done = |happened| if happened { Answer::Done } else { Answer::Refused };
         match operation {
             Operation::Open { replaces } => return self.open(replaces).await,
-            Operation::Refresh { session, generation, transport } => {
-                return self.refresh(session, generation, transport).await;
+            Operation::Refresh { session, generation } => {
+                return self.refresh(session, generation).await;
             }
             Operation::End(session, reason) => {
                 let reason = match reason {
@@ -261,17 +260,11 @@ impl<'a> Actual<'a> {
         Ok(answer)
     }
 
-    async fn refresh(
-        &self,
-        session: usize,
-        generation: u32,
-        transport: Transport,
-    ) -> Result<Answer, StoreError> {
+    async fn refresh(&self, session: usize, generation: u32) -> Result<Answer, StoreError> {
         let presented = Presented {
             session: self.id(session),
             client_id: "web".parse().expect("a good id"),
             generation,
-            transport,
             client: Client::default(),
             idle_ms: self.limits.idle * 1000,
             grace_ms: self.limits.window * 1000,

@@ -1,14 +1,13 @@
 //! Rules that are wrong: the search must say so, or it would prove nothing.
 
 use acceptance::rule::{self, Answer, Limits, Operation, State};
-use claims::Transport;
 
 use crate::promises::{Promise, one_session};
 use crate::search::{Rule, search};
 
 /// The promise that the search finds broken, if it does.
-fn broken_by(rule: Rule, transport: Transport) -> Option<Promise> {
-    let searched = search(&one_session(rule, transport));
+fn broken_by(rule: Rule) -> Option<Promise> {
+    let searched = search(&one_session(rule));
     searched.broken.map(|(promise, way)| {
         println!("{promise:?} after {} states by {way:?}", searched.states);
         promise
@@ -22,6 +21,38 @@ fn presented_by_parent(state: &State, operation: Operation) -> Option<usize> {
     (parent && state.is_live(session)).then_some(session)
 }
 
+/// What the rule was by body: the parent has a window, and the current token rotates whenever it is
+/// presented.
+pub(crate) fn only_the_parent_has_a_window(
+    limits: Limits,
+    state: &State,
+    operation: Operation,
+) -> (State, Answer) {
+    let Operation::Refresh { session, generation } = operation else {
+        return rule::apply(limits, state, operation);
+    };
+    let current = state.sessions.get(session).map(|found| found.row.generation);
+    let window = if current == Some(generation) { 0 } else { limits.window };
+    rule::apply(Limits { window, ..limits }, state, operation)
+}
+
+#[test]
+fn a_session_does_not_rotate_twice_in_a_window() {
+    let broken = broken_by(only_the_parent_has_a_window);
+    assert_eq!(broken, Some(Promise::OneRotationInAWindow));
+}
+
+#[test]
+fn a_token_that_was_spent_long_ago_is_not_only_refused() {
+    fn forgiving(limits: Limits, state: &State, operation: Operation) -> (State, Answer) {
+        match rule::apply(limits, state, operation) {
+            (_, Answer::Reused) => (state.clone(), Answer::TooFarAhead),
+            applied => applied,
+        }
+    }
+    assert_eq!(broken_by(forgiving), Some(Promise::TheLongSpentEnd));
+}
+
 #[test]
 fn one_generation_behind_is_not_always_fine() {
     fn lenient(limits: Limits, state: &State, operation: Operation) -> (State, Answer) {
@@ -30,9 +61,7 @@ fn one_generation_behind_is_not_always_fine() {
             None => rule::apply(limits, state, operation),
         }
     }
-    for transport in [Transport::Body, Transport::Cookie] {
-        assert_eq!(broken_by(lenient, transport), Some(Promise::OneLineage));
-    }
+    assert_eq!(broken_by(lenient), Some(Promise::OneLineage));
 }
 
 #[test]
@@ -44,10 +73,11 @@ fn a_retry_is_not_given_a_sibling() {
         else {
             return given;
         };
-        let (generation, transport) = (grant.generation, Transport::Body);
-        rule::apply(limits, state, Operation::Refresh { session, generation, transport })
+        let strict = Limits { window: 0, ..limits };
+        let generation = grant.generation;
+        rule::apply(strict, state, Operation::Refresh { session, generation })
     }
-    assert_eq!(broken_by(fertile, Transport::Body), Some(Promise::OneSuccessor));
+    assert_eq!(broken_by(fertile), Some(Promise::OneSuccessor));
 }
 
 #[test]
@@ -55,7 +85,7 @@ fn a_retry_is_not_taken_for_a_theft() {
     fn strict(limits: Limits, state: &State, operation: Operation) -> (State, Answer) {
         rule::apply(Limits { window: 0, ..limits }, state, operation)
     }
-    assert_eq!(broken_by(strict, Transport::Body), Some(Promise::TheHonestAreServed));
+    assert_eq!(broken_by(strict), Some(Promise::TheHonestAreServed));
 }
 
 #[test]
@@ -69,7 +99,7 @@ fn a_token_that_is_ahead_does_not_end_the_session() {
         }
         (next, answer)
     }
-    assert_eq!(broken_by(suspicious, Transport::Body), Some(Promise::OnlySpentTokensEnd));
+    assert_eq!(broken_by(suspicious), Some(Promise::OnlySpentTokensEnd));
 }
 
 #[test]
@@ -80,7 +110,7 @@ fn a_logout_is_not_forgotten() {
             _ => rule::apply(limits, state, operation),
         }
     }
-    assert_eq!(broken_by(deaf, Transport::Cookie), Some(Promise::AnEndIsAnEnd));
+    assert_eq!(broken_by(deaf), Some(Promise::AnEndIsAnEnd));
 }
 
 #[test]
@@ -92,5 +122,5 @@ fn a_refresh_does_not_move_the_absolute_end() {
         }
         rule::apply(limits, &state, operation)
     }
-    assert_eq!(broken_by(generous, Transport::Body), Some(Promise::TheAbsoluteEndStays));
+    assert_eq!(broken_by(generous), Some(Promise::TheAbsoluteEndStays));
 }

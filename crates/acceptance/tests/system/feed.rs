@@ -133,6 +133,7 @@ on_both_databases! {
         assert_eq!(entries(&batch), [session(&other)], "a changed password");
 
         let second = Tokens::of(&world.refresh(&own.refresh).await);
+        world.clock.advance(31);
         Tokens::of(&world.refresh(&second.refresh).await);
         world.refresh(&own.refresh).await.assert_problem(401, "token-reused");
         let batch = news(&world, &cursor(&batch)).await;

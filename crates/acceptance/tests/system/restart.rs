@@ -46,7 +46,8 @@ async fn refresh_until_answered(auth: &Service, token: &str) -> Answer {
 on_each_empty_database! {
     /// Promise "durable": what was acknowledged survives, and what was spent stays spent.
     async fn nothing_acknowledged_is_lost_when_the_process_is_killed(database) {
-        let mut auth = Service::auth(&database.url, &[]);
+        // Every refresh rotates, so that several generations are there in no time.
+        let mut auth = Service::auth(&database.url, &[("AUTH__TOKENS__GRACE_SECONDS", "0")]);
         auth.start().await;
         let ada = auth.newcomer("ada").await;
         let bob = Tokens::of(&auth.refresh(&auth.newcomer("bob").await.refresh).await);
@@ -132,6 +133,8 @@ on_each_empty_database! {
                 }
                 tokens[client].clone_from(&pair[0]);
             }
+            // The window passes, so that the next round rotates.
+            database.execute("update sessions set rotated_at = rotated_at - 31000").await;
         }
         let sql = "select count(*) from sessions where generation = 21 and revoked_at is null";
         assert_eq!(database.number(sql).await, 4);
@@ -369,7 +372,9 @@ async fn a_server_that_forgets_acknowledged_commits_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_that_start_together_share_one_signing_key_and_one_refresh_key() {
     let database = Database::create(Kind::Postgres).await;
-    let mut replicas: Vec<_> = (0..2).map(|_| Service::auth(&database.url, &[])).collect();
+    // Every refresh rotates.
+    let strict = [("AUTH__TOKENS__GRACE_SECONDS", "0")];
+    let mut replicas: Vec<_> = (0..2).map(|_| Service::auth(&database.url, &strict)).collect();
     replicas.iter_mut().for_each(Service::spawn);
     join_all(replicas.iter().map(Service::ready)).await;
     let (one, other) = (&replicas[0], &replicas[1]);

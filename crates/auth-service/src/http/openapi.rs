@@ -14,7 +14,7 @@ pub(super) const ISSUER: &str = "http://127.0.0.1:8080";
 /// What holds for every route.
 const ABOUT: &str = "\
 People register and log in here. They get a short-lived access token, which other services verify by \
-themselves, and a refresh token, which is used once: each refresh answers with its successor. If an answer is \
+themselves, and a refresh token: each refresh answers with the current one, which replaces it. If an answer is \
 lost, give up after about 4 seconds and try again with the same token.
 
 Requests and answers are JSON. A body has at most 16 KiB, no member twice and none that is not named here. \

@@ -43,7 +43,8 @@ pub(super) fn sibling(found: &Found, presented: &Presented) -> Option<Presented>
     let current = found.grant.generation;
     let spent = presented.generation.checked_add(1) == Some(current) && found.in_window;
     (is(Bug::SiblingInWindow) && spent)
-        .then(|| Presented { generation: current, ..presented.clone() })
+        // Without a window, or the current token would only be given again.
+        .then(|| Presented { generation: current, grace_ms: 0, ..presented.clone() })
 }
 
 /// `LastSeenId`: what was numbered before and is committed after is never read. Not by a full read

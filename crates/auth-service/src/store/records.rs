@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use claims::{ClientId, Scope, SessionId, Timestamp, Transport, UserId, UserView};
+use claims::{ClientId, Scope, SessionId, Timestamp, UserId, UserView};
 
 use crate::names::NameKey;
 
@@ -113,8 +113,6 @@ pub struct Presented {
     pub client_id: ClientId,
     /// Its generation.
     pub generation: u32,
-    /// How it came.
-    pub transport: Transport,
     /// From where.
     pub client: Client,
     /// The idle limit, milliseconds.
@@ -124,13 +122,12 @@ pub struct Presented {
 }
 
 impl Presented {
-    /// How long after a rotation the same token is given again to whoever brings it back: a cookie
-    /// jar is shared by tabs, so its newest token may come twice; a body client has no such excuse.
-    /// Only the current token, `from` which it then rotates, is given again: one that the database
-    /// forgot is ahead of it.
+    /// How long after a rotation the session does not rotate again from generation `from`, in
+    /// milliseconds. Tabs share a cookie jar, and pages make many calls at once without a lock: a
+    /// second rotation within the window would leave the slower ones two tokens behind. A token that
+    /// the database forgot is ahead of the current one and rotates at once.
     pub(super) fn repeat_window_ms(&self, from: u32) -> i64 {
-        let again = self.transport == Transport::Cookie && from == self.generation;
-        if again { self.grace_ms } else { 0 }
+        if from == self.generation { self.grace_ms } else { 0 }
     }
 }
 

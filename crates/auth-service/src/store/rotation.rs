@@ -4,10 +4,6 @@
 //! is the session looked at, and what must follow from that (ending it after a replay) is done in
 //! the same step as the look.
 
-use std::cmp::Ordering;
-
-use claims::Transport;
-
 use super::StoreError;
 use super::records::{Client, EndReason, Grant, Presented};
 
@@ -16,7 +12,8 @@ use super::records::{Client, EndReason, Grant, Presented};
 pub enum Rotation {
     /// It was the current one and is spent now; the grant names its successor.
     Rotated(Grant),
-    /// It gets what was given before: the grant names the current token. Nothing changed.
+    /// The current token was made less than a window ago and is given again, to whoever presents it
+    /// or its parent. Nothing changed.
     Repeated {
         /// The session.
         grant: Grant,
@@ -89,18 +86,15 @@ fn judge(found: Found, presented: &Presented) -> Verdict {
         return answer(Rotation::Expired);
     }
     let behind = i64::from(grant.generation) - i64::from(presented.generation);
-    match (behind.cmp(&0), behind) {
-        // Tabs that share a cookie jar: one of them brings back the token that another one's
-        // refresh put there a moment ago. Rotating again would run the jar ahead of slower tabs.
-        (Ordering::Equal, _) if in_window && presented.transport == Transport::Cookie => {
-            answer(Rotation::Repeated { grant, rotated_by })
-        }
-        // A lost reply, or two at once: the successor is a function of the session, so it can be
-        // given again.
-        (Ordering::Greater, 1) if in_window => answer(Rotation::Repeated { grant, rotated_by }),
-        (Ordering::Less, -1) => Verdict::FastForward,
-        (Ordering::Less, _) => answer(Rotation::TooFarAhead),
-        (Ordering::Equal | Ordering::Greater, _) => Verdict::Again,
+    match behind {
+        // A session rotates at most once in a window. A lost reply, a tab or a call without a lock
+        // brings back the token that was spent a moment ago, or the one that came of it: if that
+        // rotated again, those that are still under way would be two behind, as thieves are. The
+        // current token is a function of the session, so it can be given again.
+        0 | 1 if in_window => answer(Rotation::Repeated { grant, rotated_by }),
+        -1 => Verdict::FastForward,
+        ..-1 => answer(Rotation::TooFarAhead),
+        0.. => Verdict::Again,
     }
 }
 

@@ -19,7 +19,7 @@ pub enum Happening {
     LoginFailed,
     /// Somebody was told to come back later.
     Limited,
-    /// A spent token came again within the window, from elsewhere.
+    /// The current token or its parent came again within the window, from elsewhere.
     RefreshReplayed,
     /// The database had forgotten a rotation, and was brought forward.
     RotationRestored,

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::super::history::{Ending, Outcome};
 use super::super::person::{Person, granted};
-use super::{keep_refreshing, log_in, newcomer, watching};
+use super::{a_window, keep_refreshing, log_in, newcomer, watching};
 
 pub(super) async fn live(person: Person, mut rng: Rng) {
     let _ = try_to_live(&person, &mut rng).await;
@@ -32,6 +32,9 @@ async fn try_to_live(person: &Person, rng: &mut Rng) -> Option<()> {
         grant = next;
         person.present(rng.usize(..3), &grant.access).await;
         sleep(Duration::from_millis(rng.u64(0..300))).await;
+        if rng.u8(..8) == 0 {
+            a_window(person).await?;
+        }
     }
     if person.log_out(rng.usize(..2), &grant.refresh, Ending::Current).await == Outcome::Done {
         watching::watch(person, &[grant.access]).await;

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::super::history::{Ending, Outcome};
 use super::super::person::{PATIENCE, Person};
-use super::{keep_refreshing, log_in, newcomer, watching};
+use super::{a_window, keep_refreshing, log_in, newcomer, watching};
 
 pub(super) async fn live(person: Person, mut rng: Rng) {
     let _ = try_to_live(&person, &mut rng).await;
@@ -24,6 +24,9 @@ async fn try_to_live(person: &Person, rng: &mut Rng) -> Option<()> {
     for _ in 0..rng.usize(1..6) {
         join_all((0..3).map(|resource| person.present(resource, &grant.access))).await;
         sleep(Duration::from_millis(rng.u64(0..400))).await;
+        if rng.u8(..8) == 0 {
+            a_window(person).await?;
+        }
         grant = keep_refreshing(person, rng, &grant).await?;
         old.push(grant.access.clone());
     }

@@ -1,7 +1,8 @@
-//! A refresh is overtaken by several generations of its own successors.
+//! A refresh is overtaken by several others of its session, at the other replica.
 //!
-//! Where the first replica is slow, its token is long spent when the database hears of it, and the
-//! session may rightly die of that. What must not happen is that it goes back.
+//! Where the first replica is slow, its token is spent when the database hears of it; so long ago, or
+//! with its successor, that the session may rightly die of that where a window ended meanwhile. What
+//! must not happen is that it goes back.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::time::sleep;
 
 use super::super::history::{Ending, Outcome};
 use super::super::person::{PATIENCE, Person, granted};
-use super::{newcomer, watching};
+use super::{a_window, newcomer, watching};
 
 pub(super) async fn live(person: Person, mut rng: Rng) {
     let _ = try_to_live(&person, &mut rng).await;
@@ -19,6 +20,10 @@ pub(super) async fn live(person: Person, mut rng: Rng) {
 async fn try_to_live(person: &Person, rng: &mut Rng) -> Option<()> {
     let mut grant = newcomer(person, rng).await?;
     for _ in 0..rng.usize(2..5) {
+        // Otherwise nothing rotates any more.
+        if rng.u8(..4) == 0 {
+            a_window(person).await?;
+        }
         let slow = rng.usize(..2);
         let (token, generations) = (grant.refresh.clone(), rng.usize(2..5));
         let head_start = Duration::from_millis(rng.u64(..250));

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::super::history::{Ending, Grant, Outcome};
 use super::super::person::{PATIENCE, Person};
-use super::{keep_refreshing, log_in, newcomer, watching};
+use super::{a_window, keep_refreshing, log_in, newcomer, watching};
 
 pub(super) async fn live(person: Person, mut rng: Rng) {
     let _ = try_to_live(&person, &mut rng).await;
@@ -23,6 +23,10 @@ async fn try_to_live(person: &Person, rng: &mut Rng) -> Option<()> {
     }
     let hasty = rng.u8(..4) == 0;
     for _ in 0..rng.usize(2..6) {
+        // Otherwise all are given the same token again.
+        if rng.u8(..4) == 0 {
+            a_window(person).await?;
+        }
         let spread = if rng.bool() { 4 } else { 60 };
         let tabs = rng.usize(3..9);
         let mut answers: FuturesUnordered<_> = (0..tabs)
@@ -40,7 +44,7 @@ async fn try_to_live(person: &Person, rng: &mut Rng) -> Option<()> {
         while let Some(answer) = answers.next().await {
             if let Ok(Outcome::Granted(grant)) = answer {
                 let ahead = |next: &Grant| next.refresh.generation > grant.refresh.generation;
-                // Out of a cookie jar comes the old one too, while it is new.
+                // Just as the window ends, the old one is given too.
                 if !next.as_ref().is_some_and(ahead) {
                     next = Some(*grant);
                 }
@@ -66,7 +70,7 @@ async fn try_to_live(person: &Person, rng: &mut Rng) -> Option<()> {
     Some(())
 }
 
-/// Several generations at once, as fast as one replica answers.
+/// Several refreshes, as fast as one replica answers.
 async fn chain(person: &Person, rng: &mut Rng, mut grant: Grant) -> Option<Grant> {
     for _ in 0..rng.usize(1..5) {
         grant = keep_refreshing(person, rng, &grant).await?;

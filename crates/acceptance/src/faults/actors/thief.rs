@@ -6,9 +6,8 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::time::sleep;
 
-use super::super::history::WINDOW;
 use super::super::person::{PATIENCE, Person};
-use super::{keep_refreshing, newcomer, pause, watching};
+use super::{a_window, keep_refreshing, newcomer, pause, watching};
 
 pub(super) async fn live(person: Person, mut rng: Rng) {
     let _ = try_to_live(&person, &mut rng).await;
@@ -17,19 +16,14 @@ pub(super) async fn live(person: Person, mut rng: Rng) {
 async fn try_to_live(person: &Person, rng: &mut Rng) -> Option<()> {
     let stolen = newcomer(person, rng).await?;
     let mut grant = keep_refreshing(person, rng, &stolen).await?;
-    if rng.u8(..6) == 0 {
-        // The parent of the newest token, after the window.
-        for _ in 0..31 {
-            sleep(WINDOW / 30).await;
-            if person.stage.is_over() {
-                return None;
-            }
-        }
-    } else {
-        for _ in 0..rng.usize(1..4) {
-            sleep(Duration::from_millis(rng.u64(0..150))).await;
-            grant = keep_refreshing(person, rng, &grant).await?;
-        }
+    for _ in 0..rng.usize(..3) {
+        sleep(Duration::from_millis(rng.u64(0..150))).await;
+        grant = keep_refreshing(person, rng, &grant).await?;
+    }
+    // It is the parent of the newest token, after the window; or older, within the newest one's.
+    a_window(person).await?;
+    if rng.bool() {
+        grant = keep_refreshing(person, rng, &grant).await?;
     }
     let access = grant.access.clone();
     person.present(rng.usize(..3), &access).await;

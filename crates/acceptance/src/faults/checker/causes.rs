@@ -42,8 +42,9 @@ impl Case<'_> {
     }
 
     /// Whether the token of this presentation may have been spent, and not be forgiven any more, when
-    /// it was judged `judged_by` at the latest: by a presentation of what came after it, or by
-    /// another one of itself longer ago than the window.
+    /// it was judged `judged_by` at the latest: by another presentation of it longer ago than the
+    /// window. That is also so where its successor was spent too, since a session rotates at most
+    /// once in a window.
     pub(super) fn may_be_spent(
         &self,
         presentation: &Event,
@@ -51,18 +52,15 @@ impl Case<'_> {
         judged_by: Moment,
     ) -> bool {
         self.refreshes(&token.session).any(|(other, presented)| {
-            // The newest generation that there may be because of it; a refusal changed nothing.
-            let made = match &other.outcome {
-                Outcome::Granted(grant) => grant.refresh.generation,
-                outcome if outcome.is_open() => presented.generation + 1,
-                _ => return false,
+            // A refusal changed nothing, and neither did being given the same again.
+            let spends = match &other.outcome {
+                Outcome::Granted(grant) => grant.refresh.generation > token.generation,
+                outcome => outcome.is_open(),
             };
-            let twice = made >= token.generation + 2 && other.begun < judged_by;
-            let late = made == token.generation + 1
+            spends
                 && presented.generation == token.generation
                 && !std::ptr::eq(other, presentation)
-                && other.begun + WINDOW < judged_by + SLACK;
-            twice || late
+                && other.begun + WINDOW < judged_by + SLACK
         })
     }
 
@@ -94,16 +92,23 @@ impl Case<'_> {
 
     /// Whether the token was spent for certain, and not forgiven any more, before `begun`.
     pub(super) fn surely_spent(&self, token: &RefreshToken, begun: Moment) -> bool {
-        self.refreshes(&token.session).any(|(other, presented)| {
-            let Outcome::Granted(grant) = &other.outcome else { return false };
-            let ahead = grant.refresh.generation.saturating_sub(token.generation);
+        self.given(&token.session).any(|(other, given)| {
+            let ahead = given.generation.saturating_sub(token.generation);
             // The one that came of it was spent too, or it was spent longer ago than the window.
             let twice = ahead >= 2 && other.over <= begun;
-            let late = ahead == 1
-                && presented.generation == token.generation
-                && other.over + WINDOW + SLACK < begun;
+            let late = ahead == 1 && other.over + WINDOW + SLACK < begun;
             twice || late
         })
+    }
+
+    /// The first moment at which a rotation may have made the generation; `None` for the one that the
+    /// login made.
+    pub(super) fn made_after(&self, session: &str, generation: u32) -> Option<Moment> {
+        let makers = self.refreshes(session).filter(|(event, presented)| {
+            let effective = matches!(event.outcome, Outcome::Granted(_)) || event.outcome.is_open();
+            effective && presented.generation + 1 == generation
+        });
+        makers.map(|(event, _)| event.begun).min()
     }
 
     /// Whether the session's login was answered before that moment.

@@ -1,10 +1,9 @@
 //! The rules, one operation after the other.
 
-use claims::Transport;
-
 use super::super::history::{
-    AccessToken, BOUND, Ending, Event, Grant, Operation, Outcome, RefreshToken,
+    AccessToken, BOUND, Ending, Event, Grant, Operation, Outcome, RefreshToken, WINDOW,
 };
+use super::causes::SLACK;
 use super::{Case, Report, Rule};
 
 /// What holds for every answer.
@@ -103,7 +102,7 @@ pub(super) fn refresh(case: &Case<'_>, event: &Event, token: &RefreshToken, repo
     match &event.outcome {
         Outcome::Granted(grant) => {
             sound(grant, session, report);
-            successor(case, token, grant, report);
+            successor(case, event, token, grant, report);
             if case.known_over(session).is_some_and(|over| over <= event.begun) {
                 report(Rule::EndedIsEnded, "the session was known to be over".to_owned());
             }
@@ -135,28 +134,41 @@ pub(super) fn refresh(case: &Case<'_>, event: &Event, token: &RefreshToken, repo
     }
 }
 
-/// Every presentation of a generation gets the same, and that is the next one; from a cookie jar
-/// also itself, while it is new.
-fn successor(case: &Case<'_>, token: &RefreshToken, grant: &Grant, report: Report<'_>) {
-    let given = &grant.refresh;
-    let itself = given.generation == token.generation;
-    if itself {
-        if token.transport == Transport::Body || given.text != token.text {
-            report(Rule::OneSuccessor, "it did not go on".to_owned());
-        }
-        return;
-    }
-    if given.generation != token.generation + 1 {
+/// Every presentation is given the token that is current at that moment: itself while it is new, or
+/// its successor.
+fn successor(
+    case: &Case<'_>,
+    event: &Event,
+    token: &RefreshToken,
+    grant: &Grant,
+    report: Report<'_>,
+) {
+    let (given, session) = (&grant.refresh, &token.session);
+    if given.generation != token.generation && given.generation != token.generation + 1 {
         report(Rule::OneSuccessor, format!("it leapt to generation {}", given.generation));
     }
-    let differs = case.refreshes(&token.session).any(|(other, presented)| {
-        let Outcome::Granted(theirs) = &other.outcome else { return false };
-        presented.generation == token.generation
-            && theirs.refresh.generation != presented.generation
-            && theirs.refresh.text != given.text
-    });
-    if differs {
-        report(Rule::OneSuccessor, "another presentation was given something else".to_owned());
+    let mut known = case.given(session).map(|(_, known)| known).chain([token]);
+    if known.any(|known| known.generation == given.generation && known.text != given.text) {
+        report(Rule::OneSuccessor, "a generation is two different tokens".to_owned());
+    }
+    let newer = case
+        .given(session)
+        .any(|(other, known)| known.generation > given.generation && other.over <= event.begun);
+    if newer {
+        report(Rule::Current, "a newer one was given before".to_owned());
+    }
+    if given.generation == token.generation {
+        let made = case.made_after(session, token.generation);
+        let old = case.given(session).any(|(other, known)| {
+            known.generation == token.generation && other.over + WINDOW + SLACK < event.begun
+        });
+        if made.is_none() || old {
+            report(Rule::OneRotation, "it did not go on".to_owned());
+        }
+    } else if let Some(made) = case.made_after(session, token.generation)
+        && event.over + SLACK < made + WINDOW
+    {
+        report(Rule::OneRotation, "it went on within the window".to_owned());
     }
 }
 

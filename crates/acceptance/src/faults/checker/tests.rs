@@ -86,31 +86,47 @@ impl Told {
 }
 
 #[test]
-fn one_generation_has_one_successor() {
+fn one_generation_is_one_token_with_one_successor() {
     let twice = || Told::new().refresh(40, 60, 1, granted("a", 2));
     assert_eq!(twice().refresh(45, 65, 1, granted("a", 2)).breaks(), []);
     let leap = twice().refresh(45, 65, 1, granted("a", 3)).breaks();
     assert!(leap.contains(&Rule::OneSuccessor), "{leap:?}");
-    let mut fork = refresh_token("a", 2);
-    fork.text = "another".into();
-    let access = access_token("a");
-    let fork = Outcome::Granted(Box::new(Grant { session: "a".into(), refresh: fork, access }));
-    assert_eq!(twice().refresh(45, 65, 1, fork).breaks(), [Rule::OneSuccessor; 2]);
-    assert_eq!(Told::new().refresh(40, 60, 1, granted("a", 1)).breaks(), [Rule::OneSuccessor]);
+    let fork = |generation| {
+        let mut fork = refresh_token("a", generation);
+        fork.text = "another".into();
+        let access = access_token("a");
+        Outcome::Granted(Box::new(Grant { session: "a".into(), refresh: fork, access }))
+    };
+    assert_eq!(twice().refresh(45, 65, 1, fork(2)).breaks(), [Rule::OneSuccessor; 2]);
+    assert_eq!(twice().refresh(70, 80, 2, fork(2)).breaks(), [Rule::OneSuccessor; 2]);
 }
 
 #[test]
-fn a_cookie_jar_may_get_its_own_token_again() {
-    let cookie = |generation| {
-        let transport = Transport::Cookie;
-        RefreshToken { transport, ..refresh_token("a", generation) }
+fn a_session_rotates_once_in_a_window() {
+    // What a login made rotates at once.
+    assert_eq!(Told::new().refresh(40, 60, 1, granted("a", 1)).breaks(), [Rule::OneRotation]);
+    let once = || Told::new().refresh(40, 60, 1, granted("a", 2));
+    assert_eq!(once().refresh(70, 80, 2, granted("a", 2)).breaks(), []);
+    assert_eq!(once().refresh(70, 80, 2, granted("a", 3)).breaks(), [Rule::OneRotation]);
+    assert_eq!(once().refresh(9900, 9980, 2, granted("a", 3)).breaks(), [Rule::OneRotation]);
+    assert_eq!(once().refresh(9900, 10_010, 2, granted("a", 3)).breaks(), []);
+    assert_eq!(once().refresh(10_100, 10_120, 2, granted("a", 2)).breaks(), []);
+    assert_eq!(once().refresh(10_120, 10_130, 2, granted("a", 2)).breaks(), [Rule::OneRotation]);
+    // A presentation that nobody heard of may have made it long before.
+    let lost = Told::new().refresh(35, 38, 1, Outcome::Lost);
+    let heard = lost.refresh(9000, 9010, 1, granted("a", 2));
+    assert_eq!(heard.refresh(10_040, 10_100, 2, granted("a", 3)).breaks(), []);
+}
+
+#[test]
+fn nobody_is_given_what_is_no_longer_current() {
+    let twice = || {
+        Told::new().refresh(40, 60, 1, granted("a", 2)).refresh(10_100, 10_110, 2, granted("a", 3))
     };
-    let access = access_token("a");
-    let grant = Grant { session: "a".into(), refresh: cookie(2), access };
-    let told = Told::new()
-        .event(40, 50, Operation::Refresh(cookie(1)), Outcome::Granted(Box::new(grant.clone())))
-        .event(60, 70, Operation::Refresh(cookie(2)), Outcome::Granted(Box::new(grant)));
-    assert_eq!(told.breaks(), []);
+    assert_eq!(twice().refresh(10_105, 10_115, 2, granted("a", 3)).breaks(), []);
+    assert_eq!(twice().refresh(10_115, 10_120, 2, granted("a", 3)).breaks(), []);
+    let back = twice().refresh(10_115, 10_120, 2, granted("a", 2)).breaks();
+    assert!(back.contains(&Rule::Current), "{back:?}");
 }
 
 #[test]
@@ -159,9 +175,10 @@ fn a_logout_of_all_that_was_lost_may_end_what_is_opened_later() {
     // By a token that was refused, nothing was ended.
     let refused_one = Told::new()
         .refresh(35, 38, 1, granted("a", 2))
-        .refresh(39, 42, 2, granted("a", 3))
-        .logout(60, 70, "a", Ending::All, refused(401, "invalid-token"));
-    assert_eq!(refused_one.refresh(80, 90, 3, revoked("logout")).breaks(), [Rule::LivesOn]);
+        .refresh(10_100, 10_110, 2, granted("a", 3))
+        .logout(10_120, 10_130, "a", Ending::All, refused(401, "invalid-token"));
+    let later = refused_one.refresh(10_140, 10_150, 3, revoked("logout"));
+    assert_eq!(later.breaks(), [Rule::LivesOn]);
     let good = Told::new().logout(60, 70, "a", Ending::All, refused(401, "invalid-token"));
     assert_eq!(good.breaks(), [Rule::LivesOn]);
 }
@@ -176,9 +193,9 @@ fn nothing_is_accepted_after_the_bound() {
     assert_eq!(out().used(2049, 9000, "a", accepted("a")).breaks(), []);
     let reused = Told::new()
         .refresh(40, 50, 1, granted("a", 2))
-        .refresh(60, 70, 2, granted("a", 3))
-        .refresh(80, 90, 1, refused(401, "token-reused"));
-    assert_eq!(reused.used(2091, 2100, "a", accepted("a")).breaks(), [Rule::Bound]);
+        .refresh(10_060, 10_070, 2, granted("a", 3))
+        .refresh(10_080, 10_090, 1, refused(401, "token-reused"));
+    assert_eq!(reused.used(12_091, 12_100, "a", accepted("a")).breaks(), [Rule::Bound]);
 }
 
 #[test]
@@ -203,7 +220,7 @@ fn an_honest_retry_is_never_refused_in_the_window() {
     let expired = refused(401, "session-expired");
     assert_eq!(lost().refresh(4010, 4020, 1, expired).breaks(), [Rule::LivesOn]);
     // The fault outlasted the window.
-    assert_eq!(lost().refresh(30_100, 30_200, 1, refusal()).breaks(), []);
+    assert_eq!(lost().refresh(10_100, 10_200, 1, refusal()).breaks(), []);
     // The first presentation of all has nothing to be a replay of.
     assert_eq!(Told::new().refresh(40_000, 40_010, 1, refusal()).breaks(), [Rule::ReuseNeedsReuse]);
 }
@@ -214,31 +231,36 @@ fn a_session_dies_of_reuse_only_after_a_replay() {
     assert_eq!(on().refresh(60, 70, 2, revoked("reuse")).breaks(), [Rule::ReuseNeedsReuse]);
     // A lost presentation may arrive when its token is long spent.
     let late = || Told::new().refresh(35, 38, 1, Outcome::Lost).refresh(40, 50, 1, granted("a", 2));
-    let later = || late().refresh(60, 70, 2, granted("a", 3));
-    assert_eq!(later().refresh(80, 90, 3, revoked("reuse")).breaks(), []);
-    assert_eq!(later().used(80, 90, "a", refused(401, "invalid-token")).breaks(), []);
-    // But not before the next one was spent too.
+    let later = || late().refresh(10_060, 10_070, 2, granted("a", 3));
+    assert_eq!(later().refresh(10_080, 10_090, 3, revoked("reuse")).breaks(), []);
+    let refusal = || refused(401, "invalid-token");
+    assert_eq!(later().used(10_080, 10_090, "a", refusal()).breaks(), []);
+    // But not before the window was over.
     assert_eq!(late().refresh(60, 70, 2, revoked("reuse")).breaks(), [Rule::ReuseNeedsReuse]);
-    assert_eq!(
-        late().used(45, 49, "a", refused(401, "invalid-token")).breaks(),
-        [Rule::GoodIsGood]
-    );
+    let early = late().refresh(9900, 9950, 2, revoked("reuse"));
+    assert_eq!(early.breaks(), [Rule::ReuseNeedsReuse]);
+    assert_eq!(late().used(45, 49, "a", refusal()).breaks(), [Rule::GoodIsGood]);
+    // Whoever was given the same again spent nothing.
+    let again = on().refresh(60, 70, 2, granted("a", 2));
+    let refused = again.refresh(10_200, 10_210, 2, refused(401, "token-reused"));
+    assert_eq!(refused.breaks(), [Rule::ReuseNeedsReuse]);
     assert_eq!(on().refresh(60, 70, 2, revoked("password")).breaks(), [Rule::LivesOn]);
     assert_eq!(on().refresh(60, 70, 2, revoked("logout")).breaks(), [Rule::LivesOn]);
 }
 
 #[test]
 fn a_spent_token_is_refused_and_ends_the_session() {
-    let spent =
-        || Told::new().refresh(40, 50, 1, granted("a", 2)).refresh(60, 70, 2, granted("a", 3));
-    assert_eq!(spent().refresh(69, 80, 1, granted("a", 2)).breaks(), []);
-    assert_eq!(spent().refresh(71, 80, 1, granted("a", 2)).breaks(), [Rule::SpentIsSpent]);
     let once = || Told::new().refresh(40, 50, 1, granted("a", 2));
-    assert_eq!(once().refresh(30_040, 30_060, 1, granted("a", 2)).breaks(), []);
-    assert_eq!(once().refresh(30_200, 30_210, 1, granted("a", 2)).breaks(), [Rule::SpentIsSpent]);
-    let dead = || spent().refresh(80, 90, 1, refused(401, "token-reused"));
-    assert_eq!(dead().refresh(100, 110, 3, revoked("reuse")).breaks(), []);
-    assert_eq!(dead().refresh(100, 110, 3, granted("a", 4)).breaks(), [Rule::EndedIsEnded]);
+    assert_eq!(once().refresh(10_040, 10_060, 1, granted("a", 2)).breaks(), []);
+    assert_eq!(once().refresh(10_200, 10_210, 1, granted("a", 2)).breaks(), [Rule::SpentIsSpent]);
+    let spent = || once().refresh(10_060, 10_070, 2, granted("a", 3));
+    assert_eq!(spent().refresh(10_069, 10_080, 1, granted("a", 2)).breaks(), []);
+    let late = spent().refresh(10_071, 10_080, 1, granted("a", 2)).breaks();
+    assert!(late.contains(&Rule::SpentIsSpent), "{late:?}");
+    let dead = || spent().refresh(10_080, 10_090, 1, refused(401, "token-reused"));
+    assert_eq!(dead().refresh(10_100, 10_110, 3, revoked("reuse")).breaks(), []);
+    let alive = dead().refresh(30_100, 30_110, 3, granted("a", 4));
+    assert_eq!(alive.breaks(), [Rule::EndedIsEnded]);
 }
 
 #[test]

@@ -32,11 +32,13 @@ pub(super) fn routes() -> Vec<Route> {
         Route::post("/refresh", "refresh", "Get new tokens")
             .says(
                 TAG,
-                "Spends the refresh token and answers with its successor and a fresh access token. The token comes \
+                "Spends the refresh token and answers with its successor and a fresh access token; within 30 seconds \
+                 of the last rotation, with the current refresh token and a fresh access token. The token comes \
                  in the cookie (and `{}` in the body) or in the body, not in both; where it came from is where its \
                  successor goes.\n\n\
-                 The same token again within 30 seconds gets the same successor, so a lost answer, a second tab or \
-                 a retry logs nobody out. After that it is taken for theft: the session ends.",
+                 A session rotates at most once in 30 seconds. In that time the spent token and its successor both \
+                 get the successor, so a lost answer, a second tab or ten calls at once log nobody out. After that \
+                 a spent token is taken for theft: the session ends.",
             )
             .optionally(&["cookie"])
             .takes::<refresh::Fields>(
@@ -45,7 +47,7 @@ pub(super) fn routes() -> Vec<Route> {
                 &json!({ "refresh_token": examples::REFRESH }),
             )
             .answers(200, "The tokens that follow.", &examples::tokens())
-            .header(200, "Set-Cookie", "Where the token came in the cookie: the successor.")
+            .header(200, "Set-Cookie", "Where the token came in the cookie: the current one.")
             .problems(&[
                 Code::Unauthenticated,
                 Code::InvalidToken,

@@ -81,7 +81,7 @@ pub(super) const fn explain(code: ProblemCode) -> Explanation {
             "A refresh token was presented that had been used before, longer ago than a lost answer explains. \
              Somebody else may have a copy of it, so the session has ended, with every token of it.",
             "Have the person log in again, and tell them: what happened is in `GET /sessions/events`. A client keeps \
-             only the latest refresh token, and never refreshes twice at once from different places.",
+             only the latest refresh token.",
             "The refresh token had been used before, so the session was ended; log in again.",
         )
         .operator(
