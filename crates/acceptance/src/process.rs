@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 /// The variable that names the directory of the built programs.
 pub const PROGRAMS: &str = "LATCHKEY_TEST_BIN_DIR";
@@ -23,6 +23,34 @@ impl Process {
     #[must_use]
     pub fn start(program: &str, arguments: &[&str], variables: &[(String, String)]) -> Self {
         Self::run(command(program, arguments, variables).stderr(Stdio::null()))
+    }
+
+    /// The same, and a write beyond a limit for its files is an error and does not end it.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_limitable(program: &str, variables: &[(String, String)]) -> Self {
+        let direct = command(program, &[], variables);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "trap '' XFSZ; exec \"$0\""]).arg(direct.get_program());
+        for (name, value) in direct.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        Self::run(shell.stderr(Stdio::null()))
+    }
+
+    /// Lets no file grow beyond this many bytes, or as far as the disk goes.
+    ///
+    /// # Panics
+    /// When the system does not allow that.
+    pub fn limit_files(&self, most: Option<u64>) {
+        let limit = Rlimit { current: most, maximum: None };
+        let set = prlimit(Some(Pid::from_child(&self.0)), Resource::Fsize, limit);
+        set.expect("a limit can be set");
     }
 
     /// Starts any command, without input and output.

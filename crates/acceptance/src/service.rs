@@ -106,6 +106,18 @@ impl Service {
         self.process = Some(Process::start(self.program, &[], &self.settings));
     }
 
+    /// Starts it so that [its files can be limited](Self::limit_files), and waits until it is ready.
+    pub async fn start_limitable(&mut self) {
+        assert!(self.process.is_none(), "it runs already");
+        self.process = Some(Process::start_limitable(self.program, &self.settings));
+        self.ready().await;
+    }
+
+    /// Lets no file of it grow beyond this many bytes, or as far as the disk goes.
+    pub fn limit_files(&self, most: Option<u64>) {
+        self.process.as_ref().expect("it runs").limit_files(most);
+    }
+
     /// The number of its process.
     #[must_use]
     pub fn pid(&self) -> u32 {

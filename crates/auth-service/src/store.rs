@@ -32,6 +32,8 @@ mod rows;
 mod schema;
 mod sqlite;
 mod trail;
+mod watched;
+mod writes;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -56,6 +58,7 @@ pub use records::{
 pub use revocations::{Horizon, RevocationRead, RevocationReader, RevocationRow};
 pub use rotation::{Reuse, Rotation};
 pub use trail::{Happening, TrailEntry};
+use writes::Writes;
 
 /// Longer than every time-out of the server's, so that a server that is there gives up first, and a
 /// statement is not left running behind an answer. One that fell silent is left to itself.
@@ -116,6 +119,7 @@ pub struct Store {
     /// Told whenever a revocation was committed here.
     commits: watch::Sender<()>,
     newer_schema: Option<i64>,
+    writes: Arc<Writes>,
 }
 
 #[derive(Debug, Clone)]
@@ -152,6 +156,7 @@ impl Store {
         create: bool,
     ) -> Result<Self, OpenError> {
         let url = settings.url.expose_secret();
+        let writes = Arc::new(Writes::new(clock.clone()));
         let backend = if url.starts_with("sqlite:") {
             Backend::Sqlite(Arc::new(sqlite::Sqlite::open(url, clock, create).await?))
         } else {
@@ -161,17 +166,13 @@ impl Store {
         let (runtime, tasks) = (Handle::current(), TaskTracker::new());
         let telling = Arc::new(Semaphore::new(MOST_TOLD_AT_ONCE));
         let commits = watch::Sender::new(());
-        Ok(Self { backend, runtime, tasks, telling, commits, newer_schema: None })
-    }
-
-    /// Whether the database answers.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        on_backend!(self, db => db.ping().await)
+        Ok(Self { backend, runtime, tasks, telling, commits, newer_schema: None, writes })
     }
 
     /// Adds a user; `None` when the name or the address is taken.
     pub async fn create_user(&self, user: NewUser) -> Result<Option<UserRecord>, StoreError> {
-        on_backend!(self, db => db.create_user(user).await)
+        let writes = Arc::clone(&self.writes);
+        on_backend!(self, db => writes.made(db.create_user(user).await, Option::is_some))
     }
 
     /// What is needed to check a password, by name or address.
@@ -188,18 +189,20 @@ impl Store {
     /// credentials were read: then `None`.
     pub async fn open_session(&self, session: NewSession) -> Result<Option<Grant>, StoreError> {
         let announcement = session.replaces.is_some().then(|| self.announcement());
+        let writes = Arc::clone(&self.writes);
         on_backend!(self, db => {
             let _announcement = announcement;
-            db.open_session(session).await
+            writes.made(db.open_session(session).await, Option::is_some)
         })
     }
 
     /// Decides what a presented refresh token gets, and does it. The database decides races: of any
     /// number of refreshes of one token exactly one rotates, and the others learn its result.
     pub async fn rotate(&self, presented: Presented) -> Result<Rotation, StoreError> {
-        let announcement = self.announcement();
+        let (announcement, writes) = (self.announcement(), Arc::clone(&self.writes));
         on_backend!(self, db => {
             let rotated = rotation::rotate(&*db, &presented).await;
+            let rotated = writes.made(rotated, |it| matches!(it, Rotation::Rotated(_)));
             if !matches!(rotated, Ok(Rotation::Reused(_)) | Err(_)) {
                 announcement.withdraw();
             }
@@ -350,7 +353,7 @@ impl Store {
     {
         let task = self.tasks.spawn_on(work, &self.runtime);
         match tokio::time::timeout(PATIENCE, task).await {
-            Ok(Ok(result)) => result,
+            Ok(Ok(result)) => self.writes.made(result, |_| false),
             Ok(Err(failed)) => match failed.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 // The process ends and takes its runtime with it.

@@ -200,6 +200,7 @@ fn only_the_clock_reads_the_time() {
         "auth-service/src/calibrate.rs",
         "auth-service/src/passwords/pool.rs",
         "auth-service/src/revocation.rs",
+        "auth-service/src/store/postgres/pool.rs",
         "hosting/src/answers.rs",
         "hosting/src/patience.rs",
         "verifier/src/follow/keys.rs",

@@ -14,6 +14,7 @@ mod compromise;
 mod endless;
 mod feed;
 mod flood;
+mod full_disk;
 mod guessing;
 mod hostile;
 mod house;

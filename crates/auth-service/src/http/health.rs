@@ -20,13 +20,13 @@ pub(super) async fn live() -> HttpResponse {
     answer(true, "live")
 }
 
-/// The service can sign (it has its keys, or it would not serve), the database answers, and bearer
-/// tokens can be judged, which takes a first read of the revocations.
+/// The service can sign (it has its keys, or it would not serve), the database takes writes, and
+/// bearer tokens can be judged, which takes a first read of the revocations.
 pub(super) async fn ready(app: web::Data<App>) -> HttpResponse {
     if app.draining() {
         return answer(false, "stopping");
     }
-    if app.store.ping().await.is_err() {
+    if !app.store.takes_writes().await {
         return answer(false, "database unavailable");
     }
     match app.verifier.ready() {

@@ -61,7 +61,7 @@ mod pool;
 mod sessions;
 mod trail;
 
-use pool::Pool;
+use pool::{Pool, Trust};
 
 impl Postgres {
     pub(super) async fn open(
@@ -78,11 +78,13 @@ impl Postgres {
             ("idle_in_transaction_session_timeout", "5s"),
         ]);
         let for_logins = (max_connections / 4).max(1);
-        let pool = match Pool::connect(max_connections - for_logins, bounded.clone()).await {
+        let trust = Trust::default();
+        let most = max_connections - for_logins;
+        let pool = match Pool::connect(most, bounded.clone(), trust.clone()).await {
             Ok(pool) => pool,
             Err(error) => return Err(OpenError::Connect(cause(&options, error).await)),
         };
-        let logins = Pool::connect_lazy(for_logins, bounded);
+        let logins = Pool::connect_lazy(for_logins, bounded, trust);
         let durable: String = in_time(async {
             query_scalar("show synchronous_commit").fetch_one(&mut *pool.acquire().await?).await
         })
@@ -155,6 +157,15 @@ impl Postgres {
 
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
         query("select 1").execute(&mut *self.pool.acquire().await?).await?;
+        Ok(())
+    }
+
+    /// Takes a lock that nothing but a key's revocation minds. Like any write it needs a server that
+    /// writes, and it is on the disk before it is answered; but no row is made or changed.
+    pub(super) async fn probe(&self, _thorough: bool) -> Result<(), StoreError> {
+        query("select id from keys order by id limit 1 for key share skip locked")
+            .execute(&mut *self.pool.acquire().await?)
+            .await?;
         Ok(())
     }
 

@@ -16,12 +16,12 @@ use claims::time::REVOCATION_TTL_SECONDS;
 use claims::{Revoked, Timestamp};
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::{PgConnectOptions, PgRow};
-use sqlx::sqlite::SqlitePool;
 use sqlx::{Connection as _, PgConnection, query};
 use verifier::Clock;
 
 use super::StoreError;
 use super::rows::{self, Columns};
+use super::sqlite::Pool;
 #[cfg(feature = "planted-bugs")]
 use crate::planted::{self, Bug};
 
@@ -96,7 +96,7 @@ enum Source {
         floor: Floor<Horizon>,
     },
     Sqlite {
-        pool: SqlitePool,
+        pool: Pool,
         last_seen: i64,
         floor: Floor<i64>,
     },
@@ -109,7 +109,7 @@ impl RevocationReader {
         Self { source: Source::Postgres { options, connection, horizon, floor }, clock }
     }
 
-    pub(super) fn on_sqlite(pool: SqlitePool, clock: Clock) -> Self {
+    pub(super) fn on_sqlite(pool: Pool, clock: Clock) -> Self {
         Self { source: Source::Sqlite { pool, last_seen: 0, floor: Floor::default() }, clock }
     }
 
@@ -220,15 +220,17 @@ async fn read_postgres(
 }
 
 async fn read_sqlite(
-    pool: &SqlitePool,
+    pool: &Pool,
     from: i64,
     now: Timestamp,
 ) -> Result<(RevocationRead, i64), StoreError> {
+    // Closed if this is cut off in the middle.
+    let mut connection = pool.acquire().await?;
     let mut rows = query(
         "select seq, kind, id, min_version, expires_at from revocations where seq > $1 order by seq",
     )
     .bind(from)
-    .fetch(pool);
+    .fetch(&mut connection);
     let (mut found, mut seen) = (Vec::new(), from);
     while let Some(row) = rows.try_next().await? {
         seen = row.int("seq")?;

@@ -13,10 +13,8 @@ use std::time::Duration;
 
 use claims::{Timestamp, UserId};
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{Sqlite as Db, Transaction, query, query_as, query_scalar};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{query, query_as, query_scalar};
 use uuid::Uuid;
 use verifier::Clock;
 
@@ -29,8 +27,8 @@ use crate::names::NameKey;
 #[derive(Debug)]
 pub(super) struct Sqlite {
     /// One connection: writers take turns here rather than by "database is locked".
-    writer: SqlitePool,
-    readers: SqlitePool,
+    writer: Pool,
+    readers: Pool,
     clock: Clock,
 }
 
@@ -44,8 +42,12 @@ macro_rules! clock {
 // After the macro, so that they know it.
 mod admin;
 mod keys;
+mod pool;
 mod sessions;
 mod trail;
+
+pub(super) use pool::Pool;
+use pool::Write;
 
 impl Sqlite {
     /// Only with `create` is a file made that is not there.
@@ -62,24 +64,20 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5));
-        let pool = |connections| {
-            SqlitePoolOptions::new()
-                .max_connections(connections)
-                .acquire_timeout(Duration::from_secs(5))
-        };
-        let writer = pool(1).connect_with(options.clone()).await.map_err(OpenError::Connect)?;
-        let readers = pool(4).connect_lazy_with(options.read_only(true).create_if_missing(false));
+        let writer = Pool::connect(1, options.clone()).await.map_err(OpenError::Connect)?;
+        let readers = Pool::connect_lazy(4, options.read_only(true).create_if_missing(false));
         Ok(Self { writer, readers, clock })
     }
 
     pub(super) async fn migrate(&self, migrator: &Migrator) -> Result<(), OpenError> {
-        Ok(migrator.run(&self.writer).await?)
+        let mut connection = self.writer.acquire().await.map_err(OpenError::Connect)?;
+        Ok(migrator.run(connection.unwatched()).await?)
     }
 
     /// The numbers of the migrations that were applied.
     pub(super) async fn applied(&self) -> Result<Vec<i64>, StoreError> {
         let versions = query_scalar("select version from _sqlx_migrations where success")
-            .fetch_all(&self.readers)
+            .fetch_all(&mut self.readers.acquire().await?)
             .await?;
         Ok(versions)
     }
@@ -87,7 +85,7 @@ impl Sqlite {
     /// What migrations say of older programs: their number, and that of the oldest program.
     pub(super) async fn compatible(&self) -> Result<Vec<(i64, i64)>, StoreError> {
         let marks = query_as("select version, oldest_program from schema_compatibility")
-            .fetch_all(&self.readers)
+            .fetch_all(&mut self.readers.acquire().await?)
             .await?;
         Ok(marks)
     }
@@ -102,7 +100,16 @@ impl Sqlite {
     }
 
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
-        query("select 1").fetch_all(&self.readers).await?;
+        query("select 1").fetch_all(&mut self.readers.acquire().await?).await?;
+        Ok(())
+    }
+
+    /// Writes what nobody reads: a little, or as much as a login writes at most.
+    pub(super) async fn probe(&self, thorough: bool) -> Result<(), StoreError> {
+        query("update write_probe set filler = randomblob($1)")
+            .bind(if thorough { 32 * 1024 } else { 16 })
+            .execute(&mut self.writer.acquire().await?)
+            .await?;
         Ok(())
     }
 
@@ -122,7 +129,7 @@ impl Sqlite {
         .bind(new.password_hash)
         .bind(new.roles.join(" "))
         .bind(self.clock.now().0)
-        .fetch_all(&self.writer)
+        .fetch_all(&mut self.writer.acquire().await?)
         .await?;
         Ok(found.first().map(rows::user).transpose()?)
     }
@@ -137,7 +144,7 @@ impl Sqlite {
             " from users u where u.username_key = $1 or u.email_key = $1"
         ))
         .bind(key.as_str())
-        .fetch_all(&self.readers)
+        .fetch_all(&mut self.readers.acquire().await?)
         .await?;
         Ok(found.first().map(rows::credentials).transpose()?)
     }
@@ -147,7 +154,8 @@ impl Sqlite {
         user: UserId,
     ) -> Result<Option<Credentials>, StoreError> {
         let sql = concat!("select ", credentials_columns!(), " from users u where u.id = $1");
-        let found = query(sql).bind(user.to_string()).fetch_all(&self.readers).await?;
+        let found =
+            query(sql).bind(user.to_string()).fetch_all(&mut self.readers.acquire().await?).await?;
         Ok(found.first().map(rows::credentials).transpose()?)
     }
 
@@ -158,8 +166,12 @@ impl Sqlite {
         new: &str,
     ) -> Result<bool, StoreError> {
         let sql = "update users set password_hash = $3 where id = $1 and password_hash = $2";
-        let changed =
-            query(sql).bind(user.to_string()).bind(old).bind(new).execute(&self.writer).await?;
+        let changed = query(sql)
+            .bind(user.to_string())
+            .bind(old)
+            .bind(new)
+            .execute(&mut self.writer.acquire().await?)
+            .await?;
         Ok(changed.rows_affected() > 0)
     }
 
@@ -193,14 +205,14 @@ impl Sqlite {
     pub(super) async fn purge_revocations(&self, before: Timestamp) -> Result<(), StoreError> {
         query("delete from revocations where expires_at < $1")
             .bind(before.0)
-            .execute(&self.writer)
+            .execute(&mut self.writer.acquire().await?)
             .await?;
         Ok(())
     }
 
     /// Begins a write and reads the clock: after the lock, so that waiting does not age the time.
-    async fn begin(&self) -> Result<(Transaction<'static, Db>, Timestamp), StoreError> {
-        let write = self.writer.begin_with("begin immediate").await?;
+    async fn begin(&self) -> Result<(Write, Timestamp), StoreError> {
+        let write = self.writer.begin().await?;
         Ok((write, self.clock.now()))
     }
 }
@@ -212,8 +224,6 @@ fn make_private(path: &Path) -> io::Result<()> {
         _ => Ok(()),
     }
 }
-
-type Write = Transaction<'static, Db>;
 
 /// Makes every session of the user one of a former version; `false` when there is no such user.
 async fn raise_version(

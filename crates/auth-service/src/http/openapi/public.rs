@@ -35,7 +35,7 @@ pub(super) fn routes() -> Vec<Route> {
             .says(TAG, "For whoever restarts it. It touches nothing.")
             .answers(200, "It runs.", &health("live")),
         Route::get("/health/ready", "ready", "Can it serve?")
-            .says(TAG, "For whoever sends it requests: it has its keys, and the database answers.")
+            .says(TAG, "For whoever sends it requests: it has its keys, and a write works.")
             .answers(200, "It can.", &health("ready"))
             .answers(503, "It cannot, or is about to stop.", &health("database unavailable")),
         Route::get("/problems", "problems", "Everything that can go wrong")

@@ -68,7 +68,7 @@ impl Postgres {
         id: SessionId,
         why: EndReason,
     ) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.pool.planted_acquire().await?;
         let mut transaction = connection.begin().await?;
         query(
             "update sessions set revoked_at = latchkey_now($1), revoke_reason = $3 \

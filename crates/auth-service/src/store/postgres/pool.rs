@@ -1,59 +1,100 @@
 //! Connections to Postgres, which come back to their pool in bounded time also from a server that
-//! fell silent.
+//! fell silent, and do not come back at all where it is not certain that they work.
 
 use std::ops::{Deref, DerefMut};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::Connection as _;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, Postgres};
+
+use super::super::watched::{Damage, Watched};
 
 const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
 /// Short: whoever waits for a connection also waits for this, and then for a new one.
 const IDLE_PATIENCE: Duration = Duration::from_millis(300);
 
 /// A pool whose places are never lost.
-pub(super) struct Pool(PgPool);
+pub(super) struct Pool {
+    connections: PgPool,
+    trust: Trust,
+}
+
+/// Since when connections may be trusted. One that met a server which does not write, or not any
+/// more, tells the others: they are as old, and lead to the same place.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Trust(Arc<Mutex<Option<Instant>>>);
+
+impl Trust {
+    fn only_new_ones(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether a connection of this age may serve.
+    fn covers(&self, age: Duration) -> bool {
+        let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since.is_none_or(|since| since.elapsed() > age)
+    }
+}
 
 impl Pool {
     /// A pool that has connected once.
     pub(super) async fn connect(
         max_connections: u32,
         options: PgConnectOptions,
+        trust: Trust,
     ) -> Result<Self, sqlx::Error> {
-        Ok(Self(settings(max_connections).connect_with(options).await?))
+        let connections = settings(max_connections, &trust).connect_with(options).await?;
+        Ok(Self { connections, trust })
     }
 
     /// A pool that connects when it is first used.
-    pub(super) fn connect_lazy(max_connections: u32, options: PgConnectOptions) -> Self {
-        Self(settings(max_connections).connect_lazy_with(options))
+    pub(super) fn connect_lazy(
+        max_connections: u32,
+        options: PgConnectOptions,
+        trust: Trust,
+    ) -> Self {
+        let connections = settings(max_connections, &trust).connect_lazy_with(options);
+        Self { connections, trust }
     }
 
     /// A connection, waited for at most three seconds.
     pub(super) async fn acquire(&self) -> Result<Lent, sqlx::Error> {
-        Ok(Lent(self.0.acquire().await?))
+        let connection = Watched::new(self.connections.acquire().await?);
+        Ok(Lent { connection, trust: self.trust.clone() })
+    }
+
+    /// A connection that comes back whatever happens to it.
+    #[cfg(feature = "planted-bugs")]
+    pub(super) async fn planted_acquire(
+        &self,
+    ) -> Result<sqlx::pool::PoolConnection<Postgres>, sqlx::Error> {
+        self.connections.acquire().await
     }
 
     /// Waits for the connections that are lent, and closes all.
     pub(super) async fn close(&self) {
-        self.0.close().await;
+        self.connections.close().await;
     }
 }
 
 /// A connection of a [`Pool`].
-pub(super) struct Lent(PoolConnection<sqlx::Postgres>);
+pub(super) struct Lent {
+    connection: Watched<Postgres>,
+    trust: Trust,
+}
 
 impl Deref for Lent {
-    type Target = PgConnection;
+    type Target = Watched<Postgres>;
 
-    fn deref(&self) -> &PgConnection {
-        &self.0
+    fn deref(&self) -> &Watched<Postgres> {
+        &self.connection
     }
 }
 
 impl DerefMut for Lent {
-    fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.0
+    fn deref_mut(&mut self) -> &mut Watched<Postgres> {
+        &mut self.connection
     }
 }
 
@@ -62,23 +103,33 @@ impl Drop for Lent {
     /// fell silent, which is then a place less in the pool for as long as the process lives. Its
     /// hooks run before that test and can only add to it. Giving the test up closes the connection.
     fn drop(&mut self) {
-        tokio::spawn(tokio::time::timeout(RELEASE_PATIENCE, self.0.return_to_pool()));
+        match self.connection.damage() {
+            None => {
+                let back = self.connection.give_back();
+                tokio::spawn(tokio::time::timeout(RELEASE_PATIENCE, back));
+            }
+            // It closes when it is dropped, in a moment.
+            Some(Damage::WrongServer) => self.trust.only_new_ones(),
+            Some(Damage::Unknown) => {}
+        }
     }
 }
 
-fn settings(max_connections: u32) -> PgPoolOptions {
+fn settings(max_connections: u32, trust: &Trust) -> PgPoolOptions {
+    let trust = trust.clone();
     PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(Duration::from_secs(3))
         .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
+        .before_acquire(move |connection, meta| {
+            let trusted = trust.covers(meta.age);
             Box::pin(async move {
                 // A connection that lay idle may have died; one in use would have said so.
-                if meta.idle_for > Duration::from_millis(500) {
+                if trusted && meta.idle_for > Duration::from_millis(500) {
                     let answer = tokio::time::timeout(IDLE_PATIENCE, connection.ping()).await;
                     answer.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
                 }
-                Ok(true)
+                Ok(trusted)
             })
         })
 }

@@ -22,7 +22,7 @@ impl Sqlite {
         ))
         .bind(after.map(|user| user.to_string()).unwrap_or_default())
         .bind(most)
-        .fetch_all(&self.readers)
+        .fetch_all(&mut self.readers.acquire().await?)
         .await?;
         Ok(found.iter().map(rows::listed).collect::<Result<_, _>>()?)
     }
@@ -78,7 +78,7 @@ impl Sqlite {
         let changed = query("update users set roles = $2 where id = $1")
             .bind(user.to_string())
             .bind(roles)
-            .execute(&self.writer)
+            .execute(&mut self.writer.acquire().await?)
             .await?;
         Ok(changed.rows_affected() > 0)
     }
@@ -98,7 +98,7 @@ impl Sqlite {
         ))
         .bind(user.to_string())
         .bind(self.clock.now().0)
-        .fetch_all(&self.readers)
+        .fetch_all(&mut self.readers.acquire().await?)
         .await?;
         Ok(found.iter().map(rows::session_view).collect::<Result<_, _>>()?)
     }
@@ -115,11 +115,17 @@ impl Sqlite {
     }
 
     pub(in crate::store) async fn inspect(&self) -> Result<Inspection, StoreError> {
-        let version: String =
-            query_scalar("select sqlite_version()").fetch_one(&self.readers).await?;
-        let journal: String = query_scalar("pragma journal_mode").fetch_one(&self.writer).await?;
-        let synchronous: i64 = query_scalar("pragma synchronous").fetch_one(&self.writer).await?;
-        let check: String = query_scalar("pragma quick_check(1)").fetch_one(&self.readers).await?;
+        let version: String = query_scalar("select sqlite_version()")
+            .fetch_one(&mut self.readers.acquire().await?)
+            .await?;
+        let journal: String = query_scalar("pragma journal_mode")
+            .fetch_one(&mut self.writer.acquire().await?)
+            .await?;
+        let synchronous: i64 =
+            query_scalar("pragma synchronous").fetch_one(&mut self.writer.acquire().await?).await?;
+        let check: String = query_scalar("pragma quick_check(1)")
+            .fetch_one(&mut self.readers.acquire().await?)
+            .await?;
         let (wal, sound) = (journal == "wal", check == "ok");
         Ok(Inspection {
             server: format!("SQLite {version}"),

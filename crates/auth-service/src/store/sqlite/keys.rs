@@ -13,7 +13,7 @@ impl Sqlite {
             "select id, purpose, algorithm, state, state_since, sealed from keys \
              order by created_at, id",
         )
-        .fetch_all(&self.readers)
+        .fetch_all(&mut self.readers.acquire().await?)
         .await?;
         let keys = found.iter().map(key).collect::<Result<_, _>>()?;
         Ok(KeyRead { keys, now: self.clock.now() })
@@ -34,7 +34,7 @@ impl Sqlite {
         .bind(state.as_str())
         .bind(&key.sealed)
         .bind(self.clock.now().0)
-        .execute(&self.writer)
+        .execute(&mut self.writer.acquire().await?)
         .await?;
         Ok(())
     }
@@ -152,7 +152,7 @@ impl Sqlite {
             .bind(id.as_str())
             .bind(old)
             .bind(new)
-            .execute(&self.writer)
+            .execute(&mut self.writer.acquire().await?)
             .await?;
         Ok(resealed.rows_affected() > 0)
     }

@@ -128,7 +128,7 @@ impl Sqlite {
         .bind(caller.generation.map(i64::from))
         .bind(caller.grace_ms)
         .bind(self.clock.now().0)
-        .fetch_all(&self.readers)
+        .fetch_all(&mut self.readers.acquire().await?)
         .await?;
         let views: Vec<_> = found.iter().map(rows::session_view).collect::<Result<_, _>>()?;
         Ok(if views.is_empty() { None } else { Some(views) })
@@ -151,7 +151,7 @@ impl Sqlite {
         ))
         .bind(key.as_str())
         .bind(self.clock.now().0)
-        .fetch_all(&self.readers)
+        .fetch_all(&mut self.readers.acquire().await?)
         .await?;
         Ok(found.iter().map(rows::session_view).collect::<Result<_, _>>()?)
     }
@@ -172,7 +172,7 @@ impl Sqlite {
         .bind(caller.generation.map(i64::from))
         .bind(caller.grace_ms)
         .bind(self.clock.now().0)
-        .fetch_all(&self.readers)
+        .fetch_all(&mut self.readers.acquire().await?)
         .await?;
         Ok(found.first().map(rows::user).transpose()?)
     }

@@ -28,7 +28,7 @@ impl Sqlite {
         .bind(entry.other.user_agent.as_deref())
         .bind(entry.subject.as_deref())
         .bind(entry.origin.as_deref())
-        .execute(&self.writer)
+        .execute(&mut self.writer.acquire().await?)
         .await?;
         Ok(())
     }
@@ -58,7 +58,7 @@ impl Sqlite {
         .bind(caller.generation.map(i64::from))
         .bind(caller.grace_ms)
         .bind(self.clock.now().0)
-        .fetch_all(&self.readers)
+        .fetch_all(&mut self.readers.acquire().await?)
         .await?;
         Ok(events(&found)?)
     }
@@ -76,7 +76,7 @@ impl Sqlite {
         .bind(before.0)
         .bind(most)
         .bind(batch)
-        .execute(&self.writer)
+        .execute(&mut self.writer.acquire().await?)
         .await?;
         Ok(purged.rows_affected())
     }
@@ -88,7 +88,7 @@ impl Sqlite {
             "select at, coalesce(reason, '') as reason from events where kind = 'clock-stepped' \
              order by id desc limit 1",
         )
-        .fetch_all(&self.readers)
+        .fetch_all(&mut self.readers.acquire().await?)
         .await?;
         let told = |row: &SqliteRow| Ok::<_, sqlx::Error>((row.time("at")?, row.text("reason")?));
         Ok(found.first().map(told).transpose()?)

@@ -1,0 +1,268 @@
+//! Connections to SQLite. None serves again on which anything went wrong.
+//!
+//! On a full disk, an input error, an interrupt or without memory SQLite itself rolls back the
+//! transaction, and sqlx goes on counting it as open. A connection in doubt is therefore closed, and
+//! it keeps its place until it is: the next one finds no transaction and no lock of it.
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+use sqlx::{Executor as _, Sqlite};
+
+use super::super::watched::Watched;
+
+/// Connections to one file.
+#[derive(Debug, Clone)]
+pub(in crate::store) struct Pool(SqlitePool);
+
+impl Pool {
+    /// A pool that has connected once.
+    pub(super) async fn connect(
+        most: u32,
+        options: SqliteConnectOptions,
+    ) -> Result<Self, sqlx::Error> {
+        Ok(Self(settings(most).connect_with(options).await?))
+    }
+
+    /// A pool that connects when it is first used.
+    pub(super) fn connect_lazy(most: u32, options: SqliteConnectOptions) -> Self {
+        Self(settings(most).connect_lazy_with(options))
+    }
+
+    /// A connection for single statements, waited for at most five seconds.
+    pub(in crate::store) async fn acquire(&self) -> Result<Watched<Sqlite>, sqlx::Error> {
+        Ok(Watched::new(self.0.acquire().await?))
+    }
+
+    /// A connection in a transaction that writes.
+    pub(super) async fn begin(&self) -> Result<Write, sqlx::Error> {
+        let mut connection = self.acquire().await?;
+        connection.execute("begin immediate").await?;
+        Ok(Write(Some(connection)))
+    }
+
+    /// Waits for the connections that are lent, and closes all.
+    pub(super) async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+/// A transaction, undone unless it is committed.
+pub(super) struct Write(Option<Watched<Sqlite>>);
+
+impl Write {
+    /// Has what was written stay. After an error it did not.
+    pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
+        let Some(mut connection) = self.0.take() else { return Ok(()) };
+        let done = connection.execute("commit").await;
+        if done.is_err() {
+            // Also an orderly refusal, by a foreign key for one, leaves the transaction open.
+            connection.condemn();
+        }
+        done.map(|_| ())
+    }
+}
+
+impl Deref for Write {
+    type Target = Watched<Sqlite>;
+
+    fn deref(&self) -> &Watched<Sqlite> {
+        self.0.as_ref().expect("it is there until it is committed")
+    }
+}
+
+impl DerefMut for Write {
+    fn deref_mut(&mut self) -> &mut Watched<Sqlite> {
+        self.0.as_mut().expect("it is there until it is committed")
+    }
+}
+
+impl Drop for Write {
+    /// Undoes what a caller turned out not to want.
+    fn drop(&mut self) {
+        if let Some(mut connection) = self.0.take().filter(|it| it.damage().is_none()) {
+            tokio::spawn(async move {
+                if connection.execute("rollback").await.is_err() {
+                    connection.condemn();
+                }
+            });
+        }
+    }
+}
+
+fn settings(most: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new().max_connections(most).acquire_timeout(Duration::from_secs(5))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use sqlx::sqlite::SqliteJournalMode;
+    use sqlx::{query, query_scalar};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A pool of one connection on a file of its own. Statements are interrupted while `interrupt`.
+    struct Scene {
+        pool: Pool,
+        interrupt: Arc<AtomicBool>,
+        _directory: TempDir,
+    }
+
+    impl Scene {
+        async fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let options = SqliteConnectOptions::new()
+                .filename(directory.path().join("test.db"))
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                .foreign_keys(true);
+            let interrupt = Arc::new(AtomicBool::new(false));
+            let flag = Arc::clone(&interrupt);
+            let settings = settings(1).after_connect(move |connection, _| {
+                let flag = Arc::clone(&flag);
+                Box::pin(async move {
+                    let mut handle = connection.lock_handle().await?;
+                    handle.set_progress_handler(1, move || !flag.load(Ordering::Relaxed));
+                    Ok(())
+                })
+            });
+            let pool = Pool(settings.connect_with(options).await.unwrap());
+            let mut connection = pool.acquire().await.unwrap();
+            for sql in [
+                "create table rows (filler blob not null)",
+                "create table parents (id integer primary key)",
+                "create table children (parent integer references parents (id) \
+                 deferrable initially deferred)",
+            ] {
+                query(sql).execute(&mut connection).await.unwrap();
+            }
+            drop(connection);
+            Self { pool, interrupt, _directory: directory }
+        }
+
+        /// Whatever went wrong before: a write is done, and is the only one that was.
+        async fn serves(&self) {
+            let mut write = self.pool.begin().await.unwrap();
+            add(&mut write).await.unwrap();
+            write.commit().await.unwrap();
+            let mut connection = self.pool.acquire().await.unwrap();
+            let rows = query_scalar("select count(*) from rows");
+            let rows: i64 = rows.fetch_one(&mut connection).await.unwrap();
+            assert_eq!(rows, 1);
+            let children = query_scalar("select count(*) from children");
+            let children: i64 = children.fetch_one(&mut connection).await.unwrap();
+            assert_eq!(children, 0);
+        }
+    }
+
+    async fn add(write: &mut Write) -> Result<(), sqlx::Error> {
+        let sql = "insert into rows (filler) values (randomblob(20000))";
+        query(sql).execute(&mut **write).await.map(|_| ())
+    }
+
+    fn code(error: &sqlx::Error) -> String {
+        error.as_database_error().unwrap().code().unwrap().into_owned()
+    }
+
+    #[tokio::test]
+    async fn a_write_that_meets_a_full_disk_leaves_nothing_behind() {
+        let scene = Scene::new().await;
+        let mut write = scene.pool.begin().await.unwrap();
+        query("pragma max_page_count = 8").execute(&mut *write).await.unwrap();
+        let error = loop {
+            if let Err(error) = add(&mut write).await {
+                break error;
+            }
+        };
+        assert_eq!(code(&error), "13", "SQLITE_FULL");
+        write.commit().await.unwrap_err();
+        scene.serves().await;
+    }
+
+    #[tokio::test]
+    async fn a_single_statement_that_meets_a_full_disk_leaves_nothing_behind() {
+        let scene = Scene::new().await;
+        let mut connection = scene.pool.acquire().await.unwrap();
+        query("pragma max_page_count = 8").execute(&mut connection).await.unwrap();
+        let sql = "insert into rows (filler) values (randomblob(50000))";
+        let error = query(sql).execute(&mut connection).await.unwrap_err();
+        assert_eq!(code(&error), "13", "SQLITE_FULL");
+        drop(connection);
+        scene.serves().await;
+    }
+
+    #[tokio::test]
+    async fn a_write_that_is_interrupted_leaves_nothing_behind() {
+        let scene = Scene::new().await;
+        let mut write = scene.pool.begin().await.unwrap();
+        add(&mut write).await.unwrap();
+        scene.interrupt.store(true, Ordering::Relaxed);
+        let error = add(&mut write).await.unwrap_err();
+        assert_eq!(code(&error), "9", "SQLITE_INTERRUPT");
+        scene.interrupt.store(false, Ordering::Relaxed);
+        drop(write);
+        scene.serves().await;
+    }
+
+    #[tokio::test]
+    async fn a_read_that_is_interrupted_leaves_nothing_behind() {
+        let scene = Scene::new().await;
+        let mut connection = scene.pool.acquire().await.unwrap();
+        scene.interrupt.store(true, Ordering::Relaxed);
+        query("select * from rows").fetch_all(&mut connection).await.unwrap_err();
+        assert!(connection.damage().is_some());
+        scene.interrupt.store(false, Ordering::Relaxed);
+        drop(connection);
+        scene.serves().await;
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_is_refused_leaves_nothing_behind() {
+        let scene = Scene::new().await;
+        let mut write = scene.pool.begin().await.unwrap();
+        query("insert into children values (1)").execute(&mut *write).await.unwrap();
+        let error = write.commit().await.unwrap_err();
+        assert!(error.as_database_error().unwrap().is_foreign_key_violation());
+        scene.serves().await;
+    }
+
+    #[tokio::test]
+    async fn a_write_that_nobody_wants_any_more_leaves_nothing_behind() {
+        let scene = Scene::new().await;
+        for _ in 0..3 {
+            let mut write = scene.pool.begin().await.unwrap();
+            add(&mut write).await.unwrap();
+        }
+        let write = scene.pool.begin().await.unwrap();
+        drop(write);
+        scene.serves().await;
+    }
+
+    /// Its statement goes on for a while, and its connection keeps the only place until it ends.
+    #[tokio::test]
+    async fn a_write_that_is_cut_off_leaves_nothing_behind() {
+        let scene = Scene::new().await;
+        let mut write = scene.pool.begin().await.unwrap();
+        add(&mut write).await.unwrap();
+        let long = "with recursive n(i) as (select 1 union all select i + 1 from n limit 300000) \
+             insert into rows select zeroblob(1) from n where i > 299999";
+        let cut = tokio::time::timeout(Duration::ZERO, query(long).execute(&mut *write)).await;
+        assert!(cut.is_err());
+        drop(write);
+        scene.serves().await;
+    }
+
+    /// What an orderly refusal says of the connection: nothing.
+    #[tokio::test]
+    async fn a_constraint_costs_no_connection() {
+        let scene = Scene::new().await;
+        let mut connection = scene.pool.acquire().await.unwrap();
+        query("insert into rows values (null)").execute(&mut connection).await.unwrap_err();
+        assert_eq!(connection.damage(), None);
+    }
+}

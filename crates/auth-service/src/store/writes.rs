@@ -1,0 +1,101 @@
+//! Whether the database takes writes: a full disk, or a server that only reads, answers every
+//! question and serves nobody.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use verifier::Clock;
+
+use super::{Backend, Store, StoreError, bounded};
+
+/// How long a write that worked speaks for the next one.
+const FRESH: Duration = Duration::from_secs(5);
+/// The least time between two probes while they fail, however often somebody asks.
+const PROBE_EVERY: Duration = Duration::from_millis(250);
+
+/// What is known of it. Times are on the clock that cannot be set.
+#[derive(Debug)]
+pub(super) struct Writes {
+    clock: Clock,
+    known: Mutex<Known>,
+    /// One probe at a time; whoever else asks waits for what it finds.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Known {
+    /// When one last worked, if nothing has failed since.
+    worked: Option<Duration>,
+    /// When a probe last failed.
+    probe_failed: Option<Duration>,
+    /// Whether anything has failed since one last worked.
+    failed: bool,
+}
+
+impl Writes {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, known: Mutex::default(), turn: tokio::sync::Mutex::default() }
+    }
+
+    /// Takes note of what became of a verb; `wrote` says whether this result is that of a write.
+    pub(super) fn made<T>(
+        &self,
+        result: Result<T, StoreError>,
+        wrote: impl FnOnce(&T) -> bool,
+    ) -> Result<T, StoreError> {
+        match &result {
+            Ok(done) if wrote(done) => self.worked(),
+            Ok(_) => {}
+            // It may have been reading that failed; a probe will tell.
+            Err(_) => {
+                let mut known = self.known();
+                (known.worked, known.failed) = (None, true);
+            }
+        }
+        result
+    }
+
+    fn worked(&self) {
+        *self.known() = Known { worked: Some(self.clock.elapsed()), ..Known::default() };
+    }
+
+    /// What can be said without trying.
+    fn verdict(&self) -> Option<bool> {
+        let (known, now) = (*self.known(), self.clock.elapsed());
+        let within = |at: Option<Duration>, limit| at.is_some_and(|at| now < at + limit);
+        if within(known.worked, FRESH) {
+            return Some(true);
+        }
+        within(known.probe_failed, PROBE_EVERY).then_some(false)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store {
+    /// Whether the database answers and a write works. Nothing is written to find out where one has
+    /// worked within the last five seconds and nothing has failed since.
+    pub async fn takes_writes(&self) -> bool {
+        if let Some(verdict) = self.writes.verdict() {
+            return verdict && self.answers().await;
+        }
+        let _turn = self.writes.turn.lock().await;
+        if let Some(verdict) = self.writes.verdict() {
+            return verdict && self.answers().await;
+        }
+        // After a failure a little may still fit where nothing of use does.
+        let thorough = self.writes.known().failed;
+        let probed = on_backend!(self, db => db.probe(thorough).await);
+        match &probed {
+            Ok(()) => self.writes.worked(),
+            Err(_) => self.writes.known().probe_failed = Some(self.writes.clock.elapsed()),
+        }
+        probed.is_ok()
+    }
+
+    async fn answers(&self) -> bool {
+        on_backend!(self, db => db.ping().await).is_ok()
+    }
+}
