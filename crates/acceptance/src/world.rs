@@ -58,13 +58,13 @@ impl Tokens {
 struct Running {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+    task: JoinHandle<std::io::Result<()>>,
 }
 
 impl Running {
     async fn stop(self) {
         let _ = self.stop.send(());
-        self.task.await.expect("the service stops");
+        self.task.await.expect("the service stops").expect("its listeners ended when told to");
     }
 }
 
@@ -254,7 +254,7 @@ async fn start(database: &Database, clock: &Clock, settings: &[(String, String)]
 
     let config = ResourceConfig::load(None, resource_settings(public, internal, settings));
     let config = config.expect("the settings are right");
-    let resource = ResourceService::build(config, clock.clone());
+    let resource = ResourceService::build(config, clock.clone()).await;
     let resource = resource.expect("the resource-service starts");
     let deadline = Instant::now() + Duration::from_secs(10);
     while !resource.is_ready() {

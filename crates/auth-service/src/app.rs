@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use hosting::origin::Origin;
 use tokio::sync::watch;
 use verifier::Verifier;
 
@@ -18,6 +19,8 @@ use crate::store::Store;
 pub struct App {
     /// The settings.
     pub config: Config,
+    /// The origin of the issuer's own pages.
+    pub own_origin: Origin,
     /// The database.
     pub store: Store,
     /// Hashing.

@@ -1,13 +1,15 @@
 //! The service as a value: built from its settings, run until it is told to stop.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::web;
+use hosting::origin::Origin;
 use hosting::server::ListenError;
-use hosting::{Cors, Server, listen, telemetry};
+use hosting::{Cors, Server, Workers, listen, telemetry};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use verifier::actix::Protection;
@@ -46,7 +48,7 @@ pub enum StartError {
     Passwords(#[from] Unusable),
     /// The server.
     #[error("the server cannot be started: {0}")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
 }
 
 /// A running service.
@@ -96,8 +98,13 @@ impl Application {
         background.push(tokio::spawn(rotation.run(Arc::clone(&keyring), known)));
         background.push(tokio::spawn(housekeeping::run(store.clone(), config.events, watch)));
         let protection = web::Data::new(Protection::new(Arc::clone(&verifier), "latchkey", None));
+        let own_origin = Origin::of_web(&config.issuer).ok_or(ConfigError::Value {
+            key: "issuer",
+            problem: "must be an address on the web".to_owned(),
+        })?;
         let app = web::Data::new(App {
             config,
+            own_origin,
             store,
             passwords,
             keyring,
@@ -114,23 +121,28 @@ impl Application {
             headers: vec![http::PAGE_HEADER],
             allowed_headers: app.config.http.allowed_headers.clone(),
         };
-        let (workers, base) = (app.config.http.workers, app.config.issuer.clone());
+        let (workers, base) = (Workers::new(app.config.http.workers), app.config.issuer.clone());
+        let serving = web::Data::new(workers.clone());
         let docs = web::Data::new(http::docs(&base));
-        let data = (app.clone(), protection, docs);
-        let public = Server::start(public, workers, &base, cors, move |routes| {
+        let data = (app.clone(), protection, docs, serving.clone());
+        let public = Server::start(public, &workers, &base, cors, move |routes| {
             routes
                 .app_data(data.0.clone())
                 .app_data(data.1.clone())
                 .app_data(data.2.clone())
+                .app_data(data.3.clone())
                 .configure(http::public);
             if data.0.config.page.enabled {
                 routes.configure(http::page);
             }
-        })?;
-        let data = app.clone();
-        let internal = Server::start(internal, 1, &base, Cors::default(), move |routes| {
-            routes.app_data(data.clone()).configure(http::internal);
-        })?;
+        })
+        .await?;
+        let data = (app.clone(), serving);
+        let one = Workers::new(1);
+        let internal = Server::start(internal, &one, &base, Cors::default(), move |routes| {
+            routes.app_data(data.0.clone()).app_data(data.1.clone()).configure(http::internal);
+        })
+        .await?;
         tracing::info!(
             issuer = app.config.issuer, public = %public.address(), internal = %internal.address(),
             "auth-service is listening"
@@ -165,8 +177,15 @@ impl Application {
     /// Runs until `stop`, then stops gracefully: first "not ready", then, after the time that load
     /// balancers need to notice, no new connections; what is in flight is finished, committed work
     /// above all.
-    pub async fn run_until_stopped(self, stop: impl Future<Output = ()>) {
-        stop.await;
+    ///
+    /// # Errors
+    /// When a listener ends before that: then the rest is stopped as well.
+    pub async fn run_until_stopped(mut self, stop: impl Future<Output = ()>) -> io::Result<()> {
+        let ended = tokio::select! {
+            () = stop => Ok(()),
+            why = self.public.ended() => Err(why),
+            why = self.internal.ended() => Err(why),
+        };
         tracing::info!("auth-service is stopping");
         self.app.draining.store(true, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_secs(self.app.config.http.drain_seconds)).await;
@@ -176,5 +195,6 @@ impl Application {
             task.abort();
         }
         self.app.store.close().await;
+        ended
     }
 }

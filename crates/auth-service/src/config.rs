@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use claims::{Algorithm, ClientId, Scope};
 use hosting::cors::{HeaderName, header_names};
+use hosting::origin::{Origin, origins};
 pub use hosting::settings::ConfigError;
 use hosting::settings::{self, ClockOffset, Revocation, is_loopback, list};
 use ipnet::IpNet;
@@ -65,8 +66,8 @@ pub struct Http {
     /// Serving threads.
     pub workers: usize,
     /// Browser origins besides the issuer's.
-    #[serde(deserialize_with = "list")]
-    pub allowed_origins: Vec<String>,
+    #[serde(deserialize_with = "origins")]
+    pub allowed_origins: Vec<Origin>,
     /// Request headers that their pages may send besides those that the service reads.
     #[serde(deserialize_with = "header_names")]
     pub allowed_headers: Vec<HeaderName>,

@@ -131,8 +131,7 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
         () = &mut stop => return Ok(()),
         application = Application::build(config, clock) => application?,
     };
-    application.run_until_stopped(stop).await;
-    Ok(())
+    Ok(application.run_until_stopped(stop).await?)
 }
 
 async fn migrate(mut config: Config) -> Result<(), Box<dyn std::error::Error>> {

@@ -4,6 +4,7 @@ use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, IF_NONE_MATCH};
 use serde::Deserializer;
 use serde::de::Error as _;
 
+use crate::origin::Origin;
 use crate::settings::list;
 
 /// The name of a request header, in lower case.
@@ -27,8 +28,8 @@ fn everywhere() -> Vec<HeaderName> {
 /// Who may call from a browser page of another origin.
 #[derive(Debug, Clone, Default)]
 pub struct Cors {
-    /// The origins, exactly as browsers send them.
-    pub origins: Vec<String>,
+    /// The origins.
+    pub origins: Vec<Origin>,
     /// Whether cookies may come along.
     pub credentials: bool,
     /// Request headers that this service reads besides those that both read.
@@ -53,9 +54,12 @@ impl Cors {
             ])
             .max_age(600)
             .block_on_origin_mismatch(false);
-        for origin in &self.origins {
-            cors = cors.allowed_origin(origin);
-        }
+        // Compared as texts, as the defence against CSRF does: nothing is parsed here that could fail, on
+        // the thread of a worker, when the service runs already.
+        let origins = self.origins.clone();
+        cors = cors.allowed_origin_fn(move |sent, _| {
+            origins.iter().any(|origin| sent.as_bytes() == origin.as_str().as_bytes())
+        });
         if self.credentials { cors.supports_credentials() } else { cors }
     }
 }

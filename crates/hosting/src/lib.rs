@@ -9,6 +9,7 @@ pub mod body;
 pub mod cors;
 pub mod docs;
 pub mod openapi;
+pub mod origin;
 mod patience;
 pub mod probe;
 pub mod process;
@@ -18,8 +19,10 @@ pub mod server;
 pub mod settings;
 pub mod stop;
 pub mod telemetry;
+mod workers;
 
 pub use answers::{allow, problem};
 pub use body::{BadBody, Json};
 pub use cors::Cors;
 pub use server::{Server, listen};
+pub use workers::Workers;

@@ -7,18 +7,22 @@ use std::time::Duration;
 use actix_http::error::DispatchError;
 use actix_http::{HttpService, Protocol};
 use actix_server::ServerHandle;
-use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
+use actix_service::{
+    IntoServiceFactory as _, ServiceFactory as _, ServiceFactoryExt as _, fn_factory, fn_service,
+    map_config,
+};
 use actix_web::dev::AppConfig;
 use actix_web::middleware::from_fn;
 use actix_web::web::ServiceConfig;
 use actix_web::{App, Error, web};
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::answers::{self, ProblemBase};
 use crate::cors::Cors;
 use crate::patience::{PATIENCE, Patient};
+use crate::workers::Workers;
 
 /// Of one listener. More wait to be accepted, so that those that are open can be served.
 const MAX_CONNECTIONS: usize = 16_384;
@@ -50,11 +54,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves the routes of `configure` on `listener`, on `workers` threads, with everything that
-    /// every answer has. Problem documents point to pages below `problem_base`.
-    pub fn start<F>(
+    /// Serves the routes of `configure` on `listener`, on the threads of `workers`, with everything that
+    /// every answer has. Problem documents point to pages below `problem_base`. Returns when each of the
+    /// threads serves.
+    ///
+    /// # Errors
+    /// When one of them cannot.
+    pub async fn start<F>(
         listener: TcpListener,
-        workers: usize,
+        workers: &Workers,
         problem_base: &str,
         cors: Cors,
         configure: F,
@@ -65,7 +73,7 @@ impl Server {
         let address = listener.local_addr()?;
         let base = web::Data::new(ProblemBase(problem_base.to_owned()));
         let stopping = CancellationToken::new();
-        let stop = stopping.clone();
+        let (stop, reporting, count) = (stopping.clone(), workers.clone(), workers.count());
         // As `HttpServer` does it, but for the connections: those are patient, and not for ever.
         let connections = move || {
             let app = App::new()
@@ -83,22 +91,43 @@ impl Server {
                 .local_addr(address)
                 .finish(map_config(app, |()| AppConfig::default()));
             let stop = stop.clone();
-            fn_service(move |stream: TcpStream| {
+            let served = fn_service(move |stream: TcpStream| {
                 let peer = stream.peer_addr().ok();
                 let stream = Patient::new(stream, PATIENCE, stop.clone());
                 ready(Ok::<_, DispatchError>((stream, Protocol::Http1, peer)))
             })
-            .and_then(http)
+            .and_then(http);
+            let reporting = reporting.clone();
+            fn_factory(move || {
+                let (service, reporting) = (served.new_service(()), reporting.clone());
+                async move {
+                    let service = service.await?;
+                    reporting.report();
+                    Ok::<_, ()>(service)
+                }
+            })
         };
         let server = actix_server::Server::build()
-            .workers(workers)
-            .max_concurrent_connections(MAX_CONNECTIONS / workers.max(1))
+            .workers(count)
+            .max_concurrent_connections((MAX_CONNECTIONS / count.max(1)).max(1))
             .shutdown_timeout(15)
             .disable_signals()
             .listen("http", listener, connections)?
             .run();
         let handle = server.handle();
-        Ok(Self { address, handle, stopping, task: tokio::spawn(server) })
+        let mut task = tokio::spawn(server);
+        tokio::select! {
+            biased;
+            ended = &mut task => Err(why_ended(ended)),
+            () = workers.started() => Ok(Self { address, handle, stopping, task }),
+        }
+    }
+
+    /// Waits until it ends without having been told to, and says why. Nobody is served then, though the
+    /// process lives.
+    pub async fn ended(&mut self) -> std::io::Error {
+        let why = why_ended((&mut self.task).await);
+        std::io::Error::new(why.kind(), format!("{} is no longer served: {why}", self.address))
     }
 
     /// Where it listens.
@@ -111,7 +140,20 @@ impl Server {
     pub async fn stop(self) {
         self.stopping.cancel();
         self.handle.stop(true).await;
-        let _ = self.task.await;
+        if !self.task.is_finished() {
+            let _ = self.task.await;
+        }
+    }
+}
+
+fn why_ended(ended: Result<std::io::Result<()>, JoinError>) -> std::io::Error {
+    match ended {
+        Ok(Err(error)) => error,
+        Ok(Ok(())) => std::io::Error::other("it was stopped"),
+        // The library panics when the system has no thread for a worker.
+        Err(_) => std::io::Error::other(
+            "its threads cannot be started; lower http.workers, or let the process have more of them",
+        ),
     }
 }
 
@@ -132,16 +174,24 @@ mod tests {
         answer
     }
 
+    async fn serve(
+        workers: &Workers,
+        configure: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+    ) -> std::io::Result<Server> {
+        let listener = listen("here", "127.0.0.1:0").unwrap();
+        Server::start(listener, workers, "http://x", Cors::default(), configure).await
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn a_panic_is_answered_without_content_and_counted_and_the_service_goes_on() {
         crate::telemetry::init_metrics();
-        let listener = listen("here", "127.0.0.1:0").unwrap();
-        let server = Server::start(listener, 1, "http://x", Cors::default(), |routes| {
+        let workers = Workers::new(1);
+        let server = serve(&workers, |routes| {
             routes
                 .route("/defect", web::get().to(async || -> HttpResponse { panic!("a secret") }))
                 .route("/metrics", web::get().to(async || crate::telemetry::metrics().await));
         });
-        let server = server.unwrap();
+        let server = server.await.unwrap();
         let address = server.address();
         let (defect, metrics) = tokio::task::spawn_blocking(move || {
             (get(address, "/defect"), get(address, "/metrics"))
@@ -152,6 +202,56 @@ mod tests {
         assert!(defect.contains("\"code\":\"internal\"") && !defect.contains("secret"), "{defect}");
         assert!(defect.contains("x-content-type-options"), "{defect}");
         assert!(metrics.contains("latchkey_panics_total 1"), "{metrics}");
+        server.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_listener_whose_routes_cannot_be_built_does_not_start() {
+        let workers = Workers::new(2);
+        let started = serve(&workers, |_| panic!("no routes")).await;
+        assert!(started.is_err());
+        assert!(!workers.answer().await);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_worker_that_is_stuck_or_has_ended_does_not_answer() {
+        let workers = Workers::new(2);
+        let (reached, mut in_handler) = tokio::sync::mpsc::unbounded_channel();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let released = std::sync::Arc::new(std::sync::Mutex::new(released));
+        let server = serve(&workers, move |routes| {
+            let (reached, released) = (reached.clone(), released.clone());
+            let stuck = move || {
+                let (reached, released) = (reached.clone(), released.clone());
+                async move {
+                    reached.send(()).unwrap();
+                    let _ = released.lock().unwrap().recv();
+                    HttpResponse::Ok().finish()
+                }
+            };
+            routes.route("/stuck", web::get().to(stuck));
+        });
+        let server = server.await.unwrap();
+        assert!(workers.answer().await);
+        let address = server.address();
+        let asked = tokio::task::spawn_blocking(move || get(address, "/stuck"));
+        in_handler.recv().await.unwrap();
+        assert!(!workers.answer().await, "one of two is stuck");
+        release.send(()).unwrap();
+        assert!(asked.await.unwrap().starts_with("HTTP/1.1 200 "));
+        assert!(workers.answer().await);
+        server.stop().await;
+        assert!(!workers.answer().await);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_server_that_ends_by_itself_is_noticed() {
+        let workers = Workers::new(1);
+        let mut server = serve(&workers, |_| {}).await.unwrap();
+        let handle = server.handle.clone();
+        handle.stop(false).await;
+        let why = server.ended().await.to_string();
+        assert!(why.contains(&server.address().to_string()), "{why}");
         server.stop().await;
     }
 }

@@ -10,6 +10,12 @@ use std::path::Path;
 use config::{Config, Environment, File, FileFormat};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use url::Url;
+
+use crate::origin::Origin;
+
+/// More threads would each have too few of the connections that a listener takes.
+const MAX_WORKERS: usize = 512;
 
 /// Why the settings cannot be used. Each message names the key.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +84,72 @@ pub fn fail(key: &'static str, problem: &str) -> Result<(), ConfigError> {
     Err(ConfigError::Value { key, problem: problem.to_owned() })
 }
 
+/// What both services have in `[http]`.
+///
+/// # Errors
+/// Names the setting that has a value with which the listeners cannot serve, or not end.
+pub fn check_http(workers: usize, drain_seconds: u64) -> Result<(), ConfigError> {
+    // Each is a thread with a runtime of its own, and has its part of the connections.
+    if !(1..=MAX_WORKERS).contains(&workers) {
+        return fail("http.workers", "must be from 1 to 512; one for each core is plenty");
+    }
+    if drain_seconds > 3600 {
+        return fail("http.drain_seconds", "must be at most 3600");
+    }
+    Ok(())
+}
+
+/// An address on the web, read as those who use it read it.
+///
+/// # Errors
+/// When it is none.
+pub fn check_url(key: &'static str, text: &str) -> Result<Url, ConfigError> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        _ => {
+            let problem = "must be an address that begins with https:// or http://".to_owned();
+            Err(ConfigError::Value { key, problem })
+        }
+    }
+}
+
+/// The address that names a service in tokens, headers and documents, and below which it has pages.
+///
+/// # Errors
+/// When it is none, or is spelled in a way that cannot stand in all of those places.
+pub fn check_identifier(key: &'static str, text: &str) -> Result<(), ConfigError> {
+    let url = check_url(key, text)?;
+    let mut problem = None;
+    if !url.username().is_empty() || url.password().is_some() {
+        problem = Some("must not have a user or a password in it".to_owned());
+    } else if url.port() == Some(0) {
+        problem = Some("must not have the port 0".to_owned());
+    } else if url.query().is_some() || url.fragment().is_some() || text.ends_with('/') {
+        problem =
+            Some("must be an address without query and without a slash at the end".to_owned());
+    } else if Origin::of_web(text).is_none() || !text.bytes().all(is_plain) {
+        let right = url.as_str().trim_end_matches('/');
+        problem = Some(format!("must be in ASCII, without quotes and spaces, such as {right}"));
+    }
+    problem.map_or(Ok(()), |problem| Err(ConfigError::Value { key, problem }))
+}
+
+/// A text that stands in headers, between quotes.
+///
+/// # Errors
+/// When it cannot.
+pub fn check_text(key: &'static str, text: &str) -> Result<(), ConfigError> {
+    if text.is_empty() || !text.bytes().all(is_plain) {
+        return fail(key, "must be in ASCII, without quotes and spaces");
+    }
+    Ok(())
+}
+
+/// What may stand between quotes in a header.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"\"\\<>".contains(&byte)
+}
+
 /// `[revocation]`
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -109,6 +181,9 @@ impl ClockOffset {
     pub fn check(self, issuer: &str) -> Result<(), ConfigError> {
         if self.offset_seconds != 0 && !is_loopback(issuer) {
             return fail("clock.offset_seconds", "is for tests; the issuer is not this machine");
+        }
+        if self.offset_seconds.unsigned_abs() > 100 * 366 * 24 * 3600 {
+            return fail("clock.offset_seconds", "must be within a hundred years");
         }
         Ok(())
     }
@@ -191,7 +266,9 @@ pub fn list<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Str
 #[must_use]
 pub fn is_loopback(url: &str) -> bool {
     let host = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let host = host.split(['/', '?', '#']).next().unwrap_or(host);
+    let host = host.split(['/', '?', '#', '\\']).next().unwrap_or(host);
+    // What stands before an @ is a user, whatever it looks like.
+    let host = host.rsplit('@').next().unwrap_or(host);
     let host = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or(rest),
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
@@ -273,7 +350,12 @@ mod tests {
         for url in ["http://127.0.0.1:8080", "http://localhost/", "http://[::1]:80/x"] {
             assert!(is_loopback(url), "{url}");
         }
-        for url in ["https://auth.example.com", "http://localhost.evil.tld", "http://10.0.0.1"] {
+        for url in [
+            "https://auth.example.com",
+            "http://localhost.evil.tld",
+            "http://10.0.0.1",
+            "http://127.0.0.1:80@evil.tld",
+        ] {
             assert!(!is_loopback(url), "{url}");
         }
     }

@@ -1,5 +1,6 @@
 //! The service as a value: built from its settings, run until it is told to stop.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +9,7 @@ use std::time::Duration;
 use actix_web::web;
 use hosting::cors::HeaderName;
 use hosting::server::ListenError;
-use hosting::{Cors, Server, listen, telemetry};
+use hosting::{Cors, Server, Workers, listen, telemetry};
 use verifier::actix::Protection;
 use verifier::follow::{self, FollowError, Follower, Sources};
 use verifier::{Clock, Expectations, Verifier};
@@ -32,7 +33,7 @@ pub enum StartError {
     Follow(#[from] FollowError),
     /// The server.
     #[error("the server cannot be started: {0}")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
 }
 
 /// A running service.
@@ -46,7 +47,7 @@ pub struct Application {
 
 impl Application {
     /// Starts serving. Until keys are loaded and revocations fresh, it answers 503.
-    pub fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
+    pub async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
         telemetry::init_metrics();
         let public = listen("http.listen", &config.http.listen)?;
         let internal = listen("http.internal_listen", &config.http.internal_listen)?;
@@ -78,19 +79,25 @@ impl Application {
             headers: vec![HeaderName::from_static("dpop")],
             allowed_headers: config.http.allowed_headers,
         };
-        let (workers, base) = (config.http.workers, config.issuer);
-        let public = Server::start(public, workers, &base, cors, move |routes| {
+        let (workers, base) = (Workers::new(config.http.workers), config.issuer);
+        let serving = web::Data::new(workers.clone());
+        let data = (data, serving.clone());
+        let public = Server::start(public, &workers, &base, cors, move |routes| {
             routes
-                .app_data(data.0.clone())
+                .app_data(data.0.0.clone())
+                .app_data(data.0.1.clone())
+                .app_data(data.0.2.clone())
+                .app_data(data.0.3.clone())
                 .app_data(data.1.clone())
-                .app_data(data.2.clone())
-                .app_data(data.3.clone())
                 .configure(routes::public);
-        })?;
-        let data = app.clone();
-        let internal = Server::start(internal, 1, &base, Cors::default(), move |routes| {
-            routes.app_data(data.clone()).configure(routes::internal);
-        })?;
+        })
+        .await?;
+        let data = (app.clone(), serving);
+        let one = Workers::new(1);
+        let internal = Server::start(internal, &one, &base, Cors::default(), move |routes| {
+            routes.app_data(data.0.clone()).app_data(data.1.clone()).configure(routes::internal);
+        })
+        .await?;
         tracing::info!(
             public = %public.address(), internal = %internal.address(),
             "resource-service is listening"
@@ -113,11 +120,19 @@ impl Application {
 
     /// Runs until `stop`, then stops gracefully: first "not ready", then no new connections, then
     /// the end of what is in flight.
-    pub async fn run_until_stopped(self, stop: impl Future<Output = ()>) {
-        stop.await;
+    ///
+    /// # Errors
+    /// When a listener ends before that: then the rest is stopped as well.
+    pub async fn run_until_stopped(mut self, stop: impl Future<Output = ()>) -> io::Result<()> {
+        let ended = tokio::select! {
+            () = stop => Ok(()),
+            why = self.public.ended() => Err(why),
+            why = self.internal.ended() => Err(why),
+        };
         tracing::info!("resource-service is stopping");
         self.app.draining.store(true, Ordering::Relaxed);
         tokio::time::sleep(self.drain).await;
         tokio::join!(self.public.stop(), self.internal.stop());
+        ended
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use hosting::cors::{HeaderName, header_names};
+use hosting::origin::{Origin, origins};
 pub use hosting::settings::ConfigError;
 use hosting::settings::{self, ClockOffset, Revocation, fail, list};
 use serde::Deserialize;
@@ -40,8 +41,8 @@ pub struct Http {
     /// Serving threads.
     pub workers: usize,
     /// Browser origins that may call.
-    #[serde(deserialize_with = "list")]
-    pub allowed_origins: Vec<String>,
+    #[serde(deserialize_with = "origins")]
+    pub allowed_origins: Vec<Origin>,
     /// Request headers that their pages may send besides those that the service reads.
     #[serde(deserialize_with = "header_names")]
     pub allowed_headers: Vec<HeaderName>,
@@ -95,11 +96,14 @@ impl Config {
         if !(1..=300).contains(&self.keys.refresh_seconds) {
             return fail("keys.refresh_seconds", "must be from 1 to 300");
         }
-        if self.http.workers == 0 {
-            return fail("http.workers", "must be at least 1");
+        settings::check_http(self.http.workers, self.http.drain_seconds)?;
+        settings::check_identifier("issuer", &self.issuer)?;
+        settings::check_text("audience", &self.audience)?;
+        for url in &self.keys.jwks_url {
+            settings::check_url("keys.jwks_url", url)?;
         }
-        if self.audience.contains(['"', '\\']) {
-            return fail("audience", "must not contain quotes or backslashes");
+        for url in &self.feed.urls {
+            settings::check_url("feed.urls", url)?;
         }
         Ok(())
     }

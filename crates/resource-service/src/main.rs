@@ -48,7 +48,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         let clock = Clock::with_offset(config.clock.offset_seconds);
-        Application::build(config, clock)?.run_until_stopped(stop::requested()).await;
-        Ok(())
+        let application = Application::build(config, clock).await?;
+        Ok(application.run_until_stopped(stop::requested()).await?)
     })
 }

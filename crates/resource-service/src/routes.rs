@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, Responder};
 use claims::ProblemCode;
 use hosting::docs::{self, Docs};
 use hosting::routes::{delete, get};
-use hosting::{Json, allow, problem, telemetry};
+use hosting::{Json, Workers, allow, problem, telemetry};
 use uuid::Uuid;
 use verifier::actix::{Bearer, Denied, Protection};
 
@@ -126,12 +126,16 @@ async fn live() -> impl Responder {
     HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(Live { status: "live" })
 }
 
-/// Ready when a token could be accepted: keys loaded, revocations fresh.
-async fn ready(app: web::Data<App>) -> impl Responder {
+/// Ready when every thread of the public listener serves and a token could be accepted: keys loaded,
+/// revocations fresh.
+async fn ready(app: web::Data<App>, public: web::Data<Workers>) -> impl Responder {
     let age =
         app.verifier.revocation_age().map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
     let (mut answer, status) = match app.verifier.ready() {
         _ if app.draining() => (HttpResponse::ServiceUnavailable(), "stopping".to_owned()),
+        _ if !public.answer().await => {
+            (HttpResponse::ServiceUnavailable(), "public listener unavailable".to_owned())
+        }
         Ok(()) => (HttpResponse::Ok(), "ready".to_owned()),
         Err(why) => (HttpResponse::ServiceUnavailable(), why.to_string()),
     };

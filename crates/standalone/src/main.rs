@@ -13,6 +13,7 @@ use auth_service::{Application as AuthService, Config as AuthConfig, accounts, n
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Parser;
+use hosting::origin::Origin;
 use hosting::{process, secret_file, settings, stop, telemetry};
 use resource_service::{Application as ResourceService, Config as ResourceConfig};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -65,7 +66,7 @@ async fn serve(config: AuthConfig, data: &Path) -> Result<(), Box<dyn Error>> {
         refuse_demo_user(&config, clock.clone()).await?;
     }
     let auth = AuthService::build(config, clock.clone()).await?;
-    let resource = ResourceService::build(resource_config(&auth)?, clock)?;
+    let resource = ResourceService::build(resource_config(&auth)?, clock).await?;
     if local {
         add_demo_user(&auth).await?;
     }
@@ -76,15 +77,26 @@ async fn serve(config: AuthConfig, data: &Path) -> Result<(), Box<dyn Error>> {
     let stop = |mut stopped: watch::Receiver<bool>| async move {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
-    tokio::join!(
-        auth.run_until_stopped(stop(stopped.clone())),
-        resource.run_until_stopped(stop(stopped)),
-        async {
-            stop::requested().await;
-            stopping.send_replace(true);
-        }
-    );
-    Ok(())
+    // When one of them ends, for whatever reason, the other does.
+    let ends = |run: Result<(), std::io::Error>| {
+        stopping.send_replace(true);
+        run
+    };
+    let both = async {
+        tokio::join!(async { ends(auth.run_until_stopped(stop(stopped.clone())).await) }, async {
+            ends(resource.run_until_stopped(stop(stopped.clone())).await)
+        },)
+    };
+    let asked = async {
+        stop::requested().await;
+        stopping.send_replace(true);
+        std::future::pending().await
+    };
+    let (auth, resource) = tokio::select! {
+        both = both => both,
+        never = asked => never,
+    };
+    Ok(auth.and(resource)?)
 }
 
 async fn until_ready(resource: &ResourceService) -> Result<(), Box<dyn Error>> {
@@ -163,18 +175,26 @@ fn origins(issuer: &str) -> String {
     if !settings::is_loopback(issuer) {
         return String::new();
     }
-    let other = if issuer.contains("127.0.0.1") {
-        issuer.replace("127.0.0.1", "localhost")
+    let own = as_origin(issuer);
+    let other = if own.contains("127.0.0.1") {
+        own.replace("127.0.0.1", "localhost")
     } else {
-        issuer.replace("localhost", "127.0.0.1")
+        own.replace("localhost", "127.0.0.1")
     };
-    format!("{issuer},{other}")
+    format!("{own},{other}")
 }
 
-/// Where a browser on this machine finds the resource-service.
+/// As browsers send it; what is no address stays as it is, and is refused by name.
+fn as_origin(address: &str) -> String {
+    Origin::of_web(address).map_or_else(|| address.to_owned(), |origin| origin.to_string())
+}
+
+/// Where a browser on this machine finds the resource-service; nothing when that cannot be known.
 fn resource_origin() -> String {
     let listen = std::env::var("RESOURCE__HTTP__LISTEN");
-    format!("http://{}", listen.unwrap_or_else(|_| RESOURCE.to_owned()))
+    let listen = listen.unwrap_or_else(|_| RESOURCE.to_owned());
+    // Any free port: nobody knows which before it is taken.
+    if listen.ends_with(":0") { String::new() } else { as_origin(&format!("http://{listen}")) }
 }
 
 /// `own` settings, each replaced by the environment's where that has one.

@@ -155,6 +155,26 @@ async fn a_page_that_may_use_the_cookie_does() {
     }
 }
 
+/// F-A5: however the settings spell the issuer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_issuers_own_origin_is_read_as_browsers_send_it() {
+    for (issuer, own) in [
+        ("http://127.0.0.1:80", "http://127.0.0.1"),
+        ("http://127.0.0.1:8080/id", "http://127.0.0.1:8080"),
+        ("http://[0::1]:8080", "http://[::1]:8080"),
+    ] {
+        let settings = [("AUTH__ISSUER", issuer), ("RESOURCE__ISSUER", issuer)];
+        let world = World::start_with(Kind::Sqlite, &settings).await;
+        world.register("ada").await;
+        let send = |origin: &'static str| {
+            let request = world.http.post(format!("{}/login", world.auth)).header(ORIGIN, origin);
+            Answer::to(request.json(&body("/login")))
+        };
+        assert_eq!(send(own).await.status, 200, "{issuer}");
+        assert_refused(&send("http://127.0.0.1:1").await);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_header_that_is_sent_twice_says_nothing() {
     for world in worlds().await {

@@ -22,6 +22,7 @@ mod hygiene;
 mod keys;
 mod limits;
 mod lineage;
+mod listeners;
 mod log_lines;
 mod overload;
 mod planted;

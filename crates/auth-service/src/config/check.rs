@@ -1,7 +1,8 @@
 //! What a setting must not be.
 
 use claims::time::LIFETIME_CAP_SECONDS;
-use hosting::settings::{ConfigError, fail};
+use hosting::origin::Origin;
+use hosting::settings::{self, ConfigError, fail};
 use secrecy::ExposeSecret as _;
 
 use super::{Config, Limits, SameSite};
@@ -26,22 +27,13 @@ impl Config {
         if url.contains(":memory:") {
             return fail("database.url", "must name a file: sessions are to survive a restart");
         }
-        if self.database.max_connections < 2 {
-            return fail("database.max_connections", "must be at least 2");
+        // A pool makes room for all of them at the start; no server admits more.
+        if !(2..=10_000).contains(&self.database.max_connections) {
+            return fail("database.max_connections", "must be from 2 to 10000");
         }
-        if self.http.workers == 0 {
-            return fail("http.workers", "must be at least 1");
-        }
+        settings::check_http(self.http.workers, self.http.drain_seconds)?;
         if self.http.cookie_same_site == SameSite::None && self.http.allowed_origins.is_empty() {
             return fail("http.cookie_same_site", "is none, but http.allowed_origins is empty");
-        }
-        let origin = |origin: &String| {
-            origin.split_once("://").is_some_and(|(scheme, host)| {
-                matches!(scheme, "http" | "https") && !host.is_empty() && !host.contains('/')
-            })
-        };
-        if !self.http.allowed_origins.iter().all(origin) {
-            return fail("http.allowed_origins", "must be origins such as https://app.example.com");
         }
         if self.passwords.min_length < 8 || self.passwords.max_length < self.passwords.min_length {
             return fail("passwords.min_length", "must be at least 8 and at most max_length");
@@ -84,13 +76,7 @@ impl Config {
         if !local && !self.issuer.starts_with("https://") {
             return fail("issuer", "must be https, unless it is this machine");
         }
-        if self.issuer.ends_with('/') || self.issuer.contains(['?', '#', '"', '\\', ' ']) {
-            return fail(
-                "issuer",
-                "must be an address without query and without a slash at the end",
-            );
-        }
-        Ok(())
+        settings::check_identifier("issuer", &self.issuer)
     }
 
     fn check_keys(&self) -> Result<(), ConfigError> {
@@ -114,15 +100,10 @@ impl Config {
 
     fn check_page(&self) -> Result<(), ConfigError> {
         let page = &self.page;
-        let origin = |text: &str| {
-            let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-            rest.is_some_and(|host| {
-                let legal = |c: char| c.is_ascii_alphanumeric() || "-.:[]".contains(c);
-                !host.is_empty() && host.chars().all(legal)
-            })
-        };
-        if !page.resource.is_empty() && !origin(&page.resource) {
-            return fail("page.resource", "must be an origin, such as https://api.example.com");
+        if !page.resource.is_empty()
+            && let Err(problem) = Origin::parse(&page.resource)
+        {
+            return fail("page.resource", &problem.to_string());
         }
         if !page.demo_username.is_empty() && !self.is_local() {
             return fail("page.demo_username", "is for trying out; the issuer is not this machine");

@@ -23,11 +23,11 @@ pub(super) fn check(app: &App, request: &HttpRequest) -> Result<(), Error> {
     let fetch_site = single(headers, &FETCH_SITE)?;
     let same_origin = fetch_site.is_none_or(|site| site == "same-origin");
     match single(headers, &ORIGIN)? {
-        Some(origin) if origin == own_origin(&app.config.issuer) => {
+        Some(origin) if origin == app.own_origin.as_str() => {
             refuse_unless(same_origin, "The request was not sent by a page of this site.")
         }
         Some(origin) => {
-            let allowed = app.config.http.allowed_origins.iter().any(|one| one == origin);
+            let allowed = app.config.http.allowed_origins.iter().any(|one| one.as_str() == origin);
             refuse_unless(allowed, "The request was sent by a page of another site.")
         }
         None if fetch_site.is_some() => {
@@ -38,13 +38,6 @@ pub(super) fn check(app: &App, request: &HttpRequest) -> Result<(), Error> {
             "Send the header x-latchkey: 1 with a cookie.",
         ),
     }
-}
-
-/// Scheme, host and port of the issuer, as browsers write an origin.
-fn own_origin(issuer: &str) -> &str {
-    let host = issuer.find("://").map_or(0, |at| at + 3);
-    let end = issuer[host..].find('/').map_or(issuer.len(), |at| host + at);
-    &issuer[..end]
 }
 
 fn refuse_unless(allowed: bool, detail: &'static str) -> Result<(), Error> {
@@ -58,16 +51,5 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a st
     match (value.to_str(), values.next()) {
         (Ok(value), None) => Ok(Some(value)),
         _ => Err(Error::Csrf("A header that says where the request comes from was sent twice.")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_origin_of_an_issuer_has_no_path() {
-        assert_eq!(own_origin("https://a.example"), "https://a.example");
-        assert_eq!(own_origin("https://a.example:8443/auth/x"), "https://a.example:8443");
     }
 }

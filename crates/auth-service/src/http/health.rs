@@ -2,7 +2,7 @@
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
-use hosting::telemetry;
+use hosting::{Workers, telemetry};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -20,11 +20,15 @@ pub(super) async fn live() -> HttpResponse {
     answer(true, "live")
 }
 
-/// The service can sign (it has its keys, or it would not serve), the database takes writes, and
-/// bearer tokens can be judged, which takes a first read of the revocations.
-pub(super) async fn ready(app: web::Data<App>) -> HttpResponse {
+/// Every thread of the public listener serves, the service can sign (it has its keys, or it would not
+/// serve), the database takes writes, and bearer tokens can be judged, which takes a first read of the
+/// revocations.
+pub(super) async fn ready(app: web::Data<App>, public: web::Data<Workers>) -> HttpResponse {
     if app.draining() {
         return answer(false, "stopping");
+    }
+    if !public.answer().await {
+        return answer(false, "public listener unavailable");
     }
     if !app.store.takes_writes().await {
         return answer(false, "database unavailable");

@@ -1,0 +1,162 @@
+//! Origins of browser pages (RFC 6454): one reading of them for settings, CORS and the defence against CSRF.
+
+use std::fmt;
+
+use serde::Deserializer;
+use serde::de::Error as _;
+use url::{Host, Url};
+
+use crate::settings::list;
+
+/// An origin, spelled as browsers send it: scheme and host in lower case, a host of other letters in its
+/// ASCII form, no port that goes without saying, and no path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin(String);
+
+/// Why a text is no origin as browsers send it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAnOrigin {
+    /// It cannot be read as one.
+    #[error("must be an origin such as https://app.example.com: scheme, host and port")]
+    Unreadable,
+    /// It is meant for several.
+    #[error("must name each origin by itself, without a wildcard; `null` can never be allowed")]
+    Wildcard,
+    /// Browsers spell it in another way. The text itself is not repeated: it may have a password in it.
+    #[error("must be spelled as browsers send it: {0}")]
+    Spelling(Origin),
+}
+
+impl Origin {
+    /// Reads an origin that is spelled as browsers send it.
+    pub fn parse(text: &str) -> Result<Self, NotAnOrigin> {
+        if text == "null" || text.contains('*') {
+            return Err(NotAnOrigin::Wildcard);
+        }
+        let right = Self::of_web(text).or_else(|| Self::of_app(text));
+        match right.ok_or(NotAnOrigin::Unreadable)? {
+            origin if origin.0 == text => Ok(origin),
+            origin => Err(NotAnOrigin::Spelling(origin)),
+        }
+    }
+
+    /// The origin of the pages at an address on the web, however that is spelled.
+    #[must_use]
+    pub fn of_web(address: &str) -> Option<Self> {
+        let url = Url::parse(address).ok()?;
+        let is_host = |name: &str| name.bytes().all(is_host_byte);
+        let good = match url.host()? {
+            Host::Domain(name) => is_host(name),
+            Host::Ipv4(_) | Host::Ipv6(_) => true,
+        };
+        let web = matches!(url.scheme(), "http" | "https") && url.port() != Some(0);
+        (web && good).then(|| Self(url.origin().ascii_serialization()))
+    }
+
+    /// The origin of pages that come with an application: `capacitor://localhost`, `tauri://localhost`, and
+    /// `file://` of web views that send that and not `null`.
+    fn of_app(text: &str) -> Option<Self> {
+        let (scheme, host) = text.split_once("://")?;
+        let is_scheme = scheme.starts_with(|first: char| first.is_ascii_lowercase())
+            && scheme.bytes().all(|byte| is_host_byte(byte) && byte != b'_')
+            && !matches!(scheme, "http" | "https" | "ws" | "wss" | "ftp");
+        let is_host = (scheme == "file") == host.is_empty() && host.bytes().all(is_host_byte);
+        (is_scheme && is_host).then(|| Self(text.to_owned()))
+    }
+
+    /// As browsers send it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What an origin's host may have in it besides an IPv6 address, so that it may stand in any header.
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte)
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Deserializes a list of origins.
+pub fn origins<'de, D: Deserializer<'de>>(given: D) -> Result<Vec<Origin>, D::Error> {
+    list(given)?.iter().map(|text| Origin::parse(text).map_err(D::Error::custom)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_taken_as_browsers_send_it() {
+        for good in [
+            "https://app.example.com",
+            "http://app.example.com:8080",
+            "https://xn--bcher-kva.example",
+            "http://127.0.0.1:8081",
+            "http://[::1]:8081",
+            "http://localhost",
+            "https://under_score.example.com",
+            "capacitor://localhost",
+            "file://",
+        ] {
+            assert_eq!(Origin::parse(good).map(|origin| origin.0), Ok(good.to_owned()));
+        }
+    }
+
+    #[test]
+    fn another_spelling_is_refused_with_the_right_one() {
+        for (other, right) in [
+            ("https://App.Example.com", "https://app.example.com"),
+            ("HTTPS://app.example.com", "https://app.example.com"),
+            ("https://app.example.com:443", "https://app.example.com"),
+            ("http://app.example.com:80", "http://app.example.com"),
+            ("https://app.example.com/", "https://app.example.com"),
+            ("https://app.example.com/login?x#y", "https://app.example.com"),
+            ("https://me:secret@app.example.com", "https://app.example.com"),
+            ("https://b\u{fc}cher.example", "https://xn--bcher-kva.example"),
+            ("http://127.1:8081", "http://127.0.0.1:8081"),
+            ("http://[0:0::1]", "http://[::1]"),
+            (" https://app.example.com", "https://app.example.com"),
+        ] {
+            let error = Origin::parse(other).unwrap_err();
+            assert_eq!(error, NotAnOrigin::Spelling(Origin(right.to_owned())), "{other}");
+            assert!(error.to_string().ends_with(right) && !error.to_string().contains("secret"));
+        }
+    }
+
+    #[test]
+    fn what_no_page_comes_from_is_refused() {
+        for bad in [
+            "",
+            "null",
+            "*",
+            "https://*.example.com",
+            "app.example.com",
+            "https://",
+            "https:///",
+            "https://app example.com",
+            "https://app.example.com:0",
+            "https://app.example.com:99999",
+            "https://x; script-src *",
+            "https://x;y",
+            "https://x'y",
+            "https://x,y",
+            "ftp://example.com",
+            "file:///",
+            "file:///sdcard",
+            "Capacitor://localhost",
+            "capacitor://",
+            "capacitor://localhost/",
+            "https://a.example https://b.example",
+            "//app.example.com",
+        ] {
+            let refused = Origin::parse(bad).unwrap_err();
+            assert!(!matches!(refused, NotAnOrigin::Spelling(_)), "{bad}: {refused}");
+        }
+    }
+}
