@@ -105,22 +105,35 @@ async fn tell(app: &App, grant: &Grant, entry: TrailEntry) {
     }
 }
 
-/// Ends sessions on behalf of `caller`. Its own ends with any token it ever had; for others the
-/// token must be good.
-pub async fn log_out(app: &App, caller: Caller, ending: Ending) -> Result<(), Error> {
-    let done = match ending {
-        Ending::Current => {
-            app.store.end_session(caller.session, EndReason::Logout).await?;
-            true
+/// Ends sessions on behalf of `callers`, who are one person with several credentials. The own
+/// session of each ends with any token it ever had, in one step with the others'. Other sessions and
+/// all are ended for the first caller whose token is good.
+///
+/// # Errors
+/// [`Error::InvalidToken`] where no caller's token is good enough; [`Error::Store`] where it is not
+/// known whether anything was ended.
+pub async fn log_out(app: &App, callers: &[Caller], ending: Ending) -> Result<(), Error> {
+    if ending == Ending::Current {
+        if !callers.is_empty() {
+            let sessions = callers.iter().map(|caller| caller.session).collect();
+            app.store.end_each(sessions, EndReason::Logout).await?;
         }
-        Ending::Others => app.store.end_other_sessions(caller).await?,
-        Ending::All => app.store.end_all_sessions(caller).await?,
-    };
-    if !done {
-        return Err(Error::InvalidToken);
+        for caller in callers {
+            tracing::info!(session.id = %caller.session, ending = ?ending, "logged out");
+        }
+        return Ok(());
     }
-    tracing::info!(session.id = %caller.session, ending = ?ending, "logged out");
-    Ok(())
+    for caller in callers {
+        let done = match ending {
+            Ending::All => app.store.end_all_sessions(*caller).await?,
+            Ending::Others | Ending::Current => app.store.end_other_sessions(*caller).await?,
+        };
+        if done {
+            tracing::info!(session.id = %caller.session, ending = ?ending, "logged out");
+            return Ok(());
+        }
+    }
+    Err(Error::InvalidToken)
 }
 
 /// Ends one session of the caller's user.

@@ -95,17 +95,117 @@ on_both_databases! {
         assert_eq!(generation(&cookie_token(&refresh(&world, &cookie).await)), 2);
     }
 
-    async fn a_token_in_the_cookie_and_one_in_the_body_are_one_too_many(world) {
+    /// A browser adds the cookie by itself, and scripts can neither see nor drop it.
+    async fn a_token_in_the_body_counts_before_a_cookie_that_came_along(world) {
         let body = world.newcomer("ada").await;
         let (_, cookie) = log_in(&world, "ada").await;
-        let before = state(&world).await;
-        for path in ["/refresh", "/logout"] {
-            let both = json!({"refresh_token": body.refresh});
-            let answer = Answer::to(with_cookie(&world, path, &cookie).json(&both)).await;
-            answer.assert_problem(400, "invalid-request");
-            assert_one_sentence(&answer);
+        let dead = log_in(&world, "ada").await.1;
+        let ended = with_cookie(&world, "/logout", &dead).json(&json!({}));
+        assert_eq!(Answer::to(ended).await.status, 204);
+        let spent = format!("{}AAAA", &cookie[..cookie.len() - 4]);
+        let named = json!({"refresh_token": body.refresh});
+        for ambient in [&cookie, &dead, &spent, "garbage"] {
+            let answer = Answer::to(with_cookie(&world, "/refresh", ambient).json(&named)).await;
+            assert!(answer.headers.get(SET_COOKIE).is_none(), "{ambient}");
+            Tokens::of(&answer);
         }
-        assert_eq!(state(&world).await, before);
+        // A token that is none is not made up for by the cookie.
+        let wrong = json!({"refresh_token": "garbage"});
+        let answer = Answer::to(with_cookie(&world, "/refresh", &cookie).json(&wrong)).await;
+        answer.assert_problem(401, "invalid-token");
+        assert_eq!(generation(&cookie_token(&refresh(&world, &cookie).await)), 2);
+    }
+
+    /// Neither do two cookies stand in the way of what a request names, nor one that its page may not
+    /// use, nor one that came without a type. None of them is used, and none is cleared.
+    async fn a_cookie_that_does_not_count_stands_in_nobodys_way(world) {
+        world.register("ada").await;
+        let (_, cookie) = log_in(&world, "ada").await;
+        let one = format!("{NAME}={cookie}");
+        let two = format!("{one}; {NAME}=tossed");
+        let may = ("x-latchkey", "1");
+        // Nothing says which page sent it.
+        let may_not = ("x-nothing", "1");
+        for (header, page, typed, alone) in
+            [(&one, may_not, true, 403), (&two, may, true, 400), (&one, may, false, 415)]
+        {
+            let send = |path: &str, named: Option<&str>, access: Option<&str>| {
+                let request = world.http.post(format!("{}{path}", world.auth));
+                let request = request.header(COOKIE, header).header(page.0, page.1);
+                let request = match access {
+                    Some(access) => request.bearer_auth(access),
+                    None => request,
+                };
+                let body = json!({ "refresh_token": named });
+                Answer::to(if typed { request.json(&body) } else { request })
+            };
+            let own = world.login("ada").await;
+            let answer = send("/logout", None, Some(&own.access)).await;
+            assert_eq!(answer.status, 204, "{header} {}", answer.text);
+            assert!(answer.headers.get(SET_COOKIE).is_none(), "{header}");
+            world.refresh(&own.refresh).await.assert_problem(401, "session-revoked");
+            if typed {
+                let own = world.login("ada").await;
+                Tokens::of(&send("/refresh", Some(&own.refresh), None).await);
+                let answer = send("/logout", Some(&own.refresh), None).await;
+                assert_eq!(answer.status, 204, "{header} {}", answer.text);
+                assert!(answer.headers.get(SET_COOKIE).is_none(), "{header}");
+                world.refresh(&own.refresh).await.assert_problem(401, "session-revoked");
+            }
+            for path in ["/refresh", "/logout"] {
+                let answer = send(path, None, None).await;
+                assert_eq!(answer.status, alone, "alone it is refused: {header} {}", answer.text);
+                assert!(answer.headers.get(SET_COOKIE).is_none(), "{header}");
+            }
+        }
+        assert_eq!(refresh(&world, &cookie).await.status, 200, "the cookie's session lives on");
+    }
+
+    async fn logging_out_ends_the_session_of_every_credential(world) {
+        let body = world.newcomer("ada").await;
+        let bearer = world.newcomer("grace").await;
+        let (_, cookie) = log_in(&world, "ada").await;
+        let other = world.login("ada").await;
+        let named = json!({"refresh_token": body.refresh});
+        let all = with_cookie(&world, "/logout", &cookie).bearer_auth(&bearer.access);
+        assert_eq!(Answer::to(all.json(&named)).await.status, 204);
+        for ended in [&body, &bearer] {
+            world.refresh(&ended.refresh).await.assert_problem(401, "session-revoked");
+            world.until_refused(&ended.access).await;
+        }
+        refresh(&world, &cookie).await.assert_problem(401, "session-revoked");
+        Tokens::of(&world.refresh(&other.refresh).await);
+
+        // A good one beside one whose session is over, and beside one that is none.
+        let (_, live) = log_in(&world, "ada").await;
+        let request = with_cookie(&world, "/logout", &cookie).bearer_auth(&other.access);
+        assert_eq!(Answer::to(request.json(&json!({}))).await.status, 204);
+        world.refresh(&other.refresh).await.assert_problem(401, "session-revoked");
+        let request = with_cookie(&world, "/logout", &live);
+        let garbage = json!({"refresh_token": "garbage"});
+        assert_eq!(Answer::to(request.json(&garbage)).await.status, 204);
+        refresh(&world, &live).await.assert_problem(401, "session-revoked");
+    }
+
+    async fn others_and_all_act_for_the_first_good_credential(world) {
+        let (ada, adas) = (world.newcomer("ada").await, world.login("ada").await);
+        let (grace, graces) = (world.newcomer("grace").await, world.login("grace").await);
+        let (_, cookie) = log_in(&world, "ada").await;
+        let named = json!({"refresh_token": ada.refresh, "sessions": "others"});
+        let request = with_cookie(&world, "/logout", &cookie).bearer_auth(&grace.access);
+        assert_eq!(Answer::to(request.json(&named)).await.status, 204);
+        world.refresh(&adas.refresh).await.assert_problem(401, "session-revoked");
+        refresh(&world, &cookie).await.assert_problem(401, "session-revoked");
+        Tokens::of(&world.refresh(&ada.refresh).await);
+        Tokens::of(&world.refresh(&graces.refresh).await);
+        // The cookie's session is over, so the bearer's counts.
+        let request = with_cookie(&world, "/logout", &cookie).bearer_auth(&grace.access);
+        let answer = Answer::to(request.json(&json!({"sessions": "all"}))).await;
+        assert_eq!(answer.status, 204, "{}", answer.text);
+        for ended in [&grace, &graces] {
+            world.refresh(&ended.refresh).await.assert_problem(401, "session-revoked");
+        }
+        Tokens::of(&world.refresh(&ada.refresh).await);
     }
 
     /// N-K02: one of them was put there by somebody else.

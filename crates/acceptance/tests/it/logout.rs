@@ -136,9 +136,17 @@ on_both_databases! {
 
     async fn a_refresh_token_counts_before_an_access_token(world) {
         let (ada, grace) = (world.newcomer("ada").await, world.newcomer("grace").await);
-        let body = json!({"refresh_token": ada.refresh});
+        let (adas, graces) = (world.login("ada").await, world.login("grace").await);
+        let body = json!({"refresh_token": ada.refresh, "sessions": "others"});
         assert_eq!(world.post_as(&grace.access, "/logout", &body).await.status, 204);
+        assert_ended(&world, &adas).await;
+        assert_live(&world, &graces).await;
+        let ada = assert_live(&world, &ada).await;
+        // One's own session ends by each of them.
+        let body = json!({"refresh_token": ada.refresh});
+        assert_eq!(world.post_as(&graces.access, "/logout", &body).await.status, 204);
         assert_ended(&world, &ada).await;
+        assert_ended(&world, &graces).await;
         let grace = assert_live(&world, &grace).await;
         // Garbage is no refresh token, and the access token means what it says.
         let body = json!({"refresh_token": "garbage"});

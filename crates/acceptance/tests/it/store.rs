@@ -210,6 +210,47 @@ on_both_databases! {
         assert!(!store.set_enabled(nobody, true).await.unwrap());
     }
 
+    /// A logout with several credentials is acknowledged only when all of their sessions are over.
+    async fn sessions_are_ended_together_or_not_at_all(world) {
+        let store = &world.store;
+        user(store, "ada").await;
+        user(store, "grace").await;
+        let both = [open(store, "ada").await, open(store, "grace").await];
+        let ids = || both.iter().map(|grant| grant.session_id).collect::<Vec<_>>();
+        // The second one cannot be ended.
+        let second = both[1].session_id;
+        let (refuse, allow) = match world.database.kind() {
+            Kind::Postgres => (
+                format!("alter table sessions add constraint refuse check (id <> '{second}' or revoked_at is null)"),
+                "alter table sessions drop constraint refuse",
+            ),
+            Kind::Sqlite => (
+                format!("create trigger refuse before update on sessions when new.id = '{second}' \
+                         begin select raise(abort, 'no'); end"),
+                "drop trigger refuse",
+            ),
+        };
+        world.database.execute(sqlx::AssertSqlSafe(refuse)).await;
+        assert!(store.end_each(ids(), EndReason::Logout).await.is_err());
+        assert!(is_live(store, &both[0]).await && is_live(store, &both[1]).await);
+        world.database.execute(allow).await;
+        let never = SessionId::from_bytes([9; 16]);
+        let named = [ids(), ids(), vec![never]].concat();
+        store.end_each(named, EndReason::Logout).await.unwrap();
+        assert!(!is_live(store, &both[0]).await && !is_live(store, &both[1]).await);
+        assert_eq!(revoked(store).await.len(), 2, "each is announced once");
+
+        // Two that name the same sessions in another order do not stop each other.
+        for _ in 0..50 {
+            let (a, b) = (open(store, "ada").await.session_id, open(store, "ada").await.session_id);
+            let (one, other) = tokio::join!(
+                store.end_each(vec![a, b], EndReason::Logout),
+                store.end_each(vec![b, a], EndReason::Logout),
+            );
+            assert!(one.is_ok() && other.is_ok());
+        }
+    }
+
     async fn a_user_ends_their_own_sessions_and_no_others(world) {
         let store = &world.store;
         user(store, "ada").await;

@@ -19,7 +19,7 @@ use crate::store::Caller;
 #[serde(deny_unknown_fields)]
 #[schema(as = LogoutRequest)]
 pub(super) struct Fields {
-    /// Where there is no cookie. Any token that the session ever had will do.
+    /// Any token that the session ever had will do. It counts before a cookie.
     #[schema(value_type = Option<String>)]
     refresh_token: Option<SecretString>,
     /// Which sessions are to end.
@@ -37,54 +37,95 @@ pub(super) async fn logout(
 ) -> Result<HttpResponse, Error> {
     let (cookie, fields): (_, Fields) =
         transport::cookie_and_body(&app, &request, payload.into_inner()).await?;
-    let (presented, ending) = (transport::one_of(cookie, fields.refresh_token)?, fields.sessions);
-    let done = match caller(&app, &protection, &request, presented.as_ref(), ending) {
-        Ok(Some(caller)) => sessions::log_out(&app, caller, ending).await,
-        // Nobody we know: there is nothing to end.
-        Ok(None) => Ok(()),
+    let (ending, may_clear) = (fields.sessions, cookie.is_ok());
+    let named = named(&app, &protection, &request, fields.refresh_token.as_ref(), cookie);
+    let done = match callers(&protection, named, ending) {
+        Ok((callers, unjudged)) => {
+            // What can be ended is ended, also where not all of it can be judged.
+            let done = sessions::log_out(&app, &callers, ending).await;
+            done.and(unjudged.map_or(Ok(()), Err))
+        }
         Err(error) => Err(error),
     };
     let mut response = match done {
         Ok(()) => HttpResponse::NoContent().finish(),
         Err(error) => error.error_response(),
     };
-    if ending != Ending::Others {
+    // A page that may not use the cookie may not take it away either.
+    if ending != Ending::Others && may_clear {
         transport::clear_cookie(&app, &mut response);
     }
     Ok(response)
 }
 
-/// Who wants out: by refresh token, else by access token. `None` when nobody we know does and only
-/// their own session was meant; nobody with a bad access token alone should believe they are out.
-fn caller(
+/// The credentials of a request.
+struct Named {
+    /// Those of its refresh tokens that are ours: the body's, then the cookie's.
+    refresh: Vec<Caller>,
+    /// Whether there was any refresh token, ours or not.
+    any_refresh: bool,
+    /// Why there is a cookie that does not count.
+    refused_cookie: Option<Error>,
+    /// Its access token's caller, where that is of a session, or why it is refused.
+    bearer: Result<Option<Caller>, Denial>,
+}
+
+fn named(
     app: &App,
     protection: &Protection,
     request: &HttpRequest,
-    presented: Option<&(SecretString, Transport)>,
-    ending: Ending,
-) -> Result<Option<Caller>, Error> {
-    if let Some((token, by)) = presented
-        && let Some(caller) = callers::by_refresh_token(app, token.expose_secret(), *by)
-    {
-        return Ok(Some(caller));
+    body: Option<&SecretString>,
+    cookie: transport::AmbientCookie,
+) -> Named {
+    let (cookie, refused_cookie) = match cookie {
+        Ok(cookie) => (cookie, None),
+        Err(error) => (None, Some(error)),
+    };
+    let tokens = [(body, Transport::Body), (cookie.as_ref(), Transport::Cookie)];
+    let tokens = tokens.into_iter().filter_map(|(token, by)| Some((token?.expose_secret(), by)));
+    Named {
+        any_refresh: tokens.clone().next().is_some(),
+        refresh: tokens.filter_map(|(text, by)| callers::by_refresh_token(app, text, by)).collect(),
+        refused_cookie,
+        bearer: protection
+            .authenticate(request)
+            .map(|verified| verified.claims().sid.map(callers::by_session)),
     }
+}
+
+/// Everybody who wants out, and why an access token beside them could not be judged. There is nobody
+/// where nobody we know wants out and only their own session was meant; but nobody with a bad access
+/// token alone should believe they are out.
+fn callers(
+    protection: &Protection,
+    named: Named,
+    ending: Ending,
+) -> Result<(Vec<Caller>, Option<Error>), Error> {
+    let Named { refresh: mut callers, any_refresh, refused_cookie, bearer } = named;
     let current = ending == Ending::Current;
-    match protection.authenticate(request) {
-        Ok(verified) => {
-            let session = verified.claims().sid.ok_or(Error::Forbidden)?;
-            Ok(Some(callers::by_session(session)))
-        }
+    match bearer {
+        Ok(Some(caller)) => callers.push(caller),
+        Ok(None) if callers.is_empty() => return Err(Error::Forbidden),
+        Ok(None) => {}
         // It may be good, and its session may live on: that is no logout, whatever came beside it.
-        Err(why @ Denial::Rejected(Rejection::Stale | Rejection::NoKeys)) => {
-            Err(protection.deny(why).into())
+        Err(why @ Denial::Rejected(Rejection::Stale | Rejection::NoKeys))
+            if current || callers.is_empty() =>
+        {
+            let why = protection.deny(why).into();
+            return if current { Ok((callers, Some(why))) } else { Err(why) };
         }
+        // Somebody else wants out.
+        Err(_) if !callers.is_empty() => {}
         // Its session is over already, which is what was asked for.
         Err(Denial::Rejected(Rejection::SessionRevoked | Rejection::SubjectRevoked)) if current => {
-            Ok(None)
         }
-        Err(_) if presented.is_some() && current => Ok(None),
-        Err(_) if presented.is_some() => Err(Error::InvalidToken),
-        Err(Denial::NoCredential) if current => Ok(None),
-        Err(why) => Err(protection.deny(why).into()),
+        Err(why) => match refused_cookie {
+            Some(refused) => return Err(refused),
+            None if any_refresh && current => {}
+            None if any_refresh => return Err(Error::InvalidToken),
+            None if current && matches!(why, Denial::NoCredential) => {}
+            None => return Err(protection.deny(why).into()),
+        },
     }
+    Ok((callers, None))
 }

@@ -1,6 +1,7 @@
 //! `POST /refresh`
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use claims::Transport;
 use secrecy::SecretString;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -14,7 +15,7 @@ use crate::sessions;
 #[serde(deny_unknown_fields)]
 #[schema(as = RefreshRequest)]
 pub(super) struct Fields {
-    /// Where there is no cookie.
+    /// Without it the cookie counts.
     #[schema(value_type = Option<String>)]
     refresh_token: Option<SecretString>,
 }
@@ -26,8 +27,10 @@ pub(super) async fn refresh(
 ) -> Result<HttpResponse, Error> {
     let (cookie, fields): (_, Fields) =
         transport::cookie_and_body(&app, &request, payload.into_inner()).await?;
-    let presented = transport::one_of(cookie, fields.refresh_token)?;
-    let (token, by) = presented.ok_or(Error::Unauthenticated)?;
+    let (token, by) = match fields.refresh_token {
+        Some(token) => (token, Transport::Body),
+        None => (cookie?.ok_or(Error::Unauthenticated)?, Transport::Cookie),
+    };
     let client = client::client(&app, &request);
     let issued = sessions::refresh(&app, &token, by, client).await?;
     Ok(transport::answer(&app, issued))

@@ -36,40 +36,42 @@ pub(super) fn cookie(request: &HttpRequest) -> Result<Option<SecretString>, Erro
     Ok(found)
 }
 
-/// The refresh cookie and the JSON body. Nothing of a request with a cookie counts before the page
-/// that sent it was found to be one that may. An empty body is `{}`; without a cookie it needs no
-/// type: a page of another site can send a request without one, but not `application/json`.
+/// The refresh cookie, or why it does not count.
+pub(super) type AmbientCookie = Result<Option<SecretString>, Error>;
+
+/// The refresh cookie and the JSON body. A browser adds the cookie by itself, so a cookie that does not
+/// count must not stand in the way of a credential that the request names: why it does not count is
+/// given beside the body, for whoever has nothing else. It does not count where the page that sent it
+/// may not use it, where there are two, and where the request has no type: a page of another site can
+/// send a request without one, but not `application/json`. An empty body is `{}`.
+///
+/// # Errors
+/// The body is none, and the cookie counts or there is none; else why the cookie does not count.
 pub(super) async fn cookie_and_body<T: DeserializeOwned + Default>(
     app: &App,
     request: &HttpRequest,
     payload: Payload,
-) -> Result<(Option<SecretString>, T), Error> {
-    let cookie = cookie(request)?;
-    if cookie.is_some() {
-        csrf::check(app, request)?;
+) -> Result<(AmbientCookie, T), Error> {
+    let mut cookie = cookie(request);
+    if let Ok(Some(_)) = cookie
+        && let Err(error) = csrf::check(app, request)
+    {
+        cookie = Err(error);
     }
-    let bytes = body::read(request, payload).await?;
-    let body = match body::media(request)? {
-        Media::Json if bytes.is_empty() => T::default(),
-        Media::Json => body::json(&bytes)?,
-        Media::Unsaid if bytes.is_empty() && cookie.is_none() => T::default(),
-        _ => return Err(BadBody::Media.into()),
+    let body = async {
+        let bytes = body::read(request, payload).await?;
+        match body::media(request)? {
+            Media::Json if bytes.is_empty() => Ok((Media::Json, T::default())),
+            Media::Json => Ok((Media::Json, body::json(&bytes)?)),
+            Media::Unsaid if bytes.is_empty() => Ok((Media::Unsaid, T::default())),
+            _ => Err(BadBody::Media),
+        }
     };
-    Ok((cookie, body))
-}
-
-/// The refresh token from wherever it is; from two places it is none.
-pub(super) fn one_of(
-    cookie: Option<SecretString>,
-    body: Option<SecretString>,
-) -> Result<Option<(SecretString, Transport)>, Error> {
-    match (cookie, body) {
-        (Some(_), Some(_)) => Err(Error::InvalidRequest(
-            "Send the refresh token in the cookie or in the body, not in both.".to_owned(),
-        )),
-        (Some(token), None) => Ok(Some((token, Transport::Cookie))),
-        (None, Some(token)) => Ok(Some((token, Transport::Body))),
-        (None, None) => Ok(None),
+    match (body.await, cookie) {
+        (Ok((Media::Unsaid, body)), Ok(Some(_))) => Ok((Err(BadBody::Media.into()), body)),
+        (Ok((_, body)), cookie) => Ok((cookie, body)),
+        (Err(_), Err(error)) => Err(error),
+        (Err(bad), Ok(_)) => Err(bad.into()),
     }
 }
 

@@ -24,7 +24,7 @@ impl Store {
         if is(Bug::Early204) {
             let work = async move {
                 let _announcement = announcement;
-                db.end_session(id, why).await
+                db.end_each(&[id], why).await
             };
             self.tasks.spawn_on(work, &self.runtime);
             return Some(Ok(()));

@@ -34,8 +34,8 @@ pub(super) fn routes() -> Vec<Route> {
                 TAG,
                 "Spends the refresh token and answers with its successor and a fresh access token; within 30 seconds \
                  of the last rotation, with the current refresh token and a fresh access token. The token comes \
-                 in the cookie (and `{}` in the body) or in the body, not in both; where it came from is where its \
-                 successor goes.\n\n\
+                 in the cookie (and `{}` in the body) or in the body, which counts before a cookie that came along; \
+                 where it came from is where its successor goes.\n\n\
                  A session rotates at most once in 30 seconds. In that time the spent token and its successor both \
                  get the successor, so a lost answer, a second tab or ten calls at once log nobody out. After that \
                  a spent token is taken for theft: the session ends.",
@@ -61,8 +61,9 @@ pub(super) fn routes() -> Vec<Route> {
         Route::post("/logout", "logout", "Log out")
             .says(
                 TAG,
-                "By refresh token (cookie or body), or by access token where there is none. Any refresh token that \
-                 the session ever had ends it; for the `others` or `all` it must be a current one. Without any \
+                "By refresh token in the body, refresh token in the cookie, or access token. The session of each that \
+                 the request names ends; `others` and `all` act for the first of them that is good. Any refresh token \
+                 that the session ever had ends it; for the `others` or `all` it must be a current one. Without any \
                  credential there is nothing to end, and that is answered 204 as well; an access token alone that \
                  is no longer good is refused, so that nobody believes to be out who is not.\n\n\
                  204 means that it is written down: services refuse the access tokens from then on.",

@@ -62,19 +62,24 @@ impl Postgres {
         Ok(row.as_ref().map(granted).transpose()?)
     }
 
-    pub(in crate::store) async fn end_session(
+    /// In the order of their ids: two that end the same sessions must not wait for each other.
+    pub(in crate::store) async fn end_each(
         &self,
-        id: SessionId,
+        ids: &[SessionId],
         why: EndReason,
     ) -> Result<(), StoreError> {
+        let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
         query(concat!(
             "with ",
             clock!("$1"),
-            " update sessions s set revoked_at = clock.now, revoke_reason = $3 from clock \
-             where s.id = $2 and s.revoked_at is null"
+            ", named as materialized ( \
+                select id from sessions where id = any($2) and revoked_at is null \
+                order by id for update) \
+             update sessions s set revoked_at = clock.now, revoke_reason = $3 from clock, named \
+             where s.id = named.id and s.revoked_at is null"
         ))
         .bind(self.offset())
-        .bind(id.to_string())
+        .bind(ids)
         .bind(why.as_str())
         .execute(&mut *self.pool.acquire().await?)
         .await?;

@@ -54,13 +54,15 @@ impl Sqlite {
         Ok(Some(grant))
     }
 
-    pub(in crate::store) async fn end_session(
+    pub(in crate::store) async fn end_each(
         &self,
-        id: SessionId,
+        ids: &[SessionId],
         why: EndReason,
     ) -> Result<(), StoreError> {
         let (mut write, now) = self.begin().await?;
-        end(&mut write, id, why, now).await?;
+        for id in ids {
+            end(&mut write, *id, why, now).await?;
+        }
         Ok(write.commit().await?)
     }
 
