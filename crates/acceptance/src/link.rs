@@ -1,6 +1,7 @@
 //! A TCP proxy for one link between two processes, which misbehaves when it is told to.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -43,6 +44,7 @@ struct Orders {
 #[derive(Debug)]
 pub struct Link {
     address: SocketAddr,
+    target: Arc<Mutex<String>>,
     orders: watch::Sender<Orders>,
     accepting: JoinHandle<()>,
 }
@@ -53,22 +55,32 @@ impl Link {
     /// # Panics
     /// When there is no free port.
     pub async fn start(target: impl Into<String>) -> Self {
-        let target = target.into();
+        let target = Arc::new(Mutex::new(target.into()));
+        let leads_to = Arc::clone(&target);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
         let address = listener.local_addr().expect("it has an address");
         let (orders, heard) = watch::channel(Orders { mode: Mode::Pass, resets: 0, silences: 0 });
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(connect(client, target.clone(), heard.clone()));
+                let target = leads_to.lock().expect("nobody panicked").clone();
+                tokio::spawn(connect(client, target, heard.clone()));
             }
         });
-        Self { address, orders, accepting }
+        Self { address, target, orders, accepting }
     }
 
     /// Where to connect instead of the target, `host:port`.
     #[must_use]
     pub fn address(&self) -> String {
         self.address.to_string()
+    }
+
+    /// Leads new connections elsewhere, and leaves those that are open as they are.
+    ///
+    /// # Panics
+    /// Not unless another thread did.
+    pub fn lead_to(&self, target: impl Into<String>) {
+        *self.target.lock().expect("nobody panicked") = target.into();
     }
 
     /// Behaves differently from now on.

@@ -103,9 +103,9 @@ pub enum OpenError {
     /// The server answered at first.
     #[error("the database stopped answering; try again when it does")]
     Silent,
-    /// The server forgets acknowledged commits.
-    #[error("synchronous_commit is off on this database: logouts would be lost; set it to on")]
-    Forgetful,
+    /// It is not as it must be; the text says what to do.
+    #[error("the database cannot be used: {0}")]
+    Unfit(String),
 }
 
 /// The users, sessions, revocations and keys.

@@ -34,12 +34,14 @@ pub(super) struct Postgres {
     /// A lane of its own for logins and registrations: a flood of them waits here, and refresh, logout
     /// and health do not wait behind it.
     logins: Pool,
-    options: PgConnectOptions,
+    serving: Pins,
+    migrating: Pins,
+    trust: Trust,
     clock: Clock,
 }
 
 impl std::fmt::Debug for Postgres {
-    /// Not the options: they hold the password.
+    /// Not how it connects: that holds the password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Postgres")
     }
@@ -55,13 +57,17 @@ macro_rules! clock {
 // After the macro, so that they know it.
 mod admin;
 mod keys;
+mod pins;
 #[cfg(feature = "planted-bugs")]
 mod planted;
 mod pool;
 mod sessions;
 mod trail;
 
-use pool::{Pool, Trust};
+pub(super) use pins::Pins;
+use pins::{MIGRATING, Place, SERVING};
+use pool::Pool;
+pub(super) use pool::Trust;
 
 impl Postgres {
     pub(super) async fn open(
@@ -71,34 +77,26 @@ impl Postgres {
     ) -> Result<Self, OpenError> {
         let options = PgConnectOptions::from_str(url).map_err(OpenError::Connect)?;
         let options = options.application_name("latchkey").options(NOTICE_SILENCE);
-        // The server ends what takes too long; the client could only stop listening.
-        let bounded = options.clone().options([
-            ("statement_timeout", "5s"),
-            ("lock_timeout", "3s"),
-            ("idle_in_transaction_session_timeout", "5s"),
-        ]);
-        let for_logins = (max_connections / 4).max(1);
         let trust = Trust::default();
-        let most = max_connections - for_logins;
-        let pool = match Pool::connect(most, bounded.clone(), trust.clone()).await {
-            Ok(pool) => pool,
-            Err(error) => return Err(OpenError::Connect(cause(&options, error).await)),
+        let place = match first_look(&options).await {
+            Err(OpenError::Connect(error)) => {
+                return Err(OpenError::Connect(cause(&options, error).await));
+            }
+            place => place?,
         };
-        let logins = Pool::connect_lazy(for_logins, bounded, trust);
-        let durable: String = in_time(async {
-            query_scalar("show synchronous_commit").fetch_one(&mut *pool.acquire().await?).await
-        })
-        .await?;
-        if durable == "off" {
-            return Err(OpenError::Forgetful);
-        }
-        Ok(Self { pool, logins, options, clock })
+        let (serving, migrating) =
+            (Pins::new(&options, &place, SERVING), Pins::new(&options, &place, MIGRATING));
+        let for_logins = (max_connections / 4).max(1);
+        let most = max_connections - for_logins;
+        let pool = in_time(Pool::connect(most, serving.clone(), trust.clone())).await?;
+        let logins = Pool::connect_lazy(for_logins, serving.clone(), trust.clone());
+        in_time(pool.acquire()).await?;
+        Ok(Self { pool, logins, serving, migrating, trust, clock })
     }
 
-    /// On a connection without the time limits: a migration may take long, and so may waiting for
-    /// another one.
+    /// On a connection without the time limits.
     pub(super) async fn migrate(&self, migrator: &Migrator) -> Result<(), OpenError> {
-        let mut connection = in_time(PgConnection::connect_with(&self.options)).await?;
+        let mut connection = in_time(self.migrating.connect()).await?;
         let backend = query_scalar("select pg_backend_pid()").fetch_one(&mut connection);
         let backend = in_time(backend).await?;
         tokio::select! {
@@ -152,7 +150,7 @@ impl Postgres {
     }
 
     pub(super) fn revocation_reader(&self) -> RevocationReader {
-        RevocationReader::on_postgres(self.options.clone(), self.clock.clone())
+        RevocationReader::on_postgres(self.serving.clone(), self.trust.clone(), self.clock.clone())
     }
 
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
@@ -271,7 +269,23 @@ impl Postgres {
 /// What is asked of a server at the start.
 async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, OpenError> {
     let done = tokio::time::timeout(WORK_PATIENCE, work).await;
-    done.map_err(|_| OpenError::Silent)?.map_err(OpenError::Connect)
+    done.map_err(|_| OpenError::Silent)?.map_err(|error| match error {
+        sqlx::Error::Configuration(why) => OpenError::Unfit(why.to_string()),
+        error => OpenError::Connect(error),
+    })
+}
+
+/// Where the tables are, by a connection of its own: not everything can be set for it yet.
+async fn first_look(options: &PgConnectOptions) -> Result<Place, OpenError> {
+    let options = options.clone().options(pins::limits(SERVING));
+    let place = async {
+        let pool = pool::settings(1, &Trust::default()).connect_with(options).await?;
+        let mut connection = pool.acquire().await?.detach();
+        let place = Place::find(&mut connection).await?;
+        connection.close().await?;
+        Ok(place)
+    };
+    in_time(place).await
 }
 
 /// A pool that cannot connect tries until its time is up, and then says only that. One more attempt

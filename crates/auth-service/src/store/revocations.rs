@@ -15,13 +15,15 @@ use std::time::Duration;
 use claims::time::REVOCATION_TTL_SECONDS;
 use claims::{Revoked, Timestamp};
 use futures_util::TryStreamExt as _;
-use sqlx::postgres::{PgConnectOptions, PgRow};
-use sqlx::{Connection as _, PgConnection, query};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, query};
 use verifier::Clock;
 
 use super::StoreError;
+use super::postgres::{Pins, Trust};
 use super::rows::{self, Columns};
 use super::sqlite::Pool;
+use super::watched::{Damage, damage_of};
 #[cfg(feature = "planted-bugs")]
 use crate::planted::{self, Bug};
 
@@ -90,7 +92,8 @@ impl<T: Clone> Floor<T> {
 
 enum Source {
     Postgres {
-        options: Box<PgConnectOptions>,
+        pins: Box<Pins>,
+        trust: Trust,
         connection: Option<PgConnection>,
         horizon: Option<Horizon>,
         floor: Floor<Horizon>,
@@ -103,10 +106,10 @@ enum Source {
 }
 
 impl RevocationReader {
-    pub(super) fn on_postgres(options: PgConnectOptions, clock: Clock) -> Self {
-        let options = Box::new(options.options([("statement_timeout", "5s")]));
-        let (connection, horizon, floor) = (None, None, Floor::default());
-        Self { source: Source::Postgres { options, connection, horizon, floor }, clock }
+    pub(super) fn on_postgres(pins: Pins, trust: Trust, clock: Clock) -> Self {
+        let (pins, floor) = (Box::new(pins), Floor::default());
+        let (connection, horizon) = (None, None);
+        Self { source: Source::Postgres { pins, trust, connection, horizon, floor }, clock }
     }
 
     pub(super) fn on_sqlite(pool: Pool, clock: Clock) -> Self {
@@ -121,19 +124,24 @@ impl RevocationReader {
     pub async fn read(&mut self, full: bool) -> Result<RevocationRead, StoreError> {
         let elapsed = self.clock.elapsed();
         let read = match &mut self.source {
-            Source::Postgres { options, connection, horizon, floor } => {
+            Source::Postgres { pins, trust, connection, horizon, floor } => {
+                let established = connection.is_some();
                 let newest = horizon.take().filter(|_| !full && connection.is_some());
                 let all = newest.is_none();
                 let from = newest.or_else(|| floor.get(elapsed));
                 let epoch = from.as_ref().map(|horizon| horizon.epoch.clone());
                 let offset = self.clock.offset_millis();
-                let mut read = read_postgres(options, connection, from, offset).await;
+                let mut read = read_postgres(pins, connection, from, offset).await;
                 let found =
                     |read: &RevocationRead| read.horizon.as_ref().map(|it| it.epoch.clone());
                 if epoch.is_some() && read.as_ref().is_ok_and(|read| found(read) != epoch) {
                     // Another server behind the same connection: numbers mean something else there.
                     *floor = Floor::default();
-                    read = read_postgres(options, connection, None, offset).await;
+                    read = read_postgres(pins, connection, None, offset).await;
+                }
+                if established && read.as_ref().is_err_and(leads_elsewhere) {
+                    // The others are as old.
+                    trust.only_new_ones();
                 }
                 read.inspect(|read| {
                     horizon.clone_from(&read.horizon);
@@ -172,15 +180,20 @@ impl RevocationReader {
     }
 }
 
+/// Whether an error tells of a server that does not write, or not any more.
+fn leads_elsewhere(error: &StoreError) -> bool {
+    matches!(error, StoreError::Database(error) if damage_of(error) == Some(Damage::WrongServer))
+}
+
 async fn read_postgres(
-    options: &PgConnectOptions,
+    pins: &Pins,
     slot: &mut Option<PgConnection>,
     from: Option<Horizon>,
     offset: i64,
 ) -> Result<RevocationRead, StoreError> {
     let connection = match slot {
         Some(connection) => connection,
-        None => slot.insert(PgConnection::connect_with(options).await?),
+        None => slot.insert(pins.connect().await?),
     };
     #[cfg(feature = "planted-bugs")]
     if planted::is(Bug::LastSeenId) {
@@ -190,7 +203,9 @@ async fn read_postgres(
     let mut rows = query(
         "with clock as materialized (select latchkey_now($1) as now) \
          select clock.now, pg_snapshot_xmin(pg_current_snapshot())::text as horizon, \
-            cast(case when pg_is_in_recovery() then 1 else 0 end as bigint) as standby, \
+            cast(case when pg_is_in_recovery() \
+                or current_setting('transaction_read_only') = 'on' then 1 else 0 end as bigint) \
+                as only_reads, \
             (select md5(concat(extract(epoch from pg_postmaster_start_time()), ' ', \
                 extract(epoch from stats_reset), ' ', d.oid)) \
                 from pg_stat_bgwriter, pg_database d where d.datname = current_database()) \
@@ -202,9 +217,12 @@ async fn read_postgres(
     .bind(from.map(|horizon| horizon.xid.to_string()))
     .fetch(connection);
     let first = rows.try_next().await?.ok_or(sqlx::Error::RowNotFound)?;
-    // A standby may lag behind what was acknowledged; it proves nothing.
-    if first.flag("standby")? {
-        return Err(sqlx::Error::Protocol("connected to a standby".into()).into());
+    // A standby may lag behind what was acknowledged, and a server on which somebody turned writing
+    // off may have a successor; they prove nothing.
+    if first.flag("only_reads")? {
+        return Err(
+            sqlx::Error::Configuration("connected to a server that only reads".into()).into()
+        );
     }
     let horizon = Horizon { epoch: first.text("epoch")?, xid: number(&first, "horizon")? };
     let now = first.time("now")?;

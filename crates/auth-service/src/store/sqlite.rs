@@ -65,6 +65,10 @@ impl Sqlite {
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5));
         let writer = Pool::connect(1, options.clone()).await.map_err(OpenError::Connect)?;
+        writer.acquire().await.map_err(|error| match error {
+            sqlx::Error::Configuration(why) => OpenError::Unfit(why.to_string()),
+            error => OpenError::Connect(error),
+        })?;
         let readers = Pool::connect_lazy(4, options.read_only(true).create_if_missing(false));
         Ok(Self { writer, readers, clock })
     }

@@ -7,9 +7,10 @@ use std::task::{Poll, ready};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
+use sqlx::database::HasStatementCache;
 use sqlx::error::ErrorKind;
 use sqlx::pool::PoolConnection;
-use sqlx::{Database, Either, Error, Execute, Executor, SqlStr};
+use sqlx::{Connection as _, Database, Either, Error, Execute, Executor, SqlStr};
 
 /// A connection of a pool. Statements run on `&mut Watched`, and nothing else reaches the connection.
 pub(super) struct Watched<DB: Database> {
@@ -36,6 +37,14 @@ impl<DB: Database> Watched<DB> {
     /// Why it must not serve again, if that is so.
     pub(super) fn damage(&self) -> Option<Damage> {
         self.damage.or(self.busy.then_some(Damage::Unknown))
+    }
+
+    /// Whether no statement was prepared on it yet, as on one that was just made.
+    pub(super) fn is_new(&self) -> bool
+    where
+        DB: HasStatementCache,
+    {
+        self.connection.cached_statements_size() == 0
     }
 
     /// Has it closed when it is dropped.
@@ -74,7 +83,7 @@ fn learn<T>(result: &Result<T, Error>, busy: &mut bool, damage: &mut Option<Dama
 
 /// What an error says of the connection on which it happened. Only what the database refused as a
 /// whole and in an orderly way, and what was found wrong on this side, leaves it as it was.
-fn damage_of(error: &Error) -> Option<Damage> {
+pub(super) fn damage_of(error: &Error) -> Option<Damage> {
     match error {
         Error::Database(error) => {
             let code = error.code().unwrap_or_default();
@@ -89,8 +98,8 @@ fn damage_of(error: &Error) -> Option<Damage> {
                 _ => Some(Damage::Unknown),
             }
         }
-        // The server ended the connection, or its host did.
-        Error::Io(_) => Some(Damage::WrongServer),
+        // The server ended the connection, or its host did; or it is not what it must be.
+        Error::Io(_) | Error::Configuration(_) => Some(Damage::WrongServer),
         Error::RowNotFound
         | Error::ColumnNotFound(_)
         | Error::ColumnIndexOutOfBounds { .. }

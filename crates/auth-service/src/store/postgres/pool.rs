@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sqlx::Connection as _;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, Postgres};
+use sqlx::postgres::{PgPool, PgPoolOptions, Postgres};
 
 use super::super::watched::{Damage, Watched};
+use super::pins::Pins;
 
 const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
 /// Short: whoever waits for a connection also waits for this, and then for a new one.
@@ -17,16 +18,17 @@ const IDLE_PATIENCE: Duration = Duration::from_millis(300);
 /// A pool whose places are never lost.
 pub(super) struct Pool {
     connections: PgPool,
+    pins: Pins,
     trust: Trust,
 }
 
 /// Since when connections may be trusted. One that met a server which does not write, or not any
 /// more, tells the others: they are as old, and lead to the same place.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Trust(Arc<Mutex<Option<Instant>>>);
+pub(in crate::store) struct Trust(Arc<Mutex<Option<Instant>>>);
 
 impl Trust {
-    fn only_new_ones(&self) {
+    pub(in crate::store) fn only_new_ones(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
@@ -41,27 +43,29 @@ impl Pool {
     /// A pool that has connected once.
     pub(super) async fn connect(
         max_connections: u32,
-        options: PgConnectOptions,
+        pins: Pins,
         trust: Trust,
     ) -> Result<Self, sqlx::Error> {
-        let connections = settings(max_connections, &trust).connect_with(options).await?;
-        Ok(Self { connections, trust })
+        let connections = settings(max_connections, &trust).connect_with(pins.options()).await?;
+        Ok(Self { connections, pins, trust })
     }
 
     /// A pool that connects when it is first used.
-    pub(super) fn connect_lazy(
-        max_connections: u32,
-        options: PgConnectOptions,
-        trust: Trust,
-    ) -> Self {
-        let connections = settings(max_connections, &trust).connect_lazy_with(options);
-        Self { connections, trust }
+    pub(super) fn connect_lazy(max_connections: u32, pins: Pins, trust: Trust) -> Self {
+        let connections = settings(max_connections, &trust).connect_lazy_with(pins.options());
+        Self { connections, pins, trust }
     }
 
-    /// A connection, waited for at most three seconds.
+    /// A connection, waited for at most three seconds. A new one is refused unless it is as it must
+    /// be; by a hook of sqlx's it would be tried again in silence until the time is up.
     pub(super) async fn acquire(&self) -> Result<Lent, sqlx::Error> {
         let connection = Watched::new(self.connections.acquire().await?);
-        Ok(Lent { connection, trust: self.trust.clone() })
+        let mut lent = Lent { connection, trust: self.trust.clone() };
+        if lent.is_new() {
+            let checked = self.pins.check(&mut *lent).await;
+            checked.inspect_err(|_| lent.condemn())?;
+        }
+        Ok(lent)
     }
 
     /// A connection that comes back whatever happens to it.
@@ -115,7 +119,7 @@ impl Drop for Lent {
     }
 }
 
-fn settings(max_connections: u32, trust: &Trust) -> PgPoolOptions {
+pub(super) fn settings(max_connections: u32, trust: &Trust) -> PgPoolOptions {
     let trust = trust.clone();
     PgPoolOptions::new()
         .max_connections(max_connections)

@@ -8,7 +8,7 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
-use sqlx::{Executor as _, Sqlite};
+use sqlx::{Executor as _, Sqlite, query_scalar};
 
 use super::super::watched::Watched;
 
@@ -30,9 +30,15 @@ impl Pool {
         Self(settings(most).connect_lazy_with(options))
     }
 
-    /// A connection for single statements, waited for at most five seconds.
+    /// A connection for single statements, waited for at most five seconds. A new one is refused
+    /// unless it is as it must be.
     pub(in crate::store) async fn acquire(&self) -> Result<Watched<Sqlite>, sqlx::Error> {
-        Ok(Watched::new(self.0.acquire().await?))
+        let mut connection = Watched::new(self.0.acquire().await?);
+        if connection.is_new() {
+            let checked = check(&mut connection).await;
+            checked.inspect_err(|_| connection.condemn())?;
+        }
+        Ok(connection)
     }
 
     /// A connection in a transaction that writes.
@@ -46,6 +52,22 @@ impl Pool {
     pub(super) async fn close(&self) {
         self.0.close().await;
     }
+}
+
+/// What sqlx asked for when it connected, read back: a file system may not be up to it.
+async fn check(connection: &mut Watched<Sqlite>) -> Result<(), sqlx::Error> {
+    let journal: String = query_scalar("pragma journal_mode").fetch_one(&mut *connection).await?;
+    let synchronous: i64 = query_scalar("pragma synchronous").fetch_one(&mut *connection).await?;
+    let keys: i64 = query_scalar("pragma foreign_keys").fetch_one(&mut *connection).await?;
+    let why = match (journal.as_str(), synchronous, keys) {
+        ("wal", 2.., 1) => return Ok(()),
+        ("wal", 2.., _) => "foreign_keys are off".to_owned(),
+        ("wal", ..) => format!("synchronous is {synchronous}, and must be 2 (FULL)"),
+        _ => {
+            format!("journal_mode is {journal}, and must be wal; use a file system of this machine")
+        }
+    };
+    Err(sqlx::Error::Configuration(why.into()))
 }
 
 /// A transaction, undone unless it is committed.
@@ -100,8 +122,8 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
+    use sqlx::query;
     use sqlx::sqlite::SqliteJournalMode;
-    use sqlx::{query, query_scalar};
     use tempfile::TempDir;
 
     use super::*;
