@@ -238,8 +238,10 @@ pub struct Page {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Feed {
-    /// Bearer secret.
+    /// What bearers and codes are derived from.
     pub secret: SecretString,
+    /// Whether the secret itself is a bearer too.
+    pub accept_plain_secret: bool,
 }
 
 /// Networks, or single addresses.

@@ -4,8 +4,10 @@ mod bearer;
 mod client;
 mod csrf;
 mod events;
+mod followers;
 mod health;
 mod hold;
+mod internal_keys;
 mod login;
 mod logout;
 mod me;
@@ -69,6 +71,7 @@ pub(crate) fn page(routes: &mut ServiceConfig) {
 pub(crate) fn internal(routes: &mut ServiceConfig) {
     routes
         .service(get("/internal/revocations", revocations::feed))
+        .service(get("/internal/keys", internal_keys::keys))
         .service(get("/metrics", health::metrics))
         .configure(health);
 }

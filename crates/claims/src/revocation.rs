@@ -70,17 +70,17 @@ pub struct RevocationEntry {
 /// One answer of the feed. A follower reads it with [`RevocationBatch::parse`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RevocationBatch {
-    /// Where to go on. Opaque to followers.
-    pub cursor: String,
+    /// What was revoked.
+    pub entries: Vec<RevocationEntry>,
+    /// Whether `entries` is everything rather than what is new. It adds, and never removes.
+    pub reset: bool,
+    /// The issuer's clock in Unix seconds.
+    pub now: u64,
     /// How old the knowledge behind this answer is, in milliseconds: counted from the start of the
     /// database read that proves it complete.
     pub age_ms: u64,
-    /// The issuer's clock in Unix seconds.
-    pub now: u64,
-    /// Whether `entries` is everything rather than what is new. It adds, and never removes.
-    pub reset: bool,
-    /// What was revoked.
-    pub entries: Vec<RevocationEntry>,
+    /// Where to go on. Opaque to followers.
+    pub cursor: String,
 }
 
 impl RevocationBatch {
@@ -107,7 +107,7 @@ impl RevocationBatch {
             }
         }
         let Answer { cursor, age_ms, now, reset, .. } = answer;
-        Ok((Self { cursor, age_ms, now, reset, entries }, unknown))
+        Ok((Self { entries, reset, now, age_ms, cursor }, unknown))
     }
 }
 

@@ -11,7 +11,7 @@ use hosting::cors::HeaderName;
 use hosting::server::ListenError;
 use hosting::{Cors, Server, Workers, listen, telemetry};
 use verifier::actix::Protection;
-use verifier::follow::{self, FollowError, Follower, Sources};
+use verifier::follow::{self, FollowError, Follower};
 use verifier::{Clock, Expectations, Verifier};
 
 use crate::app::App;
@@ -57,12 +57,7 @@ impl Application {
             max_staleness: Duration::from_secs(config.revocation.max_staleness_seconds),
         };
         let verifier = Arc::new(Verifier::new(expectations, clock));
-        let secret = Some(config.feed.secret).filter(|secret| !secret.is_empty());
-        let sources = Sources {
-            key_refresh: Duration::from_secs(config.keys.refresh_seconds),
-            ..Sources::new(config.keys.jwks_url, config.feed.urls, secret)
-        };
-        let follower = follow::follow(&verifier, sources)?;
+        let follower = follow::follow(&verifier, config.sources())?;
         let docs = routes::docs(&config.issuer, &config.audience);
         let metadata = format!("{}/.well-known/oauth-protected-resource", config.audience);
         let protection = Protection::new(Arc::clone(&verifier), "resource", Some(metadata));

@@ -135,10 +135,11 @@ fn auth_config(data: &Path) -> Result<AuthConfig, Box<dyn Error>> {
 
 fn resource_config(auth: &AuthService) -> Result<ResourceConfig, Box<dyn Error>> {
     let config = &auth.app().config;
-    let (public, internal) = (auth.public_address(), auth.internal_address());
+    let internal = auth.internal_address();
     let own = [
         ("RESOURCE__ISSUER", config.issuer.clone()),
-        ("RESOURCE__KEYS__JWKS_URL", format!("http://{public}/.well-known/jwks.json")),
+        // Not at the public address, which may be that of a network where answers can be forged.
+        ("RESOURCE__KEYS__JWKS_URL", format!("http://{internal}/internal/keys")),
         ("RESOURCE__FEED__URLS", format!("http://{internal}/internal/revocations")),
         ("RESOURCE__FEED__SECRET", config.feed.secret.expose_secret().to_owned()),
         ("RESOURCE__HTTP__ALLOWED_ORIGINS", origins(&config.issuer)),

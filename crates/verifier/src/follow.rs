@@ -4,6 +4,7 @@ mod fetch;
 mod freshness;
 mod keys;
 mod revocations;
+mod sources;
 mod trouble;
 
 use std::sync::Arc;
@@ -11,56 +12,10 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use crate::feed_secret::FeedSecret;
 use crate::verify::Verifier;
 
-/// Where to get what a verifier needs.
-#[derive(Clone)]
-pub struct Sources {
-    /// Where the key set is (`jwks_uri`, RFC 8414); when one address fails, the next is asked.
-    /// Configured apart from the issuer, because inside a network the issuer's public name may not be
-    /// reachable.
-    pub jwks_urls: Vec<String>,
-    /// The revocation feeds; when one fails, is slow or has lost its database, the next is asked.
-    pub feed_urls: Vec<String>,
-    /// The bearer secret of the feed.
-    pub feed_secret: Option<String>,
-    /// How often the key set is fetched when nothing asks for it sooner.
-    pub key_refresh: Duration,
-    /// The least time between two fetches of the key set, however many unknown keys are named.
-    pub key_cooldown: Duration,
-}
-
-impl Sources {
-    /// The usual settings: keys every five minutes, and at most every ten seconds.
-    #[must_use]
-    pub fn new(
-        jwks_urls: Vec<String>,
-        feed_urls: Vec<String>,
-        feed_secret: Option<String>,
-    ) -> Self {
-        Self {
-            jwks_urls,
-            feed_urls,
-            feed_secret,
-            key_refresh: Duration::from_mins(5),
-            key_cooldown: Duration::from_secs(10),
-        }
-    }
-}
-
-/// The sources cannot be used as configured.
-#[derive(Debug, thiserror::Error)]
-pub enum FollowError {
-    /// There is no address of a key set.
-    #[error("no address of a key set is configured")]
-    NoKeySet,
-    /// There is no feed address.
-    #[error("no revocation feed is configured")]
-    NoFeed,
-    /// The HTTP client could not be set up.
-    #[error("the HTTP client could not be set up")]
-    Client(#[source] reqwest::Error),
-}
+pub use sources::{FollowError, Sources};
 
 /// Follows until it is dropped.
 #[derive(Debug)]
@@ -78,12 +33,7 @@ impl Drop for Follower {
 
 /// Starts following on the current tokio runtime.
 pub fn follow(verifier: &Arc<Verifier>, sources: Sources) -> Result<Follower, FollowError> {
-    if sources.jwks_urls.is_empty() {
-        return Err(FollowError::NoKeySet);
-    }
-    if sources.feed_urls.is_empty() {
-        return Err(FollowError::NoFeed);
-    }
+    sources.check()?;
     let http = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(1))
@@ -91,7 +41,9 @@ pub fn follow(verifier: &Arc<Verifier>, sources: Sources) -> Result<Follower, Fo
         .no_proxy()
         .build()
         .map_err(FollowError::Client)?;
-    let keys = keys::follow_keys(Arc::clone(verifier), http.clone(), sources.clone());
-    let revocations = revocations::follow_revocations(Arc::clone(verifier), http, sources);
+    let secret = sources.feed_secret.as_deref().map(FeedSecret::new).map(Arc::new);
+    let keys =
+        keys::follow_keys(Arc::clone(verifier), http.clone(), sources.clone(), secret.clone());
+    let revocations = revocations::follow_revocations(Arc::clone(verifier), http, sources, secret);
     Ok(Follower { tasks: [tokio::spawn(keys), tokio::spawn(revocations)] })
 }

@@ -28,7 +28,7 @@
 //!     };
 //!     let verifier = Arc::new(Verifier::new(expectations, Clock::default()));
 //!     let _follower = follow::follow(&verifier, follow::Sources::new(
-//!         vec!["http://auth.internal:8080/.well-known/jwks.json".into()],
+//!         vec!["http://auth.internal:9080/internal/keys".into()],
 //!         vec!["http://auth.internal:9080/internal/revocations".into()],
 //!         std::env::var("FEED_SECRET").ok(),
 //!     ))?;
@@ -56,6 +56,7 @@
 pub mod actix;
 mod cache;
 mod clock;
+mod feed_secret;
 #[cfg(feature = "follow")]
 pub mod follow;
 mod keys;
@@ -67,6 +68,7 @@ mod verified;
 mod verify;
 
 pub use clock::Clock;
+pub use feed_secret::{FeedSecret, MAC_HEADER};
 pub use keys::{KeySet, KeySetError, Keys};
 pub use rejection::Rejection;
 pub use revocations::RevocationList;

@@ -16,7 +16,7 @@ use common::{Mint, SESSION, SUBJECT, Service, TOKEN, header, kid, with};
 use futures_util::stream::{self, Stream, StreamExt as _};
 use serde_json::{Value, json};
 use verifier::follow::{FollowError, Follower, Sources, follow};
-use verifier::{Clock, Rejection};
+use verifier::{Clock, FeedSecret, MAC_HEADER, Rejection};
 
 /// Long enough for a slow machine, and the end of a test that has failed.
 const DEADLINE: Duration = Duration::from_secs(8);
@@ -164,7 +164,8 @@ async fn what_the_feed_says_is_revoked_is_refused() {
     for place in ["first-0", "first-1", "first-2", "first-3"] {
         assert!(places.contains(&place), "{place} in {places:?}");
     }
-    assert_eq!(state.secret.as_deref(), Some("Bearer feed-secret"));
+    let bearer = format!("Bearer {}", FeedSecret::new(SECRET).bearer());
+    assert_eq!(state.secret, Some(bearer), "the secret itself is never sent");
 }
 
 /// F-D1
@@ -424,6 +425,154 @@ async fn the_key_set_is_had_from_another_address_when_one_fails() {
     assert!(!bait.is_untouched());
 }
 
+/// What somebody on the way may try who does not know the secret. "All is well" is what a spoofer
+/// wants to say.
+const FORGERIES: [(&str, Forge); 9] = [
+    ("made up", |_, _| Answer { code: None, body: all_is_well() }),
+    ("made up, under the code of the genuine one", |it, _| Answer { body: all_is_well(), ..it }),
+    ("stripped of its code", |it, _| Answer { code: None, ..it }),
+    ("the answer before, to another question", |_, before| before.unwrap().clone()),
+    ("under the code of the answer before", |it, before| Answer {
+        code: before.unwrap().code.clone(),
+        ..it
+    }),
+    ("cut off", |it, _| Answer { body: it.body[..it.body.len() - 1].to_owned(), ..it }),
+    ("with a space after it", |it, _| Answer { body: it.body + " ", ..it }),
+    ("under a code that is cut off", |it, _| Answer {
+        code: it.code.map(|code| code[..62].to_owned()),
+        ..it
+    }),
+    ("under an empty code", |it, _| Answer { code: Some(String::new()), ..it }),
+];
+
+/// Of an answer that a follower of the first version takes.
+fn all_is_well() -> String {
+    let now = Clock::default().now().unix_seconds();
+    let batch = RevocationBatch {
+        entries: Vec::new(),
+        reset: false,
+        now,
+        age_ms: 1,
+        cursor: "first-1".to_owned(),
+    };
+    json!(batch).to_string()
+}
+
+/// F-B6
+#[actix_web::test]
+async fn nothing_of_an_answer_is_used_that_is_not_proven() {
+    for (what, forge) in FORGERIES {
+        let issuer = Issuer::start();
+        let service = service();
+        let _follower = issuer.followed_by(&service);
+        until(|| service.verifier.ready().is_ok()).await;
+        issuer.state().forge = Some(forge);
+        issuer.revokes(Revoked::Session { id: SESSION.parse().unwrap() });
+        // What was on its way is over.
+        let asked = issuer.state().asked.len();
+        until(|| issuer.state().asked.len() > asked + 1).await;
+        let since = service.verifier.clock().elapsed();
+        let asked = issuer.state().asked.len();
+        until(|| issuer.state().asked.len() > asked + 3).await;
+        let passed = service.verifier.clock().elapsed().saturating_sub(since);
+        assert!(service.verifier.revocation_age().unwrap() >= passed, "{what}: not fresh by it");
+        assert_eq!(service.verifier.revocations().len(), 0, "{what}: nothing learnt by it");
+
+        issuer.state().forge = None;
+        let token = service.token(Algorithm::Es256);
+        until(|| service.verifier.verify(&token).err() == Some(Rejection::SessionRevoked)).await;
+    }
+}
+
+/// F-B6: by the right answer to the wrong question a follower would skip what is between.
+#[actix_web::test]
+async fn an_answer_to_another_cursor_proves_nothing() {
+    let issuer = Issuer::start();
+    let service = service();
+    let _follower = issuer.followed_by(&service);
+    until(|| service.verifier.ready().is_ok()).await;
+    // Somebody on the way asks with the follower's nonce and a cursor that is further.
+    {
+        let revoked = Revoked::Session { id: SESSION.parse().unwrap() };
+        let mut state = issuer.state();
+        state.entries.push(RevocationEntry { revoked, expires_in: Some(990) });
+        state.other_cursor = Some("first-1");
+    }
+    let asked = issuer.state().asked.len();
+    until(|| issuer.state().asked.len() > asked + 3).await;
+    assert!(issuer.state().asked.iter().all(|cursor| cursor != "first-1"), "nothing was skipped");
+    issuer.state().other_cursor = None;
+    let token = service.token(Algorithm::Es256);
+    until(|| service.verifier.verify(&token).err() == Some(Rejection::SessionRevoked)).await;
+}
+
+/// F-B6
+#[actix_web::test]
+async fn a_feed_with_another_secret_is_not_believed() {
+    let issuer = Issuer::start();
+    issuer.state().feed_secret = "feed-secret.";
+    let service = service();
+    let _follower = issuer.followed_by(&service);
+    until(|| issuer.state().asked.len() > 3 && service.verifier.keys().loaded()).await;
+    assert_eq!(service.verifier.revocation_age(), None);
+    issuer.state().feed_secret = SECRET;
+    until(|| service.verifier.ready().is_ok()).await;
+}
+
+/// F-B6: who could put a key into the set could sign tokens.
+#[actix_web::test]
+async fn a_key_set_from_the_internal_listener_is_proven_too() {
+    let forgeries: [(&str, Forge); 4] = [
+        ("made up", |_, _| Answer { code: None, body: Mint::foreign().key_set_json() }),
+        ("made up, under the code of the genuine one", |it, _| Answer {
+            body: Mint::foreign().key_set_json(),
+            ..it
+        }),
+        ("stripped of its code", |it, _| Answer { code: None, ..it }),
+        ("under another code", |it, _| Answer { code: Some("0".repeat(64)), ..it }),
+    ];
+    for (what, forge) in forgeries {
+        let issuer = Issuer::start();
+        issuer.state().forge = Some(forge);
+        let service = service();
+        let mut sources = issuer.sources();
+        sources.jwks_urls = vec![format!("{}/internal/keys", issuer.address)];
+        let _follower = follow(&service.verifier, sources).unwrap();
+        until(|| issuer.state().key_set_fetches > 2).await;
+        assert!(!service.verifier.keys().loaded(), "{what}");
+        issuer.state().forge = None;
+        until(|| service.verifier.ready().is_ok()).await;
+        service.accepts(&service.token(Algorithm::Es256));
+    }
+}
+
+/// F-B6: an older auth-service proves nothing. Where there is no secret, which is on one machine,
+/// nothing needs to be.
+#[actix_web::test]
+async fn without_a_secret_answers_are_not_proven() {
+    let issuer = Issuer::start();
+    issuer.state().forge = Some(|it, _| Answer { code: None, ..it });
+    let service = service();
+    let sources = Sources { feed_secret: None, ..issuer.sources() };
+    let _follower = follow(&service.verifier, sources).unwrap();
+    until(|| service.verifier.ready().is_ok()).await;
+    assert_eq!(issuer.state().secret, None);
+}
+
+/// F-B6
+#[actix_web::test]
+async fn what_could_be_forged_on_the_way_is_not_followed() {
+    let issuer = Issuer::start();
+    let mut sources = issuer.sources();
+    sources.jwks_urls.push("http://auth.internal:8080/.well-known/jwks.json".to_owned());
+    let refused = follow(&service().verifier, sources);
+    assert!(matches!(refused, Err(FollowError::ForgeableKeys)));
+    let mut sources = Sources { feed_secret: None, ..issuer.sources() };
+    sources.feed_urls.push("http://auth.internal:9080/internal/revocations".to_owned());
+    let refused = follow(&service().verifier, sources);
+    assert!(matches!(refused, Err(FollowError::ForgeableFeed)));
+}
+
 /// A long list over a slow network: what comes is worth waiting for as long as it comes.
 #[actix_web::test]
 async fn an_answer_that_takes_its_time_is_read_to_its_end() {
@@ -491,6 +640,16 @@ async fn until(condition: impl Fn() -> bool) {
     }
 }
 
+/// What is on the wire.
+#[derive(Clone, Debug, PartialEq)]
+struct Answer {
+    code: Option<String>,
+    body: String,
+}
+
+/// Makes another answer of a genuine one and of the genuine one before it.
+type Forge = fn(Answer, Option<&Answer>) -> Answer;
+
 /// An issuer with a key set and a revocation feed, as good or bad as its state says.
 struct Issuer {
     state: web::Data<Mutex<State>>,
@@ -501,6 +660,7 @@ struct Issuer {
 struct State {
     key_set: String,
     key_set_fetches: usize,
+    feed_secret: &'static str,
     /// Named in cursors. After a change no cursor given out before is known.
     name: &'static str,
     entries: Vec<RevocationEntry>,
@@ -516,6 +676,12 @@ struct State {
     between_pieces: Option<Duration>,
     dead: bool,
     redirect: Option<String>,
+    /// What somebody on the way makes of each answer of the feed and of `/internal/keys`.
+    forge: Option<Forge>,
+    /// The question that is answered in place of the one that was asked.
+    other_cursor: Option<&'static str>,
+    /// The last genuine answer.
+    last: Option<Answer>,
     /// The cursors that were asked for.
     asked: Vec<String>,
     /// The kinds that the last question named.
@@ -528,6 +694,7 @@ impl Issuer {
         let state = web::Data::new(Mutex::new(State {
             key_set: Mint::real().key_set_json(),
             key_set_fetches: 0,
+            feed_secret: SECRET,
             name: "first",
             entries: Vec::new(),
             strange: Vec::new(),
@@ -538,6 +705,9 @@ impl Issuer {
             between_pieces: None,
             dead: false,
             redirect: None,
+            forge: None,
+            other_cursor: None,
+            last: None,
             asked: Vec::new(),
             kinds: None,
             secret: None,
@@ -547,6 +717,7 @@ impl Issuer {
             App::new()
                 .app_data(shared.clone())
                 .route("/jwks", web::get().to(key_set))
+                .route("/internal/keys", web::get().to(proven_key_set))
                 .route("/internal/revocations", web::get().to(revocations))
         });
         let server = server.workers(1).disable_signals().bind("127.0.0.1:0").unwrap();
@@ -620,6 +791,7 @@ async fn revocations(
     if let Some(url) = &state.redirect {
         return HttpResponse::Found().insert_header((LOCATION, url.as_str())).finish();
     }
+    let cursor = state.other_cursor.unwrap_or(cursor.as_str());
     let known = cursor
         .strip_prefix(state.name)
         .and_then(|place| place.strip_prefix('-'))
@@ -639,10 +811,43 @@ async fn revocations(
     if let Some(cache) = &mut state.cache {
         answer = cache.entry(request.query_string().to_owned()).or_insert(answer).clone();
     }
-    match state.between_pieces {
-        Some(pause) => HttpResponse::Ok().streaming(in_pieces(&answer.to_string(), pause)),
-        None => HttpResponse::Ok().json(answer),
+    let nonce = query.get("nonce").map_or("", String::as_str);
+    let answer = on_the_wire(&mut state, nonce, cursor, answer.to_string());
+    let mut response = HttpResponse::Ok();
+    if let Some(code) = &answer.code {
+        response.insert_header((MAC_HEADER, code.as_str()));
     }
+    match state.between_pieces {
+        Some(pause) => response.streaming(in_pieces(&answer.body, pause)),
+        None => response.body(answer.body),
+    }
+}
+
+/// With its code, unless somebody on the way has another idea.
+fn on_the_wire(state: &mut State, nonce: &str, cursor: &str, body: String) -> Answer {
+    let code = FeedSecret::new(state.feed_secret).code(nonce, cursor, body.as_bytes());
+    let genuine = Answer { code: Some(code), body };
+    let before = state.last.replace(genuine.clone());
+    match state.forge {
+        Some(forge) => forge(genuine, before.as_ref()),
+        None => genuine,
+    }
+}
+
+async fn proven_key_set(
+    state: web::Data<Mutex<State>>,
+    query: web::Query<HashMap<String, String>>,
+) -> HttpResponse {
+    let mut state = state.lock().unwrap();
+    state.key_set_fetches += 1;
+    let nonce = query.get("nonce").map_or("", String::as_str);
+    let key_set = state.key_set.clone();
+    let answer = on_the_wire(&mut state, nonce, "", key_set);
+    let mut response = HttpResponse::Ok();
+    if let Some(code) = answer.code {
+        response.insert_header((MAC_HEADER, code));
+    }
+    response.body(answer.body)
 }
 
 fn in_pieces(

@@ -178,7 +178,8 @@ fn answered(metrics: &str) -> BTreeMap<String, u64> {
         let number = line.rsplit(' ').next().and_then(|number| number.parse().ok());
         (route.expect("a route").to_owned(), number.expect("a number"))
     };
-    let followed = ["/.well-known/jwks.json", "/internal/revocations", "/metrics"];
+    let followed =
+        ["/.well-known/jwks.json", "/internal/revocations", "/internal/keys", "/metrics"];
     counts.map(count).filter(|(route, _)| !followed.contains(&route.as_str())).collect()
 }
 

@@ -227,7 +227,7 @@ on_both_databases! {
         let of = |base: &str, path: &str| {
             Answer::to(world.http.get(format!("{base}{path}")).bearer_auth(&tokens.access))
         };
-        for path in ["/internal/revocations", "/metrics", "/internal"] {
+        for path in ["/internal/revocations", "/internal/keys", "/metrics", "/internal"] {
             of(&world.auth, path).await.assert_problem(404, "not-found");
             of(&world.resource, path).await.assert_problem(404, "not-found");
         }
@@ -369,6 +369,112 @@ async fn the_feed_is_for_those_who_know_its_secret() {
         world.until_refused(&tokens.access).await;
         let metrics = Answer::to(world.http.get(format!("{}/metrics", world.internal))).await;
         assert!(!metrics.text.contains(SECRET));
+    }
+}
+
+/// As a program in another language computes it.
+fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, key);
+    aws_lc_rs::hmac::sign(&key, message).as_ref().to_vec()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|it| char::from(b"0123456789abcdef"[usize::from(it)]))
+        .collect()
+}
+
+fn code(nonce: &str, cursor: &str, answer: &Answer) -> String {
+    let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, answer.text.as_bytes());
+    let fields = [b"latchkey-feed-1", nonce.as_bytes(), cursor.as_bytes(), sum.as_ref()];
+    let mut message = Vec::new();
+    for field in fields {
+        message.extend_from_slice(&u32::try_from(field.len()).unwrap().to_be_bytes());
+        message.extend_from_slice(field);
+    }
+    hex(&hmac(&hmac(SECRET.as_bytes(), b"latchkey feed mac 1"), &message))
+}
+
+/// F-B6
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_for_followers_are_proven() {
+    for kind in [Kind::Postgres, Kind::Sqlite] {
+        let settings = [("AUTH__FEED__SECRET", SECRET), ("RESOURCE__FEED__SECRET", SECRET)];
+        let world = World::start_with(kind, &settings).await;
+        let tokens = world.newcomer("ada").await;
+        let bearer = hex(&hmac(SECRET.as_bytes(), b"latchkey feed bearer 1"));
+        let ask = async |query: &str| {
+            let request = world.http.get(format!("{}/internal{query}", world.internal));
+            let request = request.header("accept-encoding", "gzip, br, deflate");
+            Answer::to(request.bearer_auth(&bearer)).await
+        };
+        let (nonce, other) = ("0123456789abcdef0123456789abcdef", "AAAAAAAAAAAAAAAAAAAAA-");
+        let start = ask(&format!("/revocations?nonce={nonce}")).await;
+        assert!(start.text.starts_with(r#"{"entries":["#), "{}", start.text);
+        assert_eq!(start.header("x-latchkey-mac"), Some(code(nonce, "", &start).as_str()));
+        world.logout(&tokens.refresh, "current").await;
+        let at = cursor(&start.json());
+        let news = ask(&format!("/revocations?cursor={at}&nonce={other}&wait=5000")).await;
+        assert_eq!(entries(&news.json()), [session(&tokens)]);
+        assert_eq!(news.header("x-latchkey-mac"), Some(code(other, &at, &news).as_str()));
+        let odd = ask(&format!("/revocations?cursor=%C3%A4%20%26&nonce={other}")).await;
+        assert_eq!(odd.header("x-latchkey-mac"), Some(code(other, "\u{e4} &", &odd).as_str()));
+
+        let keys = ask(&format!("/keys?nonce={nonce}")).await;
+        assert_eq!(
+            (keys.status, keys.header("x-latchkey-mac")),
+            (200, Some(code(nonce, "", &keys).as_str()))
+        );
+        keys.assert_hardened();
+        assert_eq!(keys.header("content-type"), Some("application/jwk-set+json"));
+        assert_eq!(keys.header("cache-control"), Some("no-store"));
+        let public =
+            Answer::to(world.http.get(format!("{}/.well-known/jwks.json", world.auth))).await;
+        assert_eq!(keys.json(), public.json(), "the same keys");
+
+        for path in ["/revocations", "/keys"] {
+            assert_eq!(ask(path).await.header("x-latchkey-mac"), None, "it depends on a nonce");
+            for bad in
+                ["", "x", "AAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAAAAA%00", &"A".repeat(65)]
+            {
+                ask(&format!("{path}?nonce={bad}")).await.assert_problem(400, "invalid-request");
+            }
+            let nobody = world.http.get(format!("{}/internal{path}?nonce={nonce}", world.internal));
+            let refused = Answer::to(nobody).await;
+            refused.assert_problem(401, "invalid-token");
+            assert_eq!(refused.header("x-latchkey-mac"), None);
+        }
+    }
+}
+
+/// F-B6: followers of the first version are let in until nobody needs it any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_secret_itself_is_a_bearer_until_it_is_not() {
+    for (accepted, status) in [("true", 200), ("false", 401)] {
+        let database = acceptance::Database::create(Kind::Sqlite).await;
+        let settings =
+            [("AUTH__FEED__SECRET", SECRET), ("AUTH__FEED__ACCEPT_PLAIN_SECRET", accepted)];
+        let mut auth = Service::auth(&database.url, &settings);
+        auth.start().await;
+        for path in ["revocations", "keys"] {
+            let plain = auth.http.get(format!("{}/internal/{path}", auth.internal));
+            assert_eq!(Answer::to(plain.bearer_auth(SECRET)).await.status, status, "{path}");
+        }
+        let metrics = auth.metrics().await;
+        let counted = metrics.contains("latchkey_feed_plain_secret_total 2\n");
+        assert_eq!(counted, accepted == "true", "{metrics}");
+
+        // A follower of this version does not send it, and has its keys from where they are proven.
+        let keys = format!("{}/internal/keys", auth.internal);
+        let settings = [("RESOURCE__FEED__SECRET", SECRET), ("RESOURCE__KEYS__JWKS_URL", &keys)];
+        let mut resource = Service::resource(&auth, &settings);
+        resource.start().await;
+        let tokens = auth.newcomer("ada").await;
+        assert_eq!(resource.whoami(&tokens.access).await.status, 200);
+        auth.logout(&tokens.refresh).await;
+        until("it is seen", async || resource.whoami(&tokens.access).await.status == 401).await;
     }
 }
 

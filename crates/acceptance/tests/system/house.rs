@@ -217,7 +217,7 @@ fn randomness_for_secrets_is_drawn_in_few_places() {
         "auth-service/src/random.rs",
         "auth-service/src/secrets.rs",
         "standalone/src/main.rs",
-        "verifier/src/follow/revocations.rs",
+        "verifier/src/follow/fetch.rs",
     ]);
     assert_eq!(naming(&PRODUCT, &["rand::fill"]), expected);
 }

@@ -3,14 +3,11 @@
 use std::time::Duration;
 
 use actix_web::http::ConnectionType;
-use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use claims::revocation::FIRST_KINDS;
-use secrecy::ExposeSecret as _;
 use serde::Deserialize;
-use verifier::actix::bearer_token;
 
+use super::followers;
 use crate::app::App;
 use crate::error::Error;
 
@@ -29,13 +26,15 @@ struct Query {
     /// The kinds of entries that the follower understands, with commas between them. Names that are
     /// not known here mean nothing.
     kinds: Option<String>,
+    /// Random text of the follower's, which the code of the answer depends on.
+    nonce: Option<String>,
 }
 
 pub(super) async fn feed(app: web::Data<App>, request: HttpRequest) -> Result<HttpResponse, Error> {
-    check_secret(&app, &request)?;
+    followers::admit(&app, &request)?;
     let Ok(query) = web::Query::<Query>::from_query(request.query_string()) else {
         return Err(Error::InvalidRequest(
-            "cursor and kinds are text, wait is a number.".to_owned(),
+            "cursor, kinds and nonce are text, wait is a number.".to_owned(),
         ));
     };
     if query.wait > MAX_WAIT_MS {
@@ -45,6 +44,7 @@ pub(super) async fn feed(app: web::Data<App>, request: HttpRequest) -> Result<Ht
     if kinds.is_some_and(|kinds| kinds.len() > MAX_KINDS_BYTES) {
         return Err(Error::InvalidRequest(format!("kinds has at most {MAX_KINDS_BYTES} bytes.")));
     }
+    followers::check_nonce(query.nonce.as_deref())?;
     // Followers of the first version, which name none, must be gone before a new kind means anything.
     let named = if kinds.is_some() { "named" } else { "not named" };
     metrics::counter!("latchkey_feed_requests_total", "kinds" => named).increment(1);
@@ -63,22 +63,15 @@ pub(super) async fn feed(app: web::Data<App>, request: HttpRequest) -> Result<Ht
     let mut answer = if stale && batch.entries.is_empty() {
         Error::RevocationsUnread.error_response()
     } else {
-        HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(batch)
+        let body = serde_json::to_vec(&batch).unwrap_or_default();
+        let nonce = query.nonce.as_deref();
+        followers::answer(&app, nonce, &query.cursor, "application/json", body)
     };
     if stale {
         // Where one address reaches any replica, a new connection may reach another.
         answer.head_mut().set_connection_type(ConnectionType::Close);
     }
     Ok(answer)
-}
-
-fn check_secret(app: &App, request: &HttpRequest) -> Result<(), Error> {
-    let secret = app.config.feed.secret.expose_secret();
-    if secret.is_empty() {
-        return Ok(());
-    }
-    let given = bearer_token(request).map_err(|_| Error::InvalidToken)?;
-    verify_slices_are_equal(given, secret.as_bytes()).map_err(|_| Error::InvalidToken)
 }
 
 /// Whether a follower that names these kinds can read an entry of this one.

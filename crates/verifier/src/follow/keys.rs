@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Sources;
-use super::fetch::fetch;
+use super::fetch::{ask, fetch};
 use super::trouble::Trouble;
+use crate::feed_secret::FeedSecret;
 use crate::keys::KeySet;
 use crate::verify::Verifier;
 
@@ -14,7 +15,12 @@ const MAX_KEY_SET_BYTES: usize = 256 * 1024;
 /// For a key set, from the question to the end of the answer.
 const KEY_SET_PATIENCE: Duration = Duration::from_secs(5);
 
-pub(super) async fn follow_keys(verifier: Arc<Verifier>, http: reqwest::Client, sources: Sources) {
+pub(super) async fn follow_keys(
+    verifier: Arc<Verifier>,
+    http: reqwest::Client,
+    sources: Sources,
+    secret: Option<Arc<FeedSecret>>,
+) {
     let addresses = sources.jwks_urls.len();
     let mut trouble = Trouble::new("key set");
     let mut cause = "schedule";
@@ -22,7 +28,12 @@ pub(super) async fn follow_keys(verifier: Arc<Verifier>, http: reqwest::Client, 
     loop {
         let url = &sources.jwks_urls[address];
         let request = http.get(url).timeout(KEY_SET_PATIENCE);
-        let answer = fetch(request, KEY_SET_PATIENCE, MAX_KEY_SET_BYTES).await;
+        let proof = secret.as_deref().filter(|_| sources.proves_keys(url));
+        // A key set that everybody may read is asked for as everybody does, and may be cached.
+        let answer = match proof {
+            Some(_) => ask(request, proof, "", KEY_SET_PATIENCE, MAX_KEY_SET_BYTES).await,
+            None => fetch(request, KEY_SET_PATIENCE, MAX_KEY_SET_BYTES).await.map(|(_, json)| json),
+        };
         match answer.and_then(|json| Ok(KeySet::parse(&json)?)) {
             Ok(set) => {
                 verifier.keys().replace(set);

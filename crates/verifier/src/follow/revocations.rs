@@ -4,16 +4,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::rand;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use claims::revocation::KINDS;
 use claims::{RevocationBatch, Timestamp};
 
 use super::Sources;
-use super::fetch::{SILENCE, fetch};
+use super::fetch::{SILENCE, ask};
 use super::freshness::Freshness;
 use super::trouble::{Failure, Trouble};
+use crate::feed_secret::FeedSecret;
 #[cfg(feature = "planted-bugs")]
 use crate::planted::{self, Bug};
 use crate::verify::Verifier;
@@ -34,6 +32,7 @@ pub(super) async fn follow_revocations(
     verifier: Arc<Verifier>,
     http: reqwest::Client,
     sources: Sources,
+    secret: Option<Arc<FeedSecret>>,
 ) {
     let bound = verifier.expectations().max_staleness;
     let long = (bound / 30).clamp(Duration::from_millis(100), Duration::from_secs(20));
@@ -55,7 +54,7 @@ pub(super) async fn follow_revocations(
         let sent = verifier.clock().elapsed();
         // Whatever comes later tells of what is too long ago.
         let request = http.get(url).timeout(bound);
-        let leave = match ask(request, &sources, &cursor, wait).await {
+        let leave = match batch(request, secret.as_deref(), &cursor, wait).await {
             Ok((batch, unknown)) => {
                 passed_over(unknown, &mut strange);
                 // Stale or not, it is true, and adds to what is known.
@@ -95,30 +94,17 @@ pub(super) async fn follow_revocations(
 }
 
 /// One answer of a feed, with how many entries of kinds that are not known were skipped in it.
-async fn ask(
+async fn batch(
     request: reqwest::RequestBuilder,
-    sources: &Sources,
+    secret: Option<&FeedSecret>,
     cursor: &str,
     wait: Duration,
 ) -> Result<(RevocationBatch, BTreeMap<String, u64>), Failure> {
-    let (nonce, wait_ms) = (nonce()?, wait.as_millis().to_string());
-    // No two questions are the same, so that no cache on the way answers one with what it answered
-    // another. A feed of the first version ignores what it does not know.
-    let query =
-        [("cursor", cursor), ("wait", &wait_ms), ("kinds", &KINDS.join(",")), ("nonce", &nonce)];
-    let mut request = request.query(&query);
-    if let Some(secret) = &sources.feed_secret {
-        request = request.bearer_auth(secret);
-    }
-    let json = fetch(request, wait + SILENCE, MAX_BATCH_BYTES).await?;
+    // A feed of the first version ignores what it does not know.
+    let (wait_ms, kinds) = (wait.as_millis().to_string(), KINDS.join(","));
+    let request = request.query(&[("cursor", cursor), ("wait", &wait_ms), ("kinds", &kinds)]);
+    let json = ask(request, secret, cursor, wait + SILENCE, MAX_BATCH_BYTES).await?;
     Ok(RevocationBatch::parse(&json)?)
-}
-
-/// 128 random bits.
-fn nonce() -> Result<String, Failure> {
-    let mut bytes = [0; 16];
-    rand::fill(&mut bytes).map_err(|_| "there is no randomness to be had")?;
-    Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
 /// The age is counted from when the request was *sent*: whatever the network did to the answer,
