@@ -1,5 +1,7 @@
 //! The policy of accounts: who may register, and what it takes to change a password.
 
+use std::time::Duration;
+
 use claims::UserId;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -29,20 +31,20 @@ pub struct Registration {
 /// Adds a user, unless too many were tried to be added from there.
 pub async fn register(app: &App, registration: Registration) -> Result<UserRecord, Error> {
     let attempt = admission::register(app, &registration.client).await?;
-    let added = add(app, registration).await;
+    let added = add(app, registration, attempt.waited()).await;
     let outcome = match &added {
         // A conflict has told that there is such an account.
         Ok(_) | Err(Error::Conflict) => Outcome::Failed,
         Err(_) => Outcome::Void,
     };
-    app.limits.settle(attempt, outcome).await;
+    attempt.settle(outcome).await;
     added
 }
 
-async fn add(app: &App, registration: Registration) -> Result<UserRecord, Error> {
+async fn add(app: &App, registration: Registration, waited: Duration) -> Result<UserRecord, Error> {
     let (username_key, email) = check(&app.config.passwords, &registration)?;
     let Registration { username, password, .. } = registration;
-    let place = app.passwords.enter(Purpose::Registration)?;
+    let place = app.passwords.enter_after(Purpose::Registration, waited)?;
     let password_hash = place.hash(&password).await?;
     let roles = Vec::new();
     let user = NewUser { username, username_key, email, password_hash, roles };
@@ -97,13 +99,14 @@ pub async fn change_password(
     sessions: OtherSessions,
 ) -> Result<(), Error> {
     let attempt = admission::password(app, caller.session).await?;
-    let changed = change(app, caller, user, current, new, sessions).await;
+    let waited = attempt.waited();
+    let changed = change(app, caller, user, current, new, sessions, waited).await;
     let outcome = match &changed {
         Ok(()) | Err(Error::PasswordPolicy(_)) => Outcome::Succeeded,
         Err(Error::InvalidCredentials) => Outcome::Failed,
         Err(_) => Outcome::Void,
     };
-    app.limits.settle(attempt, outcome).await;
+    attempt.settle(outcome).await;
     changed
 }
 
@@ -114,11 +117,12 @@ async fn change(
     current: SecretString,
     new: SecretString,
     sessions: OtherSessions,
+    waited: Duration,
 ) -> Result<(), Error> {
     check_password_text(&current)?;
     check_password_text(&new)?;
     // Before the database is asked: a flood is turned away at the door.
-    let mut place = app.passwords.enter(Purpose::Login)?;
+    let mut place = app.passwords.enter_after(Purpose::Login, waited)?;
     let credentials = app.store.credentials_of(user).await?.ok_or(Error::InvalidToken)?;
     if !place.check(&current, Some(credentials.password_hash.clone())).await?.is_good() {
         return Err(Error::InvalidCredentials);

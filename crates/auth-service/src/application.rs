@@ -76,7 +76,8 @@ impl Application {
             max_staleness: Duration::from_secs(config.revocation.max_staleness_seconds),
         };
         let shared = redis.clone().map(|redis| Shared::new(redis, clock.clone(), PATIENCE));
-        let limits = Limits::new(config.limits, shared, clock.clone());
+        let max_wait = Duration::from_secs(config.passwords.max_wait_seconds);
+        let limits = Limits::new(config.limits, max_wait, shared, clock.clone());
         let settle = Duration::from_secs(config.housekeeping.settle_seconds);
         let watch = Arc::new(ClockWatch::new(clock.clone(), settle));
         let verifier = Arc::new(Verifier::new(expectations, clock));

@@ -1,5 +1,7 @@
 //! The policy of logins: who is admitted, and what a good login opens.
 
+use std::time::Duration;
+
 use claims::{Scope, Transport, UserId};
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -46,23 +48,23 @@ pub async fn log_in(app: &App, login: LogIn) -> Result<Issued, Error> {
         bearer: login.bearer.as_ref(),
     };
     let attempt = admission::login(app, applicant).await?;
-    let issued = open_for(app, login).await;
+    let issued = open_for(app, login, attempt.waited()).await;
     let outcome = match &issued {
         Ok(_) => Outcome::Succeeded,
         Err(Error::InvalidCredentials) => Outcome::Failed,
         Err(_) => Outcome::Void,
     };
-    app.limits.settle(attempt, outcome).await;
+    attempt.settle(outcome).await;
     issued
 }
 
 /// Unknown, wrong and disabled take the same work and get the same answer.
-async fn open_for(app: &App, login: LogIn) -> Result<Issued, Error> {
+async fn open_for(app: &App, login: LogIn, waited: Duration) -> Result<Issued, Error> {
     check_password_text(&login.password)?;
     let scope = scope_asked_for(app, login.scope.as_deref())?;
     let device = device(login.device)?;
     // Before the database is asked: a flood is turned away at the door.
-    let mut place = app.passwords.enter(Purpose::Login)?;
+    let mut place = app.passwords.enter_after(Purpose::Login, waited)?;
     let credentials = match names::account(&login.username) {
         Some(key) => app.store.credentials(key).await?,
         None => None,

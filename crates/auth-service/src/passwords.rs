@@ -99,7 +99,13 @@ impl Passwords {
 
     /// A place in the queue, without which nothing is hashed.
     pub fn enter(&self, purpose: Purpose) -> Result<Place, Overloaded> {
-        Ok(Place { hasher: Arc::clone(&self.hasher), seat: self.pool.enter(purpose)? })
+        self.enter_after(purpose, Duration::ZERO)
+    }
+
+    /// The same for somebody who has waited elsewhere: they wait as much less here.
+    pub fn enter_after(&self, purpose: Purpose, waited: Duration) -> Result<Place, Overloaded> {
+        let seat = self.pool.enter(purpose, waited)?;
+        Ok(Place { hasher: Arc::clone(&self.hasher), seat })
     }
 }
 

@@ -3,6 +3,7 @@
 mod account;
 mod bad_input;
 mod cookie;
+mod crowds;
 mod csrf;
 mod docs;
 mod framing;

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use acceptance::service::until;
 use acceptance::{Answer, Database, Kind, PASSWORD, Redis, Service, Tokens};
-use auth_service::limits::{Bucket, Key, Local, Rule, Shared, Verdict};
+use auth_service::limits::{Bucket, Charge, Key, Local, Outcome, Rule, Shared, Verdict};
 use auth_service::pseudonyms::Pseudonyms;
+use futures_util::future::join_all;
 use redis::AsyncTypedCommands as _;
 use serde_json::json;
 use verifier::Clock;
@@ -158,11 +159,12 @@ async fn redis_and_the_process_judge_alike() {
         Rule::Growing { free: 1, first_ms: 300, most_ms: 900_000, forget_ms: 3_600_000 },
     ];
     let policies = ["one", "two", "three", "four"];
-    let (mut refused, mut skipped) = (0, 0);
-    let mut last = Vec::new();
+    let (mut refused, mut undecided, mut skipped) = (0, 0, 0);
+    let mut in_flight: Vec<Vec<Charge>> = Vec::new();
     for step in 0..STEPS {
         if random.u8(..3) == 0 {
-            clock.advance(random.i64(0..100));
+            let most = if random.bool() { 4 } else { 100 };
+            clock.advance(random.i64(0..most));
         }
         let mut buckets = Vec::new();
         for (rule, policy) in rules.iter().zip(policies) {
@@ -172,25 +174,92 @@ async fn redis_and_the_process_judge_alike() {
                     key: Key { policy, whose },
                     rule: *rule,
                     only_after_empty: !buckets.is_empty() && random.bool(),
-                    success_clears: false,
+                    success_clears: random.u8(..4) == 0,
                 });
             }
         }
         let (verdict, now) = shared.take(&buckets).await.expect("Redis answers");
         assert_eq!(local.take(&buckets, now), verdict, "step {step} of seed {seed}");
-        match &verdict {
-            Verdict::Refused { .. } => refused += 1,
-            Verdict::Admitted(charged) => {
-                skipped += charged.iter().filter(|charged| !**charged).count();
-                last = buckets;
+        match verdict {
+            Verdict::Refused { in_flight, .. } => {
+                refused += 1;
+                undecided += usize::from(in_flight);
+            }
+            Verdict::Admitted(charges) => {
+                skipped += buckets.len() - charges.len();
+                in_flight.push(charges);
             }
         }
-        if random.u8(..4) == 0 {
-            let back: Vec<_> = last.drain(..).map(|bucket| (bucket, random.bool())).collect();
-            let now = shared.give_back(&back).await.expect("Redis answers");
-            local.give_back(&back, now);
+        // In any order, and some never: their replica has died.
+        if random.bool() && !in_flight.is_empty() {
+            let charges = in_flight.swap_remove(random.usize(..in_flight.len()));
+            let outcomes = [Outcome::Failed, Outcome::Succeeded, Outcome::Void];
+            let outcome = outcomes[random.usize(..3)];
+            let now = shared.settle(&charges, outcome).await.expect("Redis answers");
+            local.settle(&charges, outcome, now);
         }
     }
     assert!(refused > STEPS / 10 && refused < STEPS && skipped > 50, "{refused} {skipped}");
+    assert!(undecided > 50 && undecided < refused, "{undecided} of {refused}");
     println!("{STEPS} attempts, {refused} refused");
+}
+
+/// A replica that dies with attempts in flight keeps what they were charged, and makes nobody wait for
+/// what becomes of them for longer than a minute.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attempts_of_a_replica_that_died_are_in_flight_for_a_minute_at_the_most() {
+    let (redis, clock) = (Redis::start(&[]).await, Clock::default());
+    let client = redis::Client::open(redis.url()).unwrap();
+    let shared = Shared::new(client, clock.clone(), Duration::from_secs(30));
+    until("Redis is connected", async || shared.take(&[]).await.is_some()).await;
+    let whose = Pseudonyms::new(&[7; 32]).of("test", &[]);
+    let rule = Rule::Growing { free: 2, first_ms: 900_000, most_ms: 900_000, forget_ms: 3_600_000 };
+    let key = Key { policy: "one", whose };
+    let bucket = Bucket { key, rule, only_after_empty: false, success_clears: false };
+    let mut charges = Vec::new();
+    for _ in 0..2 {
+        let (verdict, _) = shared.take(&[bucket]).await.expect("Redis answers");
+        let Verdict::Admitted(of_one) = verdict else { panic!("{verdict:?}") };
+        charges.push(of_one);
+    }
+    let undecided = async || match shared.take(&[bucket]).await.expect("Redis answers").0 {
+        Verdict::Refused { in_flight, .. } => in_flight,
+        Verdict::Admitted(_) => panic!("nothing was given back"),
+    };
+    assert!(undecided().await);
+    // One of them has failed, the other is never heard of again.
+    shared.settle(&charges[0], Outcome::Failed).await.expect("Redis answers");
+    assert!(undecided().await);
+    clock.advance(61);
+    assert!(!undecided().await);
+}
+
+/// How many waits, of which each takes twice as long as the one before, have passed: so many more may
+/// have been checked on a busy machine.
+fn waits_since(begun: Instant) -> usize {
+    let seconds = begun.elapsed().as_secs() + 1;
+    (seconds + 1).ilog2() as usize
+}
+
+/// Two replicas, each of which knows only of what is in flight there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_at_two_replicas_gets_in_and_guesses_do_not() {
+    let site = Site::start().await;
+    site.replicas[0].register("ada").await;
+    let crowd = async |name: &str, password: &str, count: usize| {
+        let all = (0..count).map(|at| site.attempt(&site.replicas[at % 2], name, password));
+        join_all(all).await
+    };
+    for _ in 0..3 {
+        for answer in crowd("ada", PASSWORD, 20).await {
+            Tokens::of(&answer);
+        }
+    }
+    let begun = Instant::now();
+    let guesses = crowd("nobody", WRONG, 200).await;
+    let most = 5 + waits_since(begun);
+    let checked = guesses.iter().filter(|answer| answer.status == 401).count();
+    let refused = guesses.iter().filter(|answer| answer.status == 429).count();
+    assert_eq!(checked + refused, 200);
+    assert!((5..=most).contains(&checked), "{checked}");
 }

@@ -16,19 +16,22 @@ const NAMES_FORGET_MS: u64 = 600 * 1000;
 
 /// Admits a login, or says how long to wait. Strangers must not be able to lock an owner out: who
 /// shows that they are the owner is counted apart from everybody else. Whether they can show it is
-/// looked at after a refusal only, so that a flood of strangers costs nothing.
+/// looked at only where the attempt is not admitted at once, so that a flood of strangers costs nothing.
 pub(crate) async fn login(app: &App, applicant: Applicant<'_>) -> Result<Attempt, Error> {
     let (limits, name) = (&app.limits, names::anything(applicant.username));
-    let from = address(applicant.client);
-    let refusal = match limits.attempt(buckets(app, &name, from)).await {
+    let (from, begun) = (address(applicant.client), limits.elapsed());
+    let buckets = buckets(app, &name, from);
+    let refusal = match limits.attempt_at_once(&buckets, begun).await {
         Ok(attempt) => return Ok(attempt),
         Err(refusal) => refusal,
     };
+    // Before waiting: the owner does not stand in the line of the strangers.
     let Some(owner) = owner::proof(app, &applicant, &name, from).await else {
-        return Err(refuse(app, refusal));
+        let waited = limits.wait(&buckets, refusal, begun).await;
+        return waited.map_err(|refusal| refuse(app, refusal));
     };
-    let apart = guesses(&limits.settings, "login-owner", owner);
-    limits.attempt(apart.into_iter().collect()).await.map_err(|other: Refusal| {
+    let apart: Vec<_> = guesses(&limits.settings, "login-owner", owner).into_iter().collect();
+    limits.attempt(&apart).await.map_err(|other: Refusal| {
         refuse(app, if other.wait_ms < refusal.wait_ms { other } else { refusal })
     })
 }

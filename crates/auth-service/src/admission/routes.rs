@@ -14,14 +14,16 @@ pub(crate) async fn register(app: &App, client: &Client) -> Result<Attempt, Erro
     let (limits, settings) = (&app.limits, &app.limits.settings);
     let rule = rate(settings.register_burst, settings.register_per_hour, 3600);
     let bucket = bucket("register", app.pseudonyms.network(address(client)), rule);
-    limits.attempt(bucket.into_iter().collect()).await.map_err(|refusal| refuse(app, refusal))
+    let buckets: Vec<_> = bucket.into_iter().collect();
+    limits.attempt(&buckets).await.map_err(|refusal| refuse(app, refusal))
 }
 
 /// Admits a guess at the present password by whoever has this session's access token.
 pub(crate) async fn password(app: &App, session: SessionId) -> Result<Attempt, Error> {
     let limits = &app.limits;
     let bucket = guesses(&limits.settings, "password", whose(app, session));
-    limits.attempt(bucket.into_iter().collect()).await.map_err(|refusal| refuse(app, refusal))
+    let buckets: Vec<_> = bucket.into_iter().collect();
+    limits.attempt(&buckets).await.map_err(|refusal| refuse(app, refusal))
 }
 
 /// Admits a refresh of this session.

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use verifier::Clock;
 
-use super::bucket::{Bucket, Verdict};
+use super::bucket::{Bucket, Charge, Effect, Outcome, Verdict};
 use super::rule::Rule;
 
 const SCRIPT: &str = include_str!("script.lua");
@@ -67,22 +67,35 @@ impl Shared {
     pub async fn take(self: &Arc<Self>, buckets: &[Bucket]) -> Option<(Verdict, u64)> {
         let mut command = self.command("take", buckets.iter());
         for bucket in buckets {
-            rule(&mut command, bucket.rule, bucket.only_after_empty);
+            arguments(&mut command, bucket.rule, u8::from(bucket.only_after_empty), 0, 0);
         }
         let answer = self.ask(&command).await?;
-        let [refusing, wait_ms, now, charged @ ..] = answer.as_slice() else { return None };
-        let verdict = match usize::try_from(*refusing).ok()?.checked_sub(1) {
-            Some(bucket) => Verdict::Refused { bucket, wait_ms: *wait_ms },
-            None => Verdict::Admitted(charged.iter().map(|charged| *charged != 0).collect()),
+        let [refusing, wait_ms, now, in_flight, each @ ..] = answer.as_slice() else { return None };
+        let verdict = if let Some(bucket) = usize::try_from(*refusing).ok()?.checked_sub(1) {
+            Verdict::Refused { bucket, wait_ms: *wait_ms, in_flight: *in_flight != 0 }
+        } else {
+            let charged = buckets.iter().zip(each.as_chunks().0);
+            let charged = charged.filter(|(_, [charged, _])| *charged != 0);
+            let charge = |(bucket, [_, last_before]): (&Bucket, &[u64; 2])| Charge {
+                bucket: *bucket,
+                at: *now,
+                last_before: *last_before,
+            };
+            Verdict::Admitted(charged.map(charge).collect())
         };
         Some((verdict, *now))
     }
 
-    /// Takes one attempt back from each bucket, or, where it says so, all of them; the time.
-    pub async fn give_back(self: &Arc<Self>, buckets: &[(Bucket, bool)]) -> Option<u64> {
-        let mut command = self.command("back", buckets.iter().map(|(bucket, _)| bucket));
-        for (bucket, all) in buckets {
-            rule(&mut command, bucket.rule, *all);
+    /// Ends an attempt's flight, and undoes what it was charged unless it failed; the time.
+    pub async fn settle(self: &Arc<Self>, charges: &[Charge], outcome: Outcome) -> Option<u64> {
+        let mut command = self.command("settle", charges.iter().map(|charge| &charge.bucket));
+        for Charge { bucket, at, last_before } in charges {
+            let effect = match outcome.effect_on(bucket) {
+                Effect::Keep => 0,
+                Effect::GiveBack => 1,
+                Effect::Clear => 2,
+            };
+            arguments(&mut command, bucket.rule, effect, *at, *last_before);
         }
         self.ask(&command).await?.get(2).copied()
     }
@@ -157,8 +170,8 @@ impl Shared {
     }
 }
 
-/// As the script takes it.
-fn rule(command: &mut Cmd, rule: Rule, flag: bool) {
+/// As the script takes them, for one bucket.
+fn arguments(command: &mut Cmd, rule: Rule, flag: u8, at: u64, last_before: u64) {
     match rule {
         Rule::Rate { burst, interval_ms } => {
             command.arg("rate").arg(burst).arg(interval_ms).arg(0).arg(0);
@@ -167,7 +180,7 @@ fn rule(command: &mut Cmd, rule: Rule, flag: bool) {
             command.arg("growing").arg(free).arg(first_ms).arg(most_ms).arg(forget_ms);
         }
     }
-    command.arg(u8::from(flag));
+    command.arg(flag).arg(at).arg(last_before);
 }
 
 fn late() -> RedisError {

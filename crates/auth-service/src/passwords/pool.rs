@@ -64,6 +64,7 @@ struct Queue {
 pub(super) struct Seat {
     shared: Arc<Shared>,
     purpose: Purpose,
+    max_wait: Duration,
 }
 
 impl Pool {
@@ -90,7 +91,12 @@ impl Pool {
         Ok(pool)
     }
 
-    pub(super) fn enter(&self, purpose: Purpose) -> Result<Arc<Seat>, Overloaded> {
+    /// A seat for somebody who has waited for so long already.
+    pub(super) fn enter(
+        &self,
+        purpose: Purpose,
+        waited: Duration,
+    ) -> Result<Arc<Seat>, Overloaded> {
         let waiting = match purpose {
             Purpose::Login => MAX_WAITING,
             Purpose::Registration => MAX_WAITING / 4,
@@ -104,7 +110,8 @@ impl Pool {
             refused(purpose, "full");
             return Err(Overloaded);
         }
-        Ok(Arc::new(Seat { shared: Arc::clone(&self.0), purpose }))
+        let max_wait = self.0.max_wait.saturating_sub(waited);
+        Ok(Arc::new(Seat { shared: Arc::clone(&self.0), purpose, max_wait }))
     }
 }
 
@@ -132,7 +139,7 @@ impl Seat {
         F: FnOnce(&mut Arena) -> T + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let (seat, deadline) = (Arc::clone(self), Instant::now() + self.shared.max_wait);
+        let (seat, deadline) = (Arc::clone(self), Instant::now() + self.max_wait);
         let job = move |arena: &mut Arena| {
             if answer.is_closed() || Instant::now() > deadline {
                 return;
@@ -146,7 +153,7 @@ impl Seat {
             let _ = answer.send(result);
         };
         self.shared.push(self.purpose, Box::new(job));
-        match tokio::time::timeout(self.shared.max_wait + HASHING, answered).await {
+        match tokio::time::timeout(self.max_wait + HASHING, answered).await {
             Ok(Ok(Ok(result))) => Ok(result),
             Ok(Ok(Err(panic))) => resume_unwind(panic),
             Ok(Err(_)) | Err(_) => {
@@ -256,7 +263,7 @@ mod tests {
     async fn occupy(pool: &Pool) -> (mpsc::Sender<()>, tokio::task::JoinHandle<()>) {
         let (release, released) = mpsc::channel::<()>();
         let (started, begun) = oneshot::channel();
-        let seat = pool.enter(Purpose::Login).unwrap();
+        let seat = pool.enter(Purpose::Login, Duration::ZERO).unwrap();
         let task = tokio::spawn(async move {
             let work = move |_: &mut Arena| {
                 started.send(()).unwrap();
@@ -286,7 +293,7 @@ mod tests {
         let pool = Pool::start(2, LONG).unwrap();
         let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         for _ in 0..50 {
-            let seat = pool.enter(Purpose::Login).unwrap();
+            let seat = pool.enter(Purpose::Login, Duration::ZERO).unwrap();
             let (now, most) = (Arc::clone(&now), Arc::clone(&most));
             let work = move |_: &mut Arena| {
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
@@ -295,7 +302,7 @@ mod tests {
             };
             let _ = tokio::time::timeout(Duration::from_millis(1), seat.run(work)).await;
         }
-        let last = pool.enter(Purpose::Login).unwrap();
+        let last = pool.enter(Purpose::Login, Duration::ZERO).unwrap();
         last.run(|_| ()).await.unwrap();
         assert!(most.load(Ordering::SeqCst) <= 2);
     }
@@ -306,14 +313,15 @@ mod tests {
         let (release, busy) = occupy(&pool).await;
         let done = Arc::new(AtomicUsize::new(0));
         for _ in 0..10 {
-            let (seat, done) = (pool.enter(Purpose::Login).unwrap(), Arc::clone(&done));
+            let (seat, done) =
+                (pool.enter(Purpose::Login, Duration::ZERO).unwrap(), Arc::clone(&done));
             let work = move |_: &mut Arena| done.fetch_add(1, Ordering::SeqCst);
             let _ = tokio::time::timeout(Duration::from_millis(1), seat.run(work)).await;
         }
         assert_eq!(seated(&pool), 11);
         drop(release);
         busy.await.unwrap();
-        pool.enter(Purpose::Login).unwrap().run(|_| ()).await.unwrap();
+        pool.enter(Purpose::Login, Duration::ZERO).unwrap().run(|_| ()).await.unwrap();
         assert_eq!(
             (seated(&pool), done.load(Ordering::SeqCst)),
             (0, 0),
@@ -325,16 +333,21 @@ mod tests {
     async fn registration_is_refused_before_login() {
         let pool = Pool::start(1, LONG).unwrap();
         let mut seats = Vec::new();
-        seats.extend(pool.enter(Purpose::Renewal));
+        seats.extend(pool.enter(Purpose::Renewal, Duration::ZERO));
         assert_eq!(seats.len(), 1);
-        assert!(pool.enter(Purpose::Renewal).is_err(), "the thread is wanted");
-        seats.extend((0..MAX_WAITING / 4).map(|_| pool.enter(Purpose::Registration).unwrap()));
-        assert!(pool.enter(Purpose::Registration).is_err());
-        seats.extend((0..MAX_WAITING * 3 / 4).map(|_| pool.enter(Purpose::Login).unwrap()));
-        assert!(pool.enter(Purpose::Login).is_err());
+        assert!(pool.enter(Purpose::Renewal, Duration::ZERO).is_err(), "the thread is wanted");
+        seats.extend(
+            (0..MAX_WAITING / 4)
+                .map(|_| pool.enter(Purpose::Registration, Duration::ZERO).unwrap()),
+        );
+        assert!(pool.enter(Purpose::Registration, Duration::ZERO).is_err());
+        seats.extend(
+            (0..MAX_WAITING * 3 / 4).map(|_| pool.enter(Purpose::Login, Duration::ZERO).unwrap()),
+        );
+        assert!(pool.enter(Purpose::Login, Duration::ZERO).is_err());
         drop(seats.pop());
-        assert!(pool.enter(Purpose::Registration).is_err());
-        assert!(pool.enter(Purpose::Login).is_ok());
+        assert!(pool.enter(Purpose::Registration, Duration::ZERO).is_err());
+        assert!(pool.enter(Purpose::Login, Duration::ZERO).is_ok());
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -345,7 +358,7 @@ mod tests {
         let purposes =
             [Purpose::Registration, Purpose::Login, Purpose::Registration, Purpose::Login];
         let jobs = purposes.map(|purpose| {
-            let (seat, order) = (pool.enter(purpose).unwrap(), Arc::clone(&order));
+            let (seat, order) = (pool.enter(purpose, Duration::ZERO).unwrap(), Arc::clone(&order));
             async move { seat.run(move |_| order.lock().unwrap().push(purpose)).await }
         });
         let jobs = tokio::spawn(join_all(jobs));
@@ -363,11 +376,11 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_panic_is_its_askers_and_the_thread_goes_on() {
         let pool = Pool::start(1, LONG).unwrap();
-        let seat = pool.enter(Purpose::Login).unwrap();
+        let seat = pool.enter(Purpose::Login, Duration::ZERO).unwrap();
         let asker = tokio::spawn(async move { seat.run(|_| panic!("on purpose")).await });
         let failed: Result<Result<(), Overloaded>, _> = asker.await;
         assert!(failed.unwrap_err().is_panic());
-        assert_eq!(pool.enter(Purpose::Login).unwrap().run(|_| 7).await, Ok(7));
+        assert_eq!(pool.enter(Purpose::Login, Duration::ZERO).unwrap().run(|_| 7).await, Ok(7));
         until_nobody_is_seated(&pool).await;
     }
 
@@ -375,7 +388,7 @@ mod tests {
     async fn an_arena_is_kept_while_there_is_work_and_given_back_after_it() {
         let pool = Pool::start_with(1, LONG, Duration::from_secs(2)).unwrap();
         let blocks = async |make: usize| {
-            let seat = pool.enter(Purpose::Login).unwrap();
+            let seat = pool.enter(Purpose::Login, Duration::ZERO).unwrap();
             let work = move |arena: &mut Arena| {
                 let found = arena.len();
                 arena.resize(make, Block::new());
@@ -394,7 +407,7 @@ mod tests {
         let max_wait = Duration::from_millis(500);
         let pool = Pool::start(1, max_wait).unwrap();
         let (release, busy) = occupy(&pool).await;
-        let late = pool.enter(Purpose::Login).unwrap();
+        let late = pool.enter(Purpose::Login, Duration::ZERO).unwrap();
         let late = tokio::spawn(async move { late.run(|_| ()).await });
         while pool.0.lock().logins.is_empty() {
             tokio::task::yield_now().await;
@@ -406,12 +419,27 @@ mod tests {
         until_nobody_is_seated(&pool).await;
     }
 
+    #[tokio::test(flavor = "multi_thread")]
+    async fn whoever_has_waited_elsewhere_waits_as_much_less_here() {
+        let pool = Pool::start(1, LONG).unwrap();
+        let (release, busy) = occupy(&pool).await;
+        let seat = pool.enter(Purpose::Login, LONG).unwrap();
+        let late = tokio::spawn(async move { seat.run(|_| ()).await });
+        while pool.0.lock().logins.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        drop(release);
+        busy.await.unwrap();
+        assert_eq!(late.await.unwrap(), Err(Overloaded));
+    }
+
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn hashing_has_the_lowest_priority_and_nothing_else_has() {
         let pool = Pool::start(1, LONG).unwrap();
         let mine = || rustix::process::getpriority_process(None).unwrap();
-        let theirs = pool.enter(Purpose::Login).unwrap().run(move |_| mine()).await.unwrap();
+        let theirs =
+            pool.enter(Purpose::Login, Duration::ZERO).unwrap().run(move |_| mine()).await.unwrap();
         assert_eq!(theirs, 19);
         assert!(mine() < 19);
     }

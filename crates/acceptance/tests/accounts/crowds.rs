@@ -1,0 +1,160 @@
+//! Many at the same moment: honest ones are not refused for each other, and guesses do not slip through.
+
+use std::time::Instant;
+
+use acceptance::{Kind, PASSWORD, Tokens, World};
+use futures_util::future::{join, join_all};
+use serde_json::json;
+
+use crate::limits::{AS_SHIPPED, attempt, post_from};
+
+const WRONG: &str = "not the right sentence";
+
+/// As shipped, with hashes that take long enough for a crowd to be there at once.
+async fn world(kind: Kind, changed: &[(&str, &str)]) -> World {
+    let slow = [("AUTH__PASSWORDS__MEMORY_KIB", "8192"), ("AUTH__PASSWORDS__ITERATIONS", "2")];
+    let settings: Vec<_> = AS_SHIPPED.iter().chain(&slow).chain(changed).copied().collect();
+    World::start_with(kind, &settings).await
+}
+
+/// Each from a network of their own: so many registrations are not for one.
+async fn register(world: &World, names: &[String]) {
+    for (at, name) in names.iter().enumerate() {
+        let body = json!({"username": name, "password": PASSWORD});
+        let answer = post_from(world, &format!("192.0.2.{at}"), "/register", &body).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+    }
+}
+
+/// How many waits, of which each takes twice as long as the one before, have passed: so many more may
+/// have been checked on a busy machine.
+fn waits_since(begun: Instant) -> usize {
+    let seconds = begun.elapsed().as_secs() + 1;
+    (seconds + 1).ilog2() as usize
+}
+
+fn counted(statuses: &[u16], wanted: u16) -> usize {
+    statuses.iter().filter(|status| **status == wanted).count()
+}
+
+async fn sixty_people_of_one_office_log_in_at_once(kind: Kind) {
+    let world = world(kind, &[]).await;
+    let names: Vec<_> = (0..60).map(|at| format!("person{at}")).collect();
+    register(&world, &names).await;
+    let all = names.iter().map(|name| attempt(&world, "198.51.100.7", name, PASSWORD));
+    for answer in join_all(all).await {
+        Tokens::of(&answer);
+    }
+    // And nothing of it is left to count: the office may fail as often as anybody.
+    for at in 0..20 {
+        let answer = attempt(&world, "198.51.100.7", &format!("somebody{at}"), WRONG).await;
+        assert_eq!(answer.status, 401, "{at}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_people_of_one_office_log_in_at_once_on_postgres() {
+    sixty_people_of_one_office_log_in_at_once(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_people_of_one_office_log_in_at_once_on_sqlite() {
+    sixty_people_of_one_office_log_in_at_once(Kind::Sqlite).await;
+}
+
+/// A program that opens many sessions at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_right_logins_of_one_account_at_once_all_get_in() {
+    let world = world(Kind::Sqlite, &[]).await;
+    register(&world, &["ada".to_owned()]).await;
+    let all = (0..20).map(|_| attempt(&world, "198.51.100.7", "ada", PASSWORD));
+    for answer in join_all(all).await {
+        Tokens::of(&answer);
+    }
+}
+
+/// Where strangers have used up what is free for the name, a right password costs the next one nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn right_logins_at_once_do_not_wait_for_each_other_where_the_name_is_besieged() {
+    let world = world(Kind::Sqlite, &[("AUTH__LIMITS__ACCOUNT_FREE", "4")]).await;
+    register(&world, &["ada".to_owned()]).await;
+    for at in 0..4 {
+        assert_eq!(attempt(&world, &format!("203.0.113.{at}"), "ada", WRONG).await.status, 401);
+    }
+    world.clock.advance(60);
+    // From networks that nobody has been seen on, so that no session speaks for them.
+    let froms: Vec<_> = (0..12).map(|at| format!("198.51.100.{at}")).collect();
+    let all = froms.iter().map(|from| attempt(&world, from, "ada", PASSWORD));
+    for answer in join_all(all).await {
+        Tokens::of(&answer);
+    }
+}
+
+/// What turns out to be no attempt at a password refuses nobody either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_are_no_attempts_keep_nobody_out() {
+    let world = world(Kind::Sqlite, &[("AUTH__LIMITS__ACCOUNT_FREE", "4")]).await;
+    register(&world, &["ada".to_owned()]).await;
+    for at in 0..4 {
+        assert_eq!(attempt(&world, &format!("203.0.113.{at}"), "ada", WRONG).await.status, 401);
+    }
+    world.clock.advance(60);
+    let bad = json!({"username": "ada", "password": PASSWORD, "scope": "no such"});
+    for at in 0..10 {
+        let answer = post_from(&world, &format!("203.0.114.{at}"), "/login", &bad).await;
+        assert_eq!(answer.status, 400, "{}", answer.text);
+    }
+    Tokens::of(&attempt(&world, "198.51.100.7", "ada", PASSWORD).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_hundred_guesses_at_once_no_more_are_checked_than_may_be() {
+    let world = world(Kind::Sqlite, &[]).await;
+    register(&world, &["ada".to_owned()]).await;
+    // Names are counted alike, whether or not there is such an account.
+    for (name, from) in [("ada", "198.51.100.7"), ("nobody", "198.51.100.8")] {
+        let all = join_all((0..200).map(|_| attempt(&world, from, name, WRONG)));
+        // The owner is elsewhere, and is not kept waiting for what strangers try.
+        let owner = attempt(&world, "198.51.100.9", "ada", PASSWORD);
+        let begun = Instant::now();
+        let (answers, owner) = join(all, owner).await;
+        let most = 5 + waits_since(begun);
+        Tokens::of(&owner);
+        let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+        let (checked, refused) = (counted(&statuses, 401), counted(&statuses, 429));
+        assert_eq!(checked + refused, 200, "{statuses:?}");
+        assert!((5..=most).contains(&checked), "{name}: {checked}");
+        for answer in answers.iter().filter(|answer| answer.status == 429) {
+            assert!(answer.header("retry-after").is_some());
+        }
+    }
+}
+
+/// An owner with a session does not stand in the line of the strangers who besiege the name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_passes_a_crowd_of_strangers() {
+    let changed = [("AUTH__LIMITS__ACCOUNT_FREE", "10"), ("AUTH__LIMITS__NETWORK_BURST", "5")];
+    let world = world(Kind::Sqlite, &changed).await;
+    register(&world, &["ada".to_owned()]).await;
+    let tokens = Tokens::of(&attempt(&world, "198.51.100.9", "ada", PASSWORD).await);
+    let froms: Vec<_> = (0..90).map(|at| format!("203.0.113.{}", at % 30)).collect();
+    let strangers = join_all(froms.iter().map(|from| attempt(&world, from, "ada", WRONG)));
+    let owner = async {
+        let mut got_in = 0;
+        for _ in 0..20 {
+            let body = json!({"username": "ada", "password": PASSWORD});
+            let request = world.http.post(format!("{}/login", world.auth));
+            let request = request.header("x-forwarded-for", "192.0.2.99");
+            let answer = request.bearer_auth(&tokens.access).json(&body);
+            Tokens::of(&acceptance::Answer::to(answer).await);
+            got_in += 1;
+        }
+        got_in
+    };
+    let begun = Instant::now();
+    let (answers, got_in) = join(strangers, owner).await;
+    let most = 10 + waits_since(begun);
+    let checked = answers.iter().filter(|answer| answer.status == 401).count();
+    assert_eq!(got_in, 20);
+    assert!((1..=most).contains(&checked), "{checked}");
+}
