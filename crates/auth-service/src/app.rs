@@ -7,6 +7,7 @@ use hosting::origin::Origin;
 use tokio::sync::watch;
 use verifier::Verifier;
 
+use crate::admission::Owners;
 use crate::config::Config;
 use crate::keyring::Keyring;
 use crate::limits::Limits;
@@ -29,6 +30,8 @@ pub struct App {
     pub keyring: Arc<Keyring>,
     /// Who tries too often.
     pub limits: Limits,
+    /// Who has shown to be an account's owner.
+    pub(crate) owners: Owners,
     /// What stands for names and networks outside the database.
     pub pseudonyms: Pseudonyms,
     /// The revocation feed.

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use verifier::actix::Protection;
 use verifier::{Clock, Expectations, Verifier};
 
+use crate::admission::Owners;
 use crate::app::App;
 use crate::blacklist::Blacklist;
 use crate::clock_watch::ClockWatch;
@@ -110,6 +111,7 @@ impl Application {
             passwords,
             keyring,
             limits,
+            owners: Owners::new(),
             pseudonyms,
             feed,
             verifier,

@@ -10,7 +10,7 @@
 mod bucket;
 mod counter;
 mod local;
-mod neighbours;
+mod looks;
 mod queue;
 mod rule;
 mod shared;
@@ -27,6 +27,7 @@ use counter::Counter;
 pub use bucket::{Bucket, Charge, Key, Outcome, Verdict};
 pub(crate) use counter::Attempt;
 pub use local::Local;
+pub(crate) use looks::{Lane, Looks};
 pub use rule::Rule;
 pub use shared::{PATIENCE, Shared};
 
@@ -46,7 +47,6 @@ pub struct Limits {
     tokens: Local,
     /// What the log was told of.
     told: Local,
-    pub(crate) neighbours: neighbours::Neighbours,
     clock: Clock,
     /// Places for refusals that are held back.
     pub(crate) held: Semaphore,
@@ -100,7 +100,6 @@ impl Limits {
             attempts: Counter::new(shared, Local::new(CAPACITY), clock.clone()),
             tokens: Local::new(CAPACITY),
             told: Local::new(CAPACITY / 10),
-            neighbours: neighbours::Neighbours::new(CAPACITY / 10),
             clock,
             held: Semaphore::new(MOST_HELD),
         }

@@ -47,6 +47,7 @@ pub async fn log_in(app: &App, login: LogIn) -> Result<Issued, Error> {
         cookie: login.replaces.as_ref(),
         bearer: login.bearer.as_ref(),
     };
+    let home = applicant.home(app);
     let attempt = admission::login(app, applicant).await?;
     let issued = open_for(app, login, attempt.waited()).await;
     let outcome = match &issued {
@@ -55,6 +56,9 @@ pub async fn log_in(app: &App, login: LogIn) -> Result<Issued, Error> {
         Err(_) => Outcome::Void,
     };
     attempt.settle(outcome).await;
+    if issued.is_ok() {
+        app.owners.got_in(home);
+    }
     issued
 }
 

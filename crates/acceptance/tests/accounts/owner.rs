@@ -2,6 +2,7 @@
 
 use acceptance::{Answer, Kind, PASSWORD, Tokens, World};
 use claims::refresh_token;
+use futures_util::future::join_all;
 use reqwest::header::{AUTHORIZATION, COOKIE};
 use serde_json::json;
 
@@ -123,4 +124,74 @@ async fn an_owner_gets_in_whatever_strangers_do_on_postgres() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_owner_gets_in_whatever_strangers_do_on_sqlite() {
     an_owner_gets_in_whatever_strangers_do(Kind::Sqlite).await;
+}
+
+/// Strangers who try by these names from this network, all at once, and are refused.
+async fn flood(world: &World, from: &str, names: impl Iterator<Item = String>) {
+    let names: Vec<_> = names.collect();
+    let all = join_all(names.iter().map(|name| attempt(world, from, name, WRONG))).await;
+    let refused = all.iter().filter(|answer| answer.status == 429).count();
+    assert!(refused * 10 >= names.len() * 9, "{refused} of {}", names.len());
+}
+
+/// One address that names everybody, while very many networks besiege one name.
+async fn an_owner_gets_in_while_a_stranger_names_everybody(kind: Kind) {
+    let mut settings = AS_SHIPPED;
+    settings[2].1 = "10";
+    settings[4].1 = "5";
+    let world = World::start_with(kind, &settings).await;
+    let body = json!({"username": "ada", "password": PASSWORD});
+    assert_eq!(post_from(&world, "192.0.2.1", "/register", &body).await.status, 201);
+    let body = Tokens::of(&attempt(&world, "198.51.100.1", "ada", PASSWORD).await);
+    let mut cookie = cookie_token(&with_cookie(&world, "198.51.100.2", None).await);
+    besieged(&world, "ada").await;
+    for at in 0..5 {
+        let answer = attempt(&world, "203.0.113.77", &format!("nobody{at}"), WRONG).await;
+        assert_eq!(answer.status, 401);
+    }
+    let networks: Vec<_> = (0..60).map(|at| format!("203.0.{}.1", 200 + at % 30)).collect();
+    join_all(networks.iter().map(|from| attempt(&world, from, "ada", WRONG))).await;
+    flood(&world, "203.0.113.77", (0..300).map(|at| format!("somebody{at}"))).await;
+    // As if no time had passed since: what somebody has used up for all is not there again.
+    world.clock.advance(-25);
+    for at in 0..22 {
+        let answer = attempt(&world, "198.51.100.1", "ada", PASSWORD).await;
+        assert_eq!(answer.status, 200, "by the network, {at}: {}", answer.text);
+        let answer = with_bearer(&world, "203.0.113.20", &body.access, PASSWORD).await;
+        assert_eq!(answer.status, 200, "by the access token, {at}: {}", answer.text);
+        let answer = with_cookie(&world, "203.0.113.21", Some(&cookie)).await;
+        assert_eq!(answer.status, 200, "by the cookie, {at}: {}", answer.text);
+        cookie = cookie_token(&answer);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_gets_in_while_a_stranger_names_everybody_on_postgres() {
+    an_owner_gets_in_while_a_stranger_names_everybody(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_gets_in_while_a_stranger_names_everybody_on_sqlite() {
+    an_owner_gets_in_while_a_stranger_names_everybody(Kind::Sqlite).await;
+}
+
+/// The stranger sits in the owner's own network, and has used up what there is for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_gets_in_while_a_stranger_beside_them_names_everybody() {
+    let mut settings = AS_SHIPPED;
+    settings[4].1 = "5";
+    let world = World::start_with(Kind::Sqlite, &settings).await;
+    let body = json!({"username": "ada", "password": PASSWORD});
+    assert_eq!(post_from(&world, "192.0.2.1", "/register", &body).await.status, 201);
+    Tokens::of(&attempt(&world, "198.51.100.1", "ada", PASSWORD).await);
+    for at in 0..5 {
+        let answer = attempt(&world, "198.51.100.1", &format!("nobody{at}"), WRONG).await;
+        assert_eq!(answer.status, 401);
+    }
+    flood(&world, "198.51.100.1", (0..300).map(|at| format!("somebody{at}"))).await;
+    world.clock.advance(-25);
+    for at in 0..5 {
+        let answer = attempt(&world, "198.51.100.1", "ada", PASSWORD).await;
+        assert_eq!(answer.status, 200, "{at}: {}", answer.text);
+    }
 }

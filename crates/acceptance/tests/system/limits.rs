@@ -263,3 +263,44 @@ async fn a_crowd_at_two_replicas_gets_in_and_guesses_do_not() {
     assert_eq!(checked + refused, 200);
     assert!((5..=most).contains(&checked), "{checked}");
 }
+
+/// What refused strangers make the service ask the database for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_that_a_stranger_invents_cost_the_database_little() {
+    let database = Database::create(Kind::Postgres).await;
+    let settings = [
+        ("AUTH__HTTP__TRUSTED_PROXIES", "127.0.0.1"),
+        ("AUTH__LIMITS__LOGIN_FREE", "5"),
+        ("AUTH__LIMITS__ACCOUNT_FREE", "2"),
+        ("AUTH__LIMITS__NETWORK_BURST", "1"),
+        ("AUTH__LIMITS__NETWORK_PER_MINUTE", "1"),
+    ];
+    let mut service = Service::auth(&database.url, &settings);
+    service.start().await;
+    let attempt = async |from: String, name: String| {
+        let body = json!({"username": name, "password": WRONG});
+        let request = service.http.post(format!("{}/login", service.public));
+        Answer::to(request.header("x-forwarded-for", from).json(&body)).await.status
+    };
+    let looks = async || {
+        let line = "latchkey_owner_looks_total{of=\"account\"} ";
+        let metrics = service.metrics().await;
+        metrics.lines().find_map(|told| told.strip_prefix(line)).map_or(0, |it| it.parse().unwrap())
+    };
+    // One network, any number of names: a budget of its own, two a second.
+    assert_eq!(attempt("203.0.113.1".to_owned(), "first".to_owned()).await, 401);
+    let begun = Instant::now();
+    let all = (0..300).map(|at| attempt("203.0.113.1".to_owned(), format!("somebody{at}")));
+    let refused = join_all(all).await.iter().filter(|status| **status == 429).count();
+    assert!(refused >= 290, "{refused}");
+    let (asked, seconds) = (looks().await, begun.elapsed().as_secs() + 1);
+    assert!((1..=20 + 2 * seconds).contains(&asked), "{asked} in {seconds} s");
+    // One name, any number of networks: once in five seconds for all of them.
+    for at in 0..2 {
+        assert_eq!(attempt(format!("198.51.100.{at}"), "ada".to_owned()).await, 401);
+    }
+    let (before, begun) = (looks().await, Instant::now());
+    join_all((0..200).map(|at| attempt(format!("192.0.2.{at}"), "ada".to_owned()))).await;
+    let (asked, seconds) = (looks().await - before, begun.elapsed().as_secs());
+    assert!((1..=2 + seconds / 5).contains(&asked), "{asked} in {seconds} s");
+}

@@ -26,7 +26,7 @@ pub(crate) async fn login(app: &App, applicant: Applicant<'_>) -> Result<Attempt
         Err(refusal) => refusal,
     };
     // Before waiting: the owner does not stand in the line of the strangers.
-    let Some(owner) = owner::proof(app, &applicant, &name, from).await else {
+    let Some(owner) = owner::proof(app, &applicant, (&name, from), refusal).await else {
         let waited = limits.wait(&buckets, refusal, begun).await;
         return waited.map_err(|refusal| refuse(app, refusal));
     };
