@@ -38,11 +38,11 @@
 
 /**
  * Why a session is over. `logout`: here or in another tab. `ended`: from another device. `expired`:
- * see `limit`. `password`, `admin`, `disabled`, `reuse`: the server says so. `replaced`: another tab
- * signed in anew; `restore()` joins it. `cookie-lost`: the browser no longer has the cookie.
- * `invalid`: the server does not know the cookie.
+ * see `limit`. `password`, `admin`, `disabled`, `reuse`, `limit` (of sessions that an account may
+ * have): the server says so. `replaced`: another tab signed in anew; `restore()` joins it.
+ * `cookie-lost`: the browser no longer has the cookie. `invalid`: the server does not know the cookie.
  * @typedef {'logout' | 'ended' | 'expired' | 'password' | 'admin' | 'disabled' | 'reuse' |
- *   'replaced' | 'cookie-lost' | 'invalid'} Reason
+ *   'limit' | 'replaced' | 'cookie-lost' | 'invalid'} Reason
  */
 
 /**

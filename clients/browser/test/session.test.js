@@ -69,6 +69,7 @@ const reasons = [
   ['session-revoked', { reason: 'admin' }, 'admin'],
   ['session-revoked', { reason: 'disabled' }, 'disabled'],
   ['session-revoked', { reason: 'reuse' }, 'reuse'],
+  ['session-revoked', { reason: 'limit' }, 'limit'],
   ['token-reused', {}, 'reuse'],
   ['invalid-token', {}, 'invalid'],
 ];

@@ -185,7 +185,7 @@ impl Site {
     async fn start(options: &Options) -> Self {
         let (database, redis) = (Database::create(Kind::Postgres).await, Redis::start(&[]).await);
         let (memory, passes) = (options.memory_kib.to_string(), options.iterations.to_string());
-        let mut auth = Service::auth(&database.url, &[]);
+        let mut auth = Service::auth(&database.url, &[("AUTH__TOKENS__MAX_SESSIONS", "0")]);
         auth.settings.retain(|(name, _)| !name.starts_with("AUTH__PASSWORDS__"));
         auth.settings.retain(|(name, _)| name != "AUTH__DATABASE__MAX_CONNECTIONS");
         auth.settings.extend(owned(&[

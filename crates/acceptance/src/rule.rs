@@ -332,7 +332,10 @@ impl State {
 
     fn end_others(&mut self, kept: usize, reason: Reason) {
         for session in (0..self.sessions.len()).filter(|session| *session != kept) {
-            self.end(session, reason);
+            // Those of a former version are over already, and it is known why.
+            if self.sessions[session].subject_version == self.version {
+                self.end(session, reason);
+            }
         }
     }
 

@@ -27,7 +27,7 @@ use crate::passwords::{Passwords, Unusable};
 use crate::pseudonyms::Pseudonyms;
 use crate::revocation::{self, Feed};
 use crate::store::{OpenError, Store};
-use crate::{housekeeping, http, redis_client};
+use crate::{housekeeping, http, redis_client, session_limit};
 
 /// Why the service does not start. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +99,8 @@ impl Application {
         background.push(tokio::spawn(poll));
         background.push(tokio::spawn(rotation.run(Arc::clone(&keyring), known)));
         background.push(tokio::spawn(housekeeping::run(store.clone(), config.events, watch)));
+        let trimming = session_limit::run(store.clone(), config.tokens.max_sessions);
+        background.push(tokio::spawn(trimming));
         let protection = web::Data::new(Protection::new(Arc::clone(&verifier), "latchkey", None));
         let own_origin = Origin::of_web(&config.issuer).ok_or(ConfigError::Value {
             key: "issuer",

@@ -1,6 +1,6 @@
 //! Who acts, by the credential that they show.
 
-use claims::{SessionId, Transport};
+use claims::{AccessTokenClaims, Transport};
 
 use crate::app::App;
 use crate::store::Caller;
@@ -16,11 +16,13 @@ pub(crate) fn read(app: &App, text: &str, transport: Transport) -> Option<Refres
 pub fn by_refresh_token(app: &App, text: &str, transport: Transport) -> Option<Caller> {
     let token = read(app, text, transport)?;
     let generation = Some(token.generation());
-    Some(Caller { session: token.session_id(), generation, grace_ms: app.grace_ms() })
+    let session = token.session_id();
+    Some(Caller { session, user: None, generation, grace_ms: app.grace_ms() })
 }
 
-/// The caller by the session of a verified access token.
+/// The caller by a verified access token. `None` where it has no session: a client acts for itself.
 #[must_use]
-pub fn by_session(session: SessionId) -> Caller {
-    Caller { session, generation: None, grace_ms: 0 }
+pub fn by_access_token(claims: &AccessTokenClaims) -> Option<Caller> {
+    let (session, user) = (claims.sid?, claims.sub.user_id());
+    Some(Caller { session, user, generation: None, grace_ms: 0 })
 }

@@ -145,6 +145,8 @@ pub struct Tokens {
     pub idle_seconds: u32,
     /// Absolute limit, seconds.
     pub absolute_seconds: u32,
+    /// How many live sessions a user may have; 0: any number.
+    pub max_sessions: u32,
     /// Grace window, seconds: a session rotates at most once in it.
     pub grace_seconds: u32,
 }

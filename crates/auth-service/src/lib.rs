@@ -32,6 +32,7 @@ mod random;
 mod redis_client;
 pub mod revocation;
 pub mod seal;
+mod session_limit;
 pub mod sessions;
 pub mod store;
 pub mod tokens;

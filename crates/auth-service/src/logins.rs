@@ -98,6 +98,7 @@ async fn open_for(app: &App, login: LogIn, waited: Duration) -> Result<Issued, E
         device,
         client: login.client,
         replaces: replaces.map(|token| token.session_id()),
+        max_sessions: app.config.tokens.max_sessions,
     };
     let grant = open(app, session).await?.ok_or(Error::InvalidCredentials)?;
     tracing::info!(user.id = %grant.user.id, session.id = %grant.session_id, "logged in");

@@ -21,6 +21,7 @@ macro_rules! on_backend {
 // After the macro, so that they know it.
 mod admin;
 mod keys;
+mod limit;
 mod migrations;
 #[cfg(feature = "planted-bugs")]
 mod planted;
@@ -32,9 +33,11 @@ mod rows;
 mod schema;
 mod sqlite;
 mod trail;
+mod turns;
 mod watched;
 mod writes;
 
+use std::cmp::Reverse;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +61,7 @@ pub use records::{
 pub use revocations::{Horizon, RevocationRead, RevocationReader, RevocationRow};
 pub use rotation::{Reuse, Rotation};
 pub use trail::{Happening, TrailEntry};
+use turns::Turns;
 use writes::Writes;
 
 /// Longer than every time-out of the server's, so that a server that is there gives up first, and a
@@ -65,8 +69,13 @@ use writes::Writes;
 const WORK_PATIENCE: Duration = Duration::from_secs(9);
 /// A little longer, to hear of that.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a write waits for others of the same user. With [`PATIENCE`] after it, the answer comes before
+/// the listener gives its connection up.
+const TURN_PATIENCE: Duration = Duration::from_secs(8);
 const CLOSING_PATIENCE: Duration = Duration::from_secs(15);
 const MOST_TOLD_AT_ONCE: usize = 16;
+/// How many sessions one statement ends: its locks are held for a fraction of a second.
+const ENDED_AT_ONCE: i64 = 2000;
 
 /// The database does not answer, or not in time. What was asked for may or may not have happened.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +125,8 @@ pub struct Store {
     tasks: TaskTracker,
     /// Places for what is told of without being waited for.
     telling: Arc<Semaphore>,
+    /// Who writes to the sessions of which user.
+    turns: Turns,
     /// Told whenever a revocation was committed here.
     commits: watch::Sender<()>,
     newer_schema: Option<i64>,
@@ -165,8 +176,8 @@ impl Store {
         };
         let (runtime, tasks) = (Handle::current(), TaskTracker::new());
         let telling = Arc::new(Semaphore::new(MOST_TOLD_AT_ONCE));
-        let commits = watch::Sender::new(());
-        Ok(Self { backend, runtime, tasks, telling, commits, newer_schema: None, writes })
+        let (turns, commits) = (Turns::new(TURN_PATIENCE), watch::Sender::new(()));
+        Ok(Self { backend, runtime, tasks, telling, turns, commits, newer_schema: None, writes })
     }
 
     /// Adds a user; `None` when the name or the address is taken.
@@ -185,13 +196,16 @@ impl Store {
         on_backend!(self, db => db.credentials_of(user).await)
     }
 
-    /// Opens a session, and ends the one it replaces, unless the account changed since its
-    /// credentials were read: then `None`.
+    /// Opens a session, ends the one it replaces, and ends what the user then has beyond the most
+    /// sessions that they may have; unless the account changed since its credentials were read: then
+    /// `None`.
     pub async fn open_session(&self, session: NewSession) -> Result<Option<Grant>, StoreError> {
-        let announcement = session.replaces.is_some().then(|| self.announcement());
+        let turn = self.turns.wait(session.credentials.user).await?;
+        let ends = session.replaces.is_some() || session.max_sessions > 0;
+        let announcement = ends.then(|| self.announcement());
         let writes = Arc::clone(&self.writes);
         on_backend!(self, db => {
-            let _announcement = announcement;
+            let _held = (turn, announcement);
             writes.made(db.open_session(session).await, Option::is_some)
         })
     }
@@ -231,20 +245,12 @@ impl Store {
         })
     }
 
-    /// Ends every other session of the caller's user; `false` when the caller's own is over.
-    pub async fn end_other_sessions(&self, caller: Caller) -> Result<bool, StoreError> {
-        let announcement = self.announcement();
-        on_backend!(self, db => {
-            let _announcement = announcement;
-            db.end_other_sessions(&caller).await
-        })
-    }
-
     /// Ends every session of the caller's user, the caller's included; `false` when that was over.
     pub async fn end_all_sessions(&self, caller: Caller) -> Result<bool, StoreError> {
+        let Some(turn) = self.turn_of(&caller).await? else { return Ok(false) };
         let announcement = self.announcement();
         on_backend!(self, db => {
-            let _announcement = announcement;
+            let _held = (turn, announcement);
             db.end_all_sessions(&caller).await
         })
     }
@@ -255,20 +261,30 @@ impl Store {
         caller: Caller,
         target: SessionId,
     ) -> Result<Removal, StoreError> {
+        let Some(turn) = self.turn_of(&caller).await? else { return Ok(Removal::CallerEnded) };
         let announcement = self.announcement();
         on_backend!(self, db => {
-            let _announcement = announcement;
+            let _held = (turn, announcement);
             db.remove_session(&caller, target).await
         })
     }
 
-    /// The live sessions of the caller's user, newest first, at most 100; `None` when the caller's
-    /// own is over.
+    /// The live sessions of the caller's user, newest first, at most 100, the caller's own always
+    /// among them; `None` when that is over.
     pub async fn list_sessions(
         &self,
         caller: Caller,
     ) -> Result<Option<Vec<SessionView>>, StoreError> {
-        on_backend!(self, db => db.list_sessions(&caller).await)
+        // It looks at all of them, however many they are.
+        let Some(turn) = self.turn_of(&caller).await? else { return Ok(None) };
+        let views = on_backend!(self, db => {
+            let _turn = turn;
+            db.list_sessions(&caller).await
+        })?;
+        Ok(views.map(|mut views| {
+            views.sort_by_key(|view| (Reverse(view.created_at), view.id));
+            views
+        }))
     }
 
     /// The live sessions of the user with this name or address, newest first, at most 100.
@@ -281,16 +297,6 @@ impl Store {
         on_backend!(self, db => db.user_of(&caller).await)
     }
 
-    /// Changes the password and ends sessions as asked, in one step; `false` when the caller's
-    /// session is over or the password was changed meanwhile.
-    pub async fn change_password(&self, change: NewPassword) -> Result<bool, StoreError> {
-        let announcement = self.announcement();
-        on_backend!(self, db => {
-            let _announcement = announcement;
-            db.change_password(&change).await
-        })
-    }
-
     /// Puts a new hash of the same password in the place of the old one; `false` when that is not
     /// there any more. It is no password change: logins in flight go on.
     pub async fn rehash_password(
@@ -299,7 +305,11 @@ impl Store {
         old: String,
         new: String,
     ) -> Result<bool, StoreError> {
-        on_backend!(self, db => db.rehash_password(user, &old, &new).await)
+        let turn = self.turns.wait(user).await?;
+        on_backend!(self, db => {
+            let _turn = turn;
+            db.rehash_password(user, &old, &new).await
+        })
     }
 
     /// Deletes those of the next `batch` sessions after `after` that were over `before` that moment, and

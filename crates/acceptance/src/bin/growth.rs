@@ -36,7 +36,8 @@ struct Table {
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // Every refresh is to be a write, and a session rotates at most once in a window.
-    let world = World::start_with(Kind::Postgres, &[("AUTH__TOKENS__GRACE_SECONDS", "0")]).await;
+    let settings = [("AUTH__TOKENS__GRACE_SECONDS", "0"), ("AUTH__TOKENS__MAX_SESSIONS", "0")];
+    let world = World::start_with(Kind::Postgres, &settings).await;
     let pool = world.database.postgres().await;
     world.register("ada").await;
     let mut sessions = Vec::new();

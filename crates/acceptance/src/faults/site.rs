@@ -68,6 +68,8 @@ impl Site {
                 ("AUTH__REVOCATION__MAX_STALENESS_SECONDS", bound.as_str()),
                 ("AUTH__REDIS__URL", redis.as_str()),
                 ("AUTH__TOKENS__GRACE_SECONDS", window.as_str()),
+                // A session that a later login ends would count as one that ended for no reason.
+                ("AUTH__TOKENS__MAX_SESSIONS", "0"),
             ];
             Service::auth(&url, &others)
         });

@@ -1,6 +1,7 @@
 //! What the system promises of sessions, on both databases: rotation, logout, races, and the store
 //! itself, verb by verb.
 
+mod limit;
 mod logout;
 mod pages;
 mod races;
@@ -9,3 +10,4 @@ mod resets;
 mod silence;
 mod store;
 mod tabs;
+mod turns;

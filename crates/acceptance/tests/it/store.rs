@@ -15,7 +15,7 @@ use uuid::Uuid;
 const GRACE_MS: i64 = 30_000;
 const DAY: i64 = 86_400_000;
 
-async fn user(store: &Store, name: &str) -> UserId {
+pub(crate) async fn user(store: &Store, name: &str) -> UserId {
     let new = NewUser {
         username: name.to_owned(),
         username_key: names::username(name).unwrap(),
@@ -26,11 +26,11 @@ async fn user(store: &Store, name: &str) -> UserId {
     store.create_user(new).await.unwrap().unwrap().id
 }
 
-async fn credentials(store: &Store, name: &str) -> Credentials {
+pub(crate) async fn credentials(store: &Store, name: &str) -> Credentials {
     store.credentials(names::username(name).unwrap()).await.unwrap().unwrap()
 }
 
-fn session(credentials: &Credentials) -> NewSession {
+pub(crate) fn session(credentials: &Credentials) -> NewSession {
     NewSession {
         id: SessionId::from_bytes(*Uuid::new_v4().as_bytes()),
         credentials: credentials.clone(),
@@ -42,10 +42,11 @@ fn session(credentials: &Credentials) -> NewSession {
         device: None,
         client: Client::default(),
         replaces: None,
+        max_sessions: 0,
     }
 }
 
-async fn open(store: &Store, name: &str) -> Grant {
+pub(crate) async fn open(store: &Store, name: &str) -> Grant {
     let session = session(&credentials(store, name).await);
     store.open_session(session).await.unwrap().unwrap()
 }
@@ -61,19 +62,19 @@ fn presented(grant: &Grant, generation: u32) -> Presented {
     }
 }
 
-async fn rotate(store: &Store, grant: &Grant, generation: u32) -> Rotation {
+pub(crate) async fn rotate(store: &Store, grant: &Grant, generation: u32) -> Rotation {
     store.rotate(presented(grant, generation)).await.unwrap()
 }
 
-fn caller(grant: &Grant) -> Caller {
-    Caller { session: grant.session_id, generation: None, grace_ms: GRACE_MS }
+pub(crate) fn caller(grant: &Grant) -> Caller {
+    Caller { session: grant.session_id, user: None, generation: None, grace_ms: GRACE_MS }
 }
 
-async fn is_live(store: &Store, grant: &Grant) -> bool {
+pub(crate) async fn is_live(store: &Store, grant: &Grant) -> bool {
     store.user_of(caller(grant)).await.unwrap().is_some()
 }
 
-async fn revoked(store: &Store) -> HashSet<Revoked> {
+pub(crate) async fn revoked(store: &Store) -> HashSet<Revoked> {
     let read = store.revocation_reader().read(true).await.unwrap();
     read.rows.into_iter().map(|row| row.revoked).collect()
 }

@@ -32,6 +32,7 @@ on_both_databases! {
             device: None,
             client: Client::default(),
             replaces: None,
+            max_sessions: 0,
         };
         store.open_session(new).await.unwrap().unwrap();
         let presented = |generation| Presented {

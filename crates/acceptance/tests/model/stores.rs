@@ -171,7 +171,7 @@ impl<'a> Actual<'a> {
     fn caller(&self, caller: Caller) -> store::Caller {
         let Caller { session, generation } = caller;
         let grace_ms = self.limits.window * 1000;
-        store::Caller { session: self.id(session), generation, grace_ms }
+        store::Caller { session: self.id(session), user: None, generation, grace_ms }
     }
 
     /// What the rule says of a grant, after a look at what it does not.
@@ -251,6 +251,7 @@ impl<'a> Actual<'a> {
             device: None,
             client: Client::default(),
             replaces: replaces.map(|session| self.id(session)),
+            max_sessions: 0,
         };
         let Some(grant) = self.store().open_session(new).await? else {
             return Ok(Answer::Refused);
@@ -282,6 +283,7 @@ impl<'a> Actual<'a> {
                 EndReason::Admin => Reason::Admin,
                 EndReason::Disabled => Reason::Disabled,
                 EndReason::Reuse => Reason::Reuse,
+                EndReason::Limit => unreachable!("there is no limit"),
             }),
             Rotation::TooFarAhead => Answer::TooFarAhead,
         })

@@ -1,6 +1,8 @@
 //! A database of the first version, with people in it, and the program of today.
 
-use acceptance::service::run;
+use std::process::Output;
+
+use acceptance::service::{run, until};
 use acceptance::world::{ISSUER, auth_settings};
 use acceptance::{Database, Kind, PASSWORD, Service, Tokens, on_each_empty_database};
 use auth_service::Config;
@@ -13,8 +15,9 @@ use auth_service::tokens::{RefreshKeys, RefreshToken};
 use claims::{Algorithm, Transport};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
-use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{Executor as _, SqlSafeStr as _};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 /// Every world's master key.
@@ -153,4 +156,77 @@ on_each_empty_database! {
         assert_eq!(database.number(active).await, 2);
         assert!(service.refresh(&tokens.refresh).await.status == 200);
     }
+}
+
+/// An index on a table in use. Built in the migration itself it would hold up every writer, for as long as
+/// the oldest of them takes and then for as long as the build does.
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_go_on_while_a_migration_builds_an_index() {
+    let database = of_the_first_version().await;
+    let pool = database.postgres().await;
+    let mut writer = pool.begin().await.expect("a writer");
+    writer.execute("update sessions set device = 'x'").await.expect("it writes");
+    let migrating = migration(&database);
+    let building = "select count(*) from pg_stat_activity where datname = current_database() \
+        and query like 'create index concurrently%' and wait_event_type = 'Lock'";
+    until("the index is being built", async || database.number(building).await == 1).await;
+    let mut other = pool.acquire().await.expect("a connection");
+    other.execute("set lock_timeout = '2s'").await.expect("a setting");
+    other.execute(ANOTHER_SESSION).await.expect("it does not wait");
+    writer.rollback().await.expect("the writer ends");
+    assert!(migrating.await.expect("it runs").status.success());
+    assert_eq!(database.number(GOOD_INDEX).await, 1);
+    other.close().await.expect("it closes");
+    pool.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_was_left_unfinished_is_built_anew() {
+    let database = of_the_first_version().await;
+    let pool = database.postgres().await;
+    pool.execute(ANOTHER_SESSION).await.expect("a second session");
+    let interrupted = "create unique index concurrently sessions_live on sessions (user_id)";
+    pool.execute(interrupted).await.expect_err("there are two of one user");
+    let left = "select count(*) from pg_index where indexrelid = to_regclass('sessions_live')";
+    assert_eq!(database.number(left).await, 1, "what was built so far is left behind");
+    assert_eq!(database.number(GOOD_INDEX).await, 0);
+    assert!(migration(&database).await.expect("it runs").status.success());
+    assert_eq!(database.number(GOOD_INDEX).await, 1);
+    pool.close().await;
+}
+
+/// Whoever waits must not be waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_that_start_at_once_on_an_older_schema_all_serve() {
+    let database = of_the_first_version().await;
+    let mut replicas = [(); 4].map(|()| Service::auth(&database.url, &[]));
+    for replica in &mut replicas {
+        replica.spawn();
+    }
+    for replica in &replicas {
+        replica.ready().await;
+    }
+    assert_eq!(database.number(GOOD_INDEX).await, 1);
+}
+
+/// With an index that is finished, and as it should be.
+const GOOD_INDEX: &str = "select count(*) from pg_index \
+    where indexrelid = to_regclass('sessions_live') and indisvalid and not indisunique";
+
+const ANOTHER_SESSION: &str = "insert into sessions (id, user_id, client_id, scope, \
+    subject_version, idle_expires_at, expires_at, auth_time, amr, created_at) \
+    select 'AAAAAAAAAAAAAAAAAAAAAA', user_id, client_id, scope, subject_version, \
+        idle_expires_at, expires_at, auth_time, amr, created_at from sessions limit 1";
+
+async fn of_the_first_version() -> Database {
+    let database = Database::create(Kind::Postgres).await;
+    let config = Config::load(None, auth_settings(&database.url, &[])).expect("good settings");
+    fill(&database, &Old::made(&config).await).await;
+    database
+}
+
+/// `auth-service migrate`, to its end.
+fn migration(database: &Database) -> JoinHandle<Output> {
+    let settings = Service::auth(&database.url, &[]).settings;
+    tokio::task::spawn_blocking(move || run("auth-service", &["migrate"], &settings))
 }

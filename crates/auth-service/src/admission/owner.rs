@@ -108,7 +108,7 @@ pub(super) async fn proof(
         .and_then(|token| callers::by_refresh_token(app, token.expose_secret(), Transport::Cookie));
     let by_bearer = || {
         let verified = app.verifier.verify(applicant.bearer?.expose_secret()).ok()?;
-        verified.claims().sid.map(callers::by_session)
+        callers::by_access_token(verified.claims())
     };
     if let Some(caller) = cookie.or_else(by_bearer)
         && is_of(app, caller, name).await

@@ -89,7 +89,7 @@ fn named(
         refused_cookie,
         bearer: protection
             .authenticate(request)
-            .map(|verified| verified.claims().sid.map(callers::by_session)),
+            .map(|verified| callers::by_access_token(verified.claims())),
     }
 }
 

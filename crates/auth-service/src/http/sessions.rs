@@ -39,6 +39,5 @@ pub(super) async fn remove(
 
 /// A client that acts for itself has a token but no session.
 pub(super) fn caller(bearer: &Bearer) -> Result<Caller, Error> {
-    let session = bearer.0.verified().claims().sid.ok_or(Error::Forbidden)?;
-    Ok(callers::by_session(session))
+    callers::by_access_token(bearer.0.verified().claims()).ok_or(Error::Forbidden)
 }

@@ -20,6 +20,8 @@ const POSTGRES: &[Text] = &[
         "users_and_keys_announce",
         include_str!("../../../../migrations/postgres/0006_users_and_keys_announce.sql"),
     ),
+    (7, "live_sessions", include_str!("../../../../migrations/postgres/0007_live_sessions.sql")),
+    (8, "session_limit", include_str!("../../../../migrations/postgres/0008_session_limit.sql")),
 ];
 const SQLITE: &[Text] = &[
     (1, "start", include_str!("../../../../migrations/sqlite/0001_start.sql")),
@@ -36,6 +38,8 @@ const SQLITE: &[Text] = &[
         "users_and_keys_announce",
         include_str!("../../../../migrations/sqlite/0006_users_and_keys_announce.sql"),
     ),
+    (7, "live_sessions", include_str!("../../../../migrations/sqlite/0007_live_sessions.sql")),
+    (8, "session_limit", include_str!("../../../../migrations/sqlite/0008_session_limit.sql")),
 ];
 
 pub(super) fn postgres() -> Migrator {
@@ -101,6 +105,8 @@ mod tests {
             ["85fac044c69c23fcb2e4212b2943ef02", "ef89c4ad024fc44937abf7fcf16addaf"],
             ["64195119c576f059245507289b6a687e", "4a3e241dd467d3a63bcccf5d3eba2e89"],
             ["3ca2d7ee3e342b0c7b1cb27bf5a5d785", "d805d7cb26b9982d2440b7b1c68fccc0"],
+            ["019ad8d086ab863c79cf3c1d9ca5b730", "a56f247c0469aa2960e2f2aaef3182d3"],
+            ["62c78c7244611b9850e87b66c9bb0234", "dfc1197d6dd6ddc878c8bd023b5ef40c"],
         ];
         assert_eq!(POSTGRES.len(), out.len());
         for ((postgres, sqlite), out) in POSTGRES.iter().zip(SQLITE).zip(out) {

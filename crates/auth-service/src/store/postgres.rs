@@ -57,6 +57,8 @@ macro_rules! clock {
 // After the macro, so that they know it.
 mod admin;
 mod keys;
+mod limit;
+mod migrating;
 mod pins;
 #[cfg(feature = "planted-bugs")]
 mod planted;
@@ -101,7 +103,7 @@ impl Postgres {
         let backend = in_time(backend).await?;
         tokio::select! {
             biased;
-            done = migrator.run(&mut connection) => done?,
+            done = migrating::run(&mut connection, migrator) => done?,
             () = self.lost(backend) => return Err(OpenError::Silent),
         }
         in_time(connection.close()).await

@@ -102,6 +102,9 @@ pub struct NewSession {
     pub client: Client,
     /// The session that ends because this one begins in its place.
     pub replaces: Option<SessionId>,
+    /// How many live sessions the user may have, this one included; what is beyond that ends. 0: any
+    /// number.
+    pub max_sessions: u32,
 }
 
 /// A refresh token that was presented, less its secret.
@@ -136,6 +139,8 @@ impl Presented {
 pub struct Caller {
     /// Their own session.
     pub session: SessionId,
+    /// Whose it is, where the credential says so.
+    pub user: Option<UserId>,
     /// The generation of the refresh token they acted with: it must be the current one, or within
     /// the window. `None` when they acted with an access token.
     pub generation: Option<u32>,
@@ -184,6 +189,8 @@ pub enum EndReason {
     Disabled,
     /// A spent refresh token was presented.
     Reuse,
+    /// The user has more sessions than they may have.
+    Limit,
 }
 
 impl EndReason {
@@ -196,15 +203,16 @@ impl EndReason {
             Self::Admin => "admin",
             Self::Disabled => "disabled",
             Self::Reuse => "reuse",
+            Self::Limit => "limit",
         }
     }
 
     /// Reads the name from the database.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Logout, Self::Password, Self::Admin, Self::Disabled, Self::Reuse]
-            .into_iter()
-            .find(|reason| reason.as_str() == name)
+        let all =
+            [Self::Logout, Self::Password, Self::Admin, Self::Disabled, Self::Reuse, Self::Limit];
+        all.into_iter().find(|reason| reason.as_str() == name)
     }
 }
 
@@ -234,7 +242,7 @@ impl OtherSessions {
 }
 
 /// A password change.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct NewPassword {
     /// The caller's session, which must be live.
     pub session: SessionId,

@@ -143,10 +143,28 @@ macro_rules! is_caller {
 }
 pub(super) use is_caller;
 
+/// How many sessions of the user `u` could be used, but no more than one beyond `$2`.
+macro_rules! count_up_to {
+    () => {
+        "select count(*) from (select 1 from sessions s where s.user_id = u.id \
+            and s.subject_version = u.version and s.revoked_at is null limit $2 + 1) some_of_them"
+    };
+}
+pub(super) use count_up_to;
+
+pub(super) fn user_id(row: &impl Columns) -> Result<UserId, Error> {
+    Ok(UserId(row.parsed::<Uuid>("user_id")?))
+}
+
+/// Whose sessions were counted, and whether there are too many.
+pub(super) fn crowded(row: &impl Columns) -> Result<(UserId, bool), Error> {
+    Ok((user_id(row)?, row.flag("crowded")?))
+}
+
 pub(super) fn user(row: &impl Columns) -> Result<UserRecord, Error> {
     let roles = row.text("roles")?;
     Ok(UserRecord {
-        id: UserId(row.parsed::<Uuid>("user_id")?),
+        id: user_id(row)?,
         username: row.text("username")?,
         email: row.text_or_null("email")?,
         roles: roles.split_whitespace().map(str::to_owned).collect(),

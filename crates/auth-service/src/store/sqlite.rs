@@ -42,6 +42,7 @@ macro_rules! clock {
 // After the macro, so that they know it.
 mod admin;
 mod keys;
+mod limit;
 mod pool;
 mod sessions;
 mod trail;

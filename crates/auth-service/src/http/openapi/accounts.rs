@@ -37,7 +37,7 @@ pub(super) fn routes() -> Vec<Route> {
                 &me::Answer { user: examples::user(), roles: vec!["editor".to_owned()] },
             ),
         Route::get("/sessions", "sessions", "Where am I logged in?")
-            .says(TAG, "The live sessions, at most 100. `ip` and `user_agent` are those of the login.")
+            .says(TAG, "The live sessions, at most 100, the caller's own always among them. `ip` and `user_agent` are those of the login.")
             .bearer()
             .problems(&[Code::Forbidden, Code::RateLimited])
             .answers(

@@ -73,7 +73,7 @@ pub(super) const fn explain(code: ProblemCode) -> Explanation {
         .operator("The two limits are `tokens.idle_seconds` and `tokens.absolute_seconds`."),
         ProblemCode::SessionRevoked => says(
             "The session was ended. `reason` says by what: `logout`, a changed `password`, an `admin`, a `disabled` \
-             account, or the `reuse` of a spent refresh token.",
+             account, the `reuse` of a spent refresh token, or the `limit` of sessions that a person may have.",
             LOG_IN_AGAIN,
             "The session was ended; log in again.",
         ),

@@ -4,46 +4,32 @@ use claims::{SessionId, SessionView, Timestamp};
 use sqlx::postgres::PgRow;
 use sqlx::{query, query_scalar};
 
-use super::super::StoreError;
 use super::super::records::{
     Caller, EndReason, Grant, NewPassword, NewSession, Presented, Removal, UserRecord,
 };
 use super::super::rotation::{Found, Rotate};
 use super::super::rows::{self, Columns as _, grant_columns, is_caller, live, session_columns};
+use super::super::{ENDED_AT_ONCE, StoreError};
 use super::Postgres;
 use crate::names::NameKey;
 #[cfg(feature = "planted-bugs")]
 use crate::planted::{self, Bug};
 
 impl Postgres {
-    /// The share lock makes a login and a password change wait for each other; whichever is second
-    /// sees the first.
+    /// A function, because it must lock the user first and look afterwards: a login and a password
+    /// change wait for each other, and whichever is second sees the first; and of two logins the
+    /// second counts the first one's session.
     pub(in crate::store) async fn open_session(
         &self,
         new: NewSession,
     ) -> Result<Option<Grant>, StoreError> {
         let row = query(concat!(
-            "with ",
-            clock!("$1"),
-            ", account as materialized ( \
-                select u.* from users u \
-                where u.id = $2 and u.enabled and u.version = $3 and u.password_version = $4 \
-                for share), \
-             opened as ( \
-                insert into sessions as s (id, user_id, client_id, scope, subject_version, \
-                    idle_expires_at, expires_at, auth_time, amr, device, user_agent, ip, created_at) \
-                select $5, u.id, $6, $7, u.version, clock.now + least($8, $9), clock.now + $9, \
-                    clock.now, $10, $11, $12, $13, clock.now from account u, clock \
-                returning s.*), \
-             replaced as ( \
-                update sessions s set revoked_at = clock.now, revoke_reason = 'logout' \
-                from clock, opened \
-                where s.id = $14 and s.revoked_at is null) \
-             select clock.now, ",
+            "select o.opened_at as now, ",
             grant_columns!(),
-            " from opened s, account u, clock"
+            " from latchkey_open_session($1, $2::integer, $3::integer, $4, $5, $6, $7, $8, $9, \
+                $10, $11, $12, $13, $14, $15, $16) o, \
+                lateral (select (o.opened).*) s, lateral (select (o.account).*) u"
         ))
-        .bind(self.offset())
         .bind(new.credentials.user.0)
         .bind(new.credentials.version)
         .bind(new.credentials.password_version)
@@ -57,6 +43,9 @@ impl Postgres {
         .bind(new.client.user_agent)
         .bind(new.client.ip)
         .bind(new.replaces.map(|id| id.to_string()))
+        .bind(i64::from(new.max_sessions))
+        .bind(ENDED_AT_ONCE)
+        .bind(self.offset())
         .fetch_optional(&mut *self.logins.acquire().await?)
         .await?;
         Ok(row.as_ref().map(granted).transpose()?)
@@ -86,11 +75,21 @@ impl Postgres {
         Ok(())
     }
 
+    /// Ends at most `batch` of them; how many, or `None` where the caller's own is over.
     pub(in crate::store) async fn end_other_sessions(
         &self,
         caller: &Caller,
-    ) -> Result<bool, StoreError> {
-        Ok(self.end_sessions(caller, None).await?.0 > 0)
+        batch: i64,
+    ) -> Result<Option<i64>, StoreError> {
+        let ended = query_scalar("select latchkey_end_other_sessions($1, $2, $3, $4, $5)")
+            .bind(caller.session.to_string())
+            .bind(caller.generation.map(i64::from))
+            .bind(caller.grace_ms)
+            .bind(batch)
+            .bind(self.offset())
+            .fetch_one(&mut *self.pool.acquire().await?)
+            .await?;
+        Ok(ended)
     }
 
     pub(in crate::store) async fn end_all_sessions(
@@ -112,26 +111,16 @@ impl Postgres {
         caller: &Caller,
         target: SessionId,
     ) -> Result<Removal, StoreError> {
-        let (callers, targets) = self.end_sessions(caller, Some(target)).await?;
-        Ok(Removal::from_counts(callers, targets))
-    }
-
-    /// Ends the target, or all but the caller's; how many callers and targets there are.
-    async fn end_sessions(
-        &self,
-        caller: &Caller,
-        target: Option<SessionId>,
-    ) -> Result<(i64, i64), StoreError> {
-        let sql = "select callers, targets from latchkey_end_sessions($1, $2, $3, $4, $5, 0)";
+        let sql = "select callers, targets from latchkey_end_one_session($1, $2, $3, $4, $5)";
         let row = query(sql)
             .bind(caller.session.to_string())
             .bind(caller.generation.map(i64::from))
             .bind(caller.grace_ms)
-            .bind(target.map(|id| id.to_string()))
+            .bind(target.to_string())
             .bind(self.offset())
             .fetch_one(&mut *self.pool.acquire().await?)
             .await?;
-        Ok((row.int("callers")?, row.int("targets")?))
+        Ok(Removal::from_counts(row.int("callers")?, row.int("targets")?))
     }
 
     pub(in crate::store) async fn list_sessions(
@@ -148,7 +137,7 @@ impl Postgres {
             " from sessions s, users u, caller, clock \
              where u.id = caller.id and s.user_id = u.id and ",
             live!(),
-            " order by s.created_at desc, s.id limit 100"
+            " order by s.id = $1 desc, s.created_at desc, s.id limit 100"
         ))
         .bind(caller.session.to_string())
         .bind(caller.generation.map(i64::from))
@@ -156,7 +145,6 @@ impl Postgres {
         .bind(self.offset())
         .fetch_all(&mut *self.pool.acquire().await?)
         .await?;
-        // The caller's own session is always among them while it is live.
         let views: Vec<_> = found.iter().map(rows::session_view).collect::<Result<_, _>>()?;
         Ok(if views.is_empty() { None } else { Some(views) })
     }
@@ -204,21 +192,25 @@ impl Postgres {
         Ok(row.as_ref().map(rows::user).transpose()?)
     }
 
+    /// Ends fewer than `batch` other sessions and changes the password, or ends `batch` and changes
+    /// nothing yet; how many were ended, or `None` where it is refused.
     pub(in crate::store) async fn change_password(
         &self,
         change: &NewPassword,
-    ) -> Result<bool, StoreError> {
-        let sql = "select latchkey_change_password($1, $2, $3::integer, $4, $5, $6, 0)";
-        let changed = query_scalar(sql)
+        batch: i64,
+    ) -> Result<Option<i64>, StoreError> {
+        let sql = "select latchkey_change_own_password($1, $2, $3::integer, $4, $5, $6, $7)";
+        let ended = query_scalar(sql)
             .bind(change.session.to_string())
             .bind(change.user.0)
             .bind(change.password_version)
             .bind(&change.password_hash)
             .bind(change.sessions.as_str())
+            .bind(batch)
             .bind(self.offset())
             .fetch_one(&mut *self.pool.acquire().await?)
             .await?;
-        Ok(changed)
+        Ok(ended)
     }
 }
 

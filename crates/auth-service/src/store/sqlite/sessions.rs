@@ -4,13 +4,14 @@ use claims::{SessionId, SessionView, Timestamp};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{query, query_scalar};
 
-use super::super::StoreError;
 use super::super::records::{
     Caller, EndReason, Grant, NewPassword, NewSession, OtherSessions, Presented, Removal,
     UserRecord,
 };
 use super::super::rotation::{Found, Rotate};
 use super::super::rows::{self, grant_columns, is_caller, live, session_columns};
+use super::super::{ENDED_AT_ONCE, StoreError};
+use super::limit::{count, end_each, end_surplus, others};
 use super::{Sqlite, Write, raise_version};
 use crate::names::NameKey;
 
@@ -47,7 +48,11 @@ impl Sqlite {
             return Ok(None);
         }
         if let Some(replaced) = new.replaces {
-            end(&mut write, replaced, EndReason::Logout, now).await?;
+            end(&mut write, &replaced.to_string(), EndReason::Logout, now).await?;
+        }
+        if new.max_sessions > 0 {
+            let (user, most) = (new.credentials.user, i64::from(new.max_sessions));
+            end_surplus(&mut write, user, Some(new.id), most, ENDED_AT_ONCE, now).await?;
         }
         let grant = grant_of(&mut write, new.id, now).await?;
         write.commit().await?;
@@ -61,20 +66,23 @@ impl Sqlite {
     ) -> Result<(), StoreError> {
         let (mut write, now) = self.begin().await?;
         for id in ids {
-            end(&mut write, *id, why, now).await?;
+            end(&mut write, &id.to_string(), why, now).await?;
         }
         Ok(write.commit().await?)
     }
 
+    /// Ends at most `batch` of them; how many, or `None` where the caller's own is over.
     pub(in crate::store) async fn end_other_sessions(
         &self,
         caller: &Caller,
-    ) -> Result<bool, StoreError> {
+        batch: i64,
+    ) -> Result<Option<i64>, StoreError> {
         let (mut write, now) = self.begin().await?;
-        let Some(user) = caller_of(&mut write, caller, now).await? else { return Ok(false) };
-        end_others(&mut write, caller.session, &user, EndReason::Logout, now).await?;
+        let Some(user) = caller_of(&mut write, caller, now).await? else { return Ok(None) };
+        let others = others(&mut write, caller.session, &user, batch).await?;
+        end_each(&mut write, &others, EndReason::Logout, now).await?;
         write.commit().await?;
-        Ok(true)
+        Ok(Some(count(&others)))
     }
 
     pub(in crate::store) async fn end_all_sessions(
@@ -104,7 +112,7 @@ impl Sqlite {
                 .fetch_one(&mut *write)
                 .await?;
         if owned > 0 {
-            end(&mut write, target, EndReason::Logout, now).await?;
+            end(&mut write, &target.to_string(), EndReason::Logout, now).await?;
             write.commit().await?;
         }
         Ok(Removal::from_counts(1, owned))
@@ -124,7 +132,7 @@ impl Sqlite {
             " from sessions s, users u, caller, clock \
              where u.id = caller.id and s.user_id = u.id and ",
             live!(),
-            " order by s.created_at desc, s.id limit 100"
+            " order by s.id = $1 desc, s.created_at desc, s.id limit 100"
         ))
         .bind(caller.session.to_string())
         .bind(caller.generation.map(i64::from))
@@ -179,40 +187,41 @@ impl Sqlite {
         Ok(found.first().map(rows::user).transpose()?)
     }
 
+    /// Ends fewer than `batch` other sessions and changes the password, or ends `batch` and changes
+    /// nothing yet; how many were ended, or `None` where it is refused.
     pub(in crate::store) async fn change_password(
         &self,
         change: &NewPassword,
-    ) -> Result<bool, StoreError> {
+        batch: i64,
+    ) -> Result<Option<i64>, StoreError> {
         let (mut write, now) = self.begin().await?;
-        let caller = Caller { session: change.session, generation: None, grace_ms: 0 };
-        let user = change.user.to_string();
-        if caller_of(&mut write, &caller, now).await?.as_ref() != Some(&user) {
-            return Ok(false);
+        let (session, user) = (change.session, change.user.to_string());
+        let caller = Caller { session, user: None, generation: None, grace_ms: 0 };
+        if caller_of(&mut write, &caller, now).await?.as_ref() != Some(&user)
+            || !has_password_version(&mut write, &user, change.password_version).await?
+        {
+            return Ok(None);
         }
-        let changed = query(
-            "update users set password_hash = $1, password_version = password_version + 1 \
-             where id = $2 and password_version = $3",
-        )
-        .bind(&change.password_hash)
-        .bind(&user)
-        .bind(change.password_version)
-        .execute(&mut *write)
-        .await?;
-        if changed.rows_affected() == 0 {
-            return Ok(false);
-        }
-        let why = EndReason::Password;
-        match change.sessions {
-            OtherSessions::All => {
-                raise_version(&mut write, &user, why, now).await?;
+        let others = match change.sessions {
+            OtherSessions::Others => others(&mut write, session, &user, batch).await?,
+            OtherSessions::All | OtherSessions::None => Vec::new(),
+        };
+        end_each(&mut write, &others, EndReason::Password, now).await?;
+        if count(&others) < batch {
+            query(
+                "update users set password_hash = $2, password_version = password_version + 1 \
+                 where id = $1",
+            )
+            .bind(&user)
+            .bind(&change.password_hash)
+            .execute(&mut *write)
+            .await?;
+            if change.sessions == OtherSessions::All {
+                raise_version(&mut write, &user, EndReason::Password, now).await?;
             }
-            OtherSessions::Others => {
-                end_others(&mut write, change.session, &user, why, now).await?;
-            }
-            OtherSessions::None => {}
         }
         write.commit().await?;
-        Ok(true)
+        Ok(Some(count(&others)))
     }
 }
 
@@ -276,7 +285,7 @@ impl Rotate for Sqlite {
         let Some(row) = found.first() else { return Ok(None) };
         let found = rows::found(row, now)?;
         if found.reuse_ended_it {
-            end(&mut write, presented.session, EndReason::Reuse, now).await?;
+            end(&mut write, &presented.session.to_string(), EndReason::Reuse, now).await?;
             tell_reuse(&mut write, presented, now).await?;
             write.commit().await?;
         }
@@ -316,9 +325,9 @@ async fn caller_of(
     .await
 }
 
-async fn end(
+pub(super) async fn end(
     write: &mut Write,
-    id: SessionId,
+    id: &str,
     why: EndReason,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
@@ -326,7 +335,7 @@ async fn end(
         "update sessions set revoked_at = $2, revoke_reason = $3 \
          where id = $1 and revoked_at is null",
     )
-    .bind(id.to_string())
+    .bind(id)
     .bind(now.0)
     .bind(why.as_str())
     .execute(&mut **write)
@@ -355,22 +364,12 @@ async fn tell_reuse(
     Ok(())
 }
 
-async fn end_others(
+async fn has_password_version(
     write: &mut Write,
-    keep: SessionId,
     user: &str,
-    why: EndReason,
-    now: Timestamp,
-) -> Result<(), sqlx::Error> {
-    query(
-        "update sessions set revoked_at = $3, revoke_reason = $4 \
-         where user_id = $1 and id <> $2 and revoked_at is null",
-    )
-    .bind(user)
-    .bind(keep.to_string())
-    .bind(now.0)
-    .bind(why.as_str())
-    .execute(&mut **write)
-    .await?;
-    Ok(())
+    version: i64,
+) -> Result<bool, sqlx::Error> {
+    let sql = "select count(*) from users where id = $1 and password_version = $2";
+    let found: i64 = query_scalar(sql).bind(user).bind(version).fetch_one(&mut **write).await?;
+    Ok(found > 0)
 }

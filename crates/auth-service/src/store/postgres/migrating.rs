@@ -1,0 +1,60 @@
+//! Migrations on Postgres, one program at a time, while others serve.
+
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{PgConnection, query, query_scalar};
+
+/// Any number that nobody else uses for an advisory lock.
+const LOCK: i64 = 0x6c61_7463_686b_6579;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(100);
+
+/// Runs the migrations when no other program does.
+///
+/// It asks for the lock again and again. A statement that waited for it would have a snapshot all the
+/// while, which the concurrent build of an index waits for: the two would wait for each other. The
+/// migrator's own lock is then always free, unless a program of an older version holds it.
+pub(super) async fn run(
+    connection: &mut PgConnection,
+    migrator: &Migrator,
+) -> Result<(), MigrateError> {
+    while !query_scalar::<_, bool>("select pg_try_advisory_lock($1)")
+        .bind(LOCK)
+        .fetch_one(&mut *connection)
+        .await?
+    {
+        tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+    }
+    index_live_sessions(connection).await?;
+    migrator.run(connection).await
+}
+
+/// Builds the index of migration 7 on a table that may be large and in use: writers go on meanwhile,
+/// which is possible only outside the migration. An interrupted build leaves an index that is kept up
+/// to date, never used, and has the name; it is removed first.
+async fn index_live_sessions(connection: &mut PgConnection) -> Result<(), MigrateError> {
+    let there: bool = query_scalar("select to_regclass('_sqlx_migrations') is not null")
+        .fetch_one(&mut *connection)
+        .await?;
+    if !there {
+        return Ok(());
+    }
+    let due: bool = query_scalar(
+        "select exists (select from _sqlx_migrations where version = 1) \
+            and not exists (select from _sqlx_migrations where version = 7)",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if !due {
+        return Ok(());
+    }
+    query("drop index concurrently if exists sessions_live").execute(&mut *connection).await?;
+    tracing::info!("building an index on sessions; this may take some time");
+    query(
+        "create index concurrently sessions_live on sessions (user_id, subject_version) \
+         where revoked_at is null",
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
