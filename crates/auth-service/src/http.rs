@@ -44,8 +44,8 @@ pub(crate) fn public(routes: &mut ServiceConfig) {
     routes
         .service(costly("/register", register::register))
         .service(costly("/login", login::login))
-        .service(post("/refresh", refresh::refresh))
-        .service(post("/logout", logout::logout))
+        .service(open("/refresh", refresh::refresh))
+        .service(open("/logout", logout::logout))
         .service(get("/sessions", sessions::list))
         .service(get("/sessions/events", events::list))
         .service(delete("/sessions/{id}", sessions::remove))
@@ -80,7 +80,20 @@ fn health(routes: &mut ServiceConfig) {
     routes.service(get("/health/live", health::live)).service(get("/health/ready", health::ready));
 }
 
-/// A route that checks or makes a password hash: its refusals are held back.
+/// A route that can be posted to without an access token: what pages of strangers send there is refused.
+fn open<H, A>(path: &str, handler: H) -> impl HttpServiceFactory + 'static
+where
+    H: Handler<A>,
+    A: FromRequest + 'static,
+    H::Output: Responder + 'static,
+{
+    web::resource(path)
+        .wrap(from_fn(csrf::guard))
+        .route(web::post().to(handler))
+        .default_service(allow("POST"))
+}
+
+/// One of those that checks or makes a password hash besides: its refusals are held back.
 fn costly<H, A>(path: &str, handler: H) -> impl HttpServiceFactory + 'static
 where
     H: Handler<A>,
@@ -89,6 +102,8 @@ where
 {
     web::resource(path)
         .wrap(from_fn(hold::back))
+        // The outermost: it comes first.
+        .wrap(from_fn(csrf::guard))
         .route(web::post().to(handler))
         .default_service(allow("POST"))
 }

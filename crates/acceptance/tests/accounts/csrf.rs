@@ -1,7 +1,7 @@
-//! Which pages may use the cookie, and which may read an answer (CORS).
+//! Which pages may call and use the cookie, and which may read an answer (CORS).
 
 use acceptance::world::{ISSUER, auth_settings};
-use acceptance::{Answer, Kind, PASSWORD, World};
+use acceptance::{Answer, Kind, PASSWORD, Tokens, World};
 use claims::refresh_token;
 use reqwest::header::{CONTENT_TYPE, COOKIE, ORIGIN, SET_COOKIE};
 use reqwest::{Method, RequestBuilder};
@@ -52,10 +52,25 @@ impl Page {
     fn may(self) -> bool {
         match (self.origin, self.site) {
             (Some(ISSUER), site) => site.is_none_or(|site| site == "same-origin"),
+            (Some("null"), Some("same-origin")) => true,
             (Some(origin), _) => origin == APP,
             (None, Some(site)) => site == "same-origin",
             (None, None) => self.header == Some("1"),
         }
+    }
+
+    /// The rule of API.md for every request, with a cookie or without.
+    fn may_call(self) -> bool {
+        match (self.origin, self.site) {
+            (_, Some("same-origin" | "none")) => true,
+            (origin, Some(_)) => origin == Some(APP),
+            (origin, None) => origin.is_none_or(|origin| origin == ISSUER || origin == APP),
+        }
+    }
+
+    /// Without the header that only the cookie asks for.
+    fn plain() -> impl Iterator<Item = Self> {
+        Self::all().filter(|page| page.header.is_none())
     }
 
     fn all() -> impl Iterator<Item = Self> {
@@ -196,26 +211,146 @@ async fn a_header_that_is_sent_twice_says_nothing() {
                 }
                 assert_refused(&Answer::to(request).await);
             }
+            if headers.iter().any(|(name, _)| *name == "x-latchkey") {
+                continue;
+            }
+            for (path, media, content) in SENT {
+                let mut request = world.http.post(format!("{}{path}", world.auth));
+                for (name, value) in headers {
+                    request = request.header(*name, *value);
+                }
+                let request = request.header(CONTENT_TYPE, media).body(content);
+                assert_refused(&Answer::to(request).await);
+            }
         }
         assert_eq!(state(&world).await, before);
     }
 }
 
-/// What a program without a cookie does is nobody's forgery.
+/// What a page can send without a cookie: to which route, of which type, with which content.
+const SENT: [(&str, &str, &str); 11] = [
+    ("/login", FORM, "username=ada&password=wrong+wrong+wrong"),
+    ("/login", FORM, "username=nobody&password=wrong+wrong+wrong"),
+    ("/login", "application/json", r#"{"username":"ada","password":"not the right sentence"}"#),
+    ("/login", "application/json", r#"{"username":"ada","password":"a quite ordinary sentence"}"#),
+    ("/login", "text/plain", r#"{"username":"ada","password":"not the right sentence"}"#),
+    ("/login", "application/json", "{"),
+    (
+        "/register",
+        "application/json",
+        r#"{"username":"eve","password":"a quite ordinary sentence"}"#,
+    ),
+    (
+        "/register",
+        "application/json",
+        r#"{"username":"ada","password":"a quite ordinary sentence"}"#,
+    ),
+    ("/refresh", "application/json", r#"{"refresh_token":"rt1.AAAAAAAAAAAAAAAAAAAAAA.7.AAAA"}"#),
+    ("/logout", "application/json", r#"{"refresh_token":"garbage","sessions":"all"}"#),
+    ("/logout", "text/plain", ""),
+];
+
+/// One attempt of everything, so that any that was counted is noticed.
+const TIGHT: [(&str, &str); 10] = [
+    ("AUTH__HTTP__ALLOWED_ORIGINS", APP),
+    ("AUTH__LIMITS__LOGIN_FREE", "1"),
+    ("AUTH__LIMITS__ACCOUNT_FREE", "1"),
+    ("AUTH__LIMITS__NAMES_FREE", "1"),
+    ("AUTH__LIMITS__NETWORK_BURST", "1"),
+    ("AUTH__LIMITS__REGISTER_BURST", "2"),
+    ("AUTH__LIMITS__FORGED_BURST", "1"),
+    ("AUTH__LIMITS__NETWORK_PER_MINUTE", "1"),
+    ("AUTH__LIMITS__REGISTER_PER_HOUR", "1"),
+    ("AUTH__LIMITS__FORGED_PER_MINUTE", "1"),
+];
+
+/// F-B2: nothing that it sends is evaluated, and nothing counts against the network it is looked at from.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_cookie_the_origin_does_not_matter() {
+async fn a_page_of_a_stranger_is_refused_before_anything_is_charged() {
+    for kind in [Kind::Postgres, Kind::Sqlite] {
+        let world = World::start_with(kind, &TIGHT).await;
+        let tokens = world.newcomer("ada").await;
+        let mut forged = tokens.refresh.clone();
+        forged.replace_range(forged.len() - 5.., "AAAAA");
+        let before = state(&world).await;
+        let trail = world.database.number("select count(*) from events").await;
+        for page in Page::plain().filter(|page| !page.may_call()) {
+            for (path, media, content) in SENT {
+                let request = page.on(world.http.post(format!("{}{path}", world.auth)));
+                let answer = Answer::to(request.header(CONTENT_TYPE, media).body(content)).await;
+                assert_eq!(answer.status, 403, "{path} {page:?}: {}", answer.text);
+                assert_refused(&answer);
+            }
+            for path in ["/refresh", "/logout"] {
+                for (refresh, access) in
+                    [(&tokens.refresh, tokens.access.as_str()), (&forged, "no.access.token")]
+                {
+                    let request = page.on(world.http.post(format!("{}{path}", world.auth)));
+                    let request = request.bearer_auth(access);
+                    let request = request.json(&json!({ "refresh_token": refresh }));
+                    assert_refused(&Answer::to(request).await);
+                }
+            }
+        }
+        assert_eq!(state(&world).await, before);
+        assert_eq!(world.database.number("select count(*) from events").await, trail);
+        // All that a network has at once is still there.
+        world.refresh(&forged).await.assert_problem(401, "invalid-token");
+        assert_eq!(world.refresh(&forged).await.status, 429, "it counts");
+        // A name without a session, which would be counted apart.
+        let wrong = json!({"username": "nobody", "password": "not the right sentence"});
+        world.post("/login", &wrong).await.assert_problem(401, "invalid-credentials");
+        assert_eq!(world.post("/login", &wrong).await.status, 429, "it counts");
+        world.register("bob").await;
+        Tokens::of(&world.refresh(&tokens.refresh).await);
+    }
+}
+
+/// What a page that may call, or a program, does without a cookie is nobody's forgery.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_may_call_does_by_every_transport() {
     for world in worlds().await {
-        let login = world.http.post(format!("{}/login", world.auth)).header(ORIGIN, "null");
-        let login = login.json(&json!({"username": "ada", "password": PASSWORD}));
-        let token = Answer::to(login).await.member("refresh_token");
-        for path in ["/refresh", "/logout"] {
-            let request = world.http.post(format!("{}{path}", world.auth));
-            let request = request.header(ORIGIN, "https://evil.example");
-            let request = request.header("sec-fetch-site", "cross-site");
-            let answer = Answer::to(request.json(&json!({"refresh_token": token}))).await;
-            assert!(matches!(answer.status, 200 | 204), "{path}: {}", answer.text);
+        for (at, page) in Page::plain().filter(|page| page.may_call()).enumerate() {
+            let send = |path: &str, body: Value| {
+                Answer::to(page.on(world.http.post(format!("{}{path}", world.auth))).json(&body))
+            };
+            let name = format!("user-{at}");
+            let user = json!({"username": name, "password": PASSWORD});
+            assert_eq!(send("/register", user.clone()).await.status, 201, "{page:?}");
+            let token = send("/login", user).await.member("refresh_token");
+            let token = json!({ "refresh_token": token });
+            assert_eq!(send("/refresh", token.clone()).await.status, 200, "{page:?}");
+            assert_eq!(send("/logout", token).await.status, 204, "{page:?}");
+            let form = page.on(world.http.post(format!("{}/login", world.auth)));
+            let form = form.header(CONTENT_TYPE, FORM);
+            let form = form.body(format!("username={name}&password=a+quite+ordinary+sentence"));
+            assert_eq!(Answer::to(form).await.status, 200, "{page:?}");
         }
     }
+}
+
+/// F-B2: whoever adds a route meets this.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_route_that_takes_no_access_token_is_closed_to_strangers() {
+    let world = World::start(Kind::Sqlite).await;
+    let document: Value =
+        serde_json::from_str(&auth_service::document()).expect("the document is JSON");
+    let mut closed = 0;
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for (method, route) in methods.as_object().expect("methods") {
+            // One that takes nothing but an access token: a page has to put that there itself.
+            let by_bearer_alone = route["security"] == json!([{"bearer": []}]);
+            if method == "get" || by_bearer_alone {
+                continue;
+            }
+            closed += 1;
+            let method = method.to_uppercase().parse::<Method>().expect("a method");
+            let request = world.http.request(method, format!("{}{path}", world.auth));
+            let request = request.header(ORIGIN, "https://evil.example");
+            assert_refused(&Answer::to(request.header("sec-fetch-site", "cross-site")).await);
+        }
+    }
+    assert_eq!(closed, PATHS.len() + 1, "and /register");
 }
 
 /// N-K04: a form can be sent by any page without asking.
@@ -419,16 +554,33 @@ async fn the_keys_and_the_metadata_are_for_every_page() {
     }
 }
 
-/// A bearer token is no cookie: a page has to put it there itself.
+/// A page has to put a bearer token there itself; but `/logout` takes other credentials too, and is closed to
+/// strangers whatever comes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bearer_logout_is_not_a_matter_of_origins() {
+async fn a_bearer_logout_is_for_pages_that_may_call() {
     for world in worlds().await {
         let tokens = world.login("ada").await;
         assert_eq!(claims_of(&tokens.access)["sid"], tokens.session);
-        let request = world.http.post(format!("{}/logout", world.auth)).bearer_auth(&tokens.access);
-        let answer = Answer::to(request.header(ORIGIN, "https://evil.example")).await;
-        assert_eq!(answer.status, 204, "{}", answer.text);
+        let send = |access: &str, origin: Option<&'static str>| {
+            let request = world.http.post(format!("{}/logout", world.auth)).bearer_auth(access);
+            Answer::to(match origin {
+                Some(origin) => {
+                    request.header(ORIGIN, origin).header("sec-fetch-site", "cross-site")
+                }
+                None => request,
+            })
+        };
+        assert_refused(&send(&tokens.access, Some("https://evil.example")).await);
+        assert_eq!(world.whoami(&tokens.access).await.status, 200);
+        assert_eq!(send(&tokens.access, Some(APP)).await.status, 204);
         world.until_refused(&tokens.access).await;
+        let tokens = world.login("ada").await;
+        assert_eq!(send(&tokens.access, None).await.status, 204);
+        world.until_refused(&tokens.access).await;
+        // What takes an access token alone is a matter of CORS only.
+        let tokens = world.login("ada").await;
+        let me = world.http.get(format!("{}/me", world.auth)).bearer_auth(&tokens.access);
+        assert_eq!(Answer::to(me.header(ORIGIN, "https://evil.example")).await.status, 200);
     }
 }
 

@@ -29,10 +29,14 @@ fn the_committed_documents_are_what_the_code_describes() {
 fn table(code: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let literal = |text: &str| text.split('"').nth(1).expect("a path").to_owned();
-    // A costly route takes POST.
-    for (helper, method) in
-        [("get", "get"), ("post", "post"), ("costly", "post"), ("delete", "delete")]
-    {
+    // An open route takes POST, and so does a costly one.
+    for (helper, method) in [
+        ("get", "get"),
+        ("post", "post"),
+        ("open", "post"),
+        ("costly", "post"),
+        ("delete", "delete"),
+    ] {
         let start = format!("service({helper}(");
         let entries = code.split(&start).skip(1);
         found.extend(entries.map(|entry| format!("{method} {}", literal(entry))));
@@ -79,6 +83,7 @@ fn every_public_route_is_in_the_document_and_the_reverse() {
         let added = public.matches(".service(").count() + public.matches(".route(").count();
         let seen = public.matches("service(get(\"").count()
             + public.matches("service(post(\"").count()
+            + public.matches("service(open(\"").count()
             + public.matches("service(costly(\"").count()
             + public.matches("service(delete(\"").count()
             + public.matches(".service(reports)").count()

@@ -25,6 +25,9 @@ and quote `request_id`, which every answer also has in `x-request-id`, to whoeve
 has other methods answers 405 (`method-not-allowed`) with `Allow`, an unknown one 404 (`not-found`). `HEAD` is \
 answered wherever `GET` is.
 
+`/login`, `/register`, `/refresh` and `/logout` are for pages of this service and of the origins that it allows, and \
+for programs, which say neither `Origin` nor `Sec-Fetch-Site`: to pages of others they answer 403 (`csrf`).
+
 A refresh token travels in bodies, or in a cookie that scripts cannot read: say which at login. A request with the \
 cookie must be `application/json` and come from a page of this service or of an origin that it allows; where the \
 browser says neither `Origin` nor `Sec-Fetch-Site`, it must carry `x-latchkey: 1`.";

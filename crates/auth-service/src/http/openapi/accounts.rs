@@ -26,7 +26,7 @@ pub(super) fn routes() -> Vec<Route> {
                 }),
             )
             .answers(201, "The account.", &register::Answer { user: examples::user() })
-            .problems(&[Code::Conflict, Code::PasswordPolicy, Code::RateLimited, Code::Unavailable]),
+            .problems(&[Code::Csrf, Code::Conflict, Code::PasswordPolicy, Code::RateLimited, Code::Unavailable]),
         Route::get("/me", "me", "Who am I?")
             .says(TAG, "The account that the token speaks for, as it is now.")
             .bearer()

@@ -101,10 +101,10 @@ pub(super) const fn explain(code: ProblemCode) -> Explanation {
             "Log in again to do this.",
         ),
         ProblemCode::Csrf => says(
-            "The request came with the refresh cookie, or was to set it, and the browser says that a page of another \
-             site sent it. Nothing was done, and no token was spent.",
+            "The browser says that a page of another site sent the request; or it came with the refresh cookie, or was \
+             to set it, and does not say which page sent it. Nothing was done, no token was spent, and no limit counts it.",
             "Send it from a page of this service or of an origin that it allows. A program that is no browser sends \
-             `x-latchkey: 1`.",
+             neither `Origin` nor `Sec-Fetch-Site`, and with the cookie `x-latchkey: 1`.",
             "The request was sent by a page of another site.",
         )
         .operator("Origins besides your own are named in `http.allowed_origins`, exactly as browsers write them."),
