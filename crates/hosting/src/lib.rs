@@ -6,11 +6,11 @@
 
 pub mod answers;
 pub mod body;
+mod connection;
 pub mod cors;
 pub mod docs;
 pub mod openapi;
 pub mod origin;
-mod patience;
 pub mod probe;
 pub mod process;
 pub mod routes;

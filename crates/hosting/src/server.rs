@@ -1,11 +1,11 @@
 //! A listening HTTP server.
 
-use std::future::ready;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix_http::error::DispatchError;
-use actix_http::{HttpService, Protocol};
+use actix_http::{HttpService, KeepAlive};
 use actix_server::ServerHandle;
 use actix_service::{
     IntoServiceFactory as _, ServiceFactory as _, ServiceFactoryExt as _, fn_factory, fn_service,
@@ -20,8 +20,8 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::answers::{self, ProblemBase};
+use crate::connection::{self, Shared, Worker};
 use crate::cors::Cors;
-use crate::patience::{PATIENCE, Patient};
 use crate::workers::Workers;
 
 /// Of one listener. More wait to be accepted, so that those that are open can be served.
@@ -73,8 +73,11 @@ impl Server {
         let address = listener.local_addr()?;
         let base = web::Data::new(ProblemBase(problem_base.to_owned()));
         let stopping = CancellationToken::new();
-        let (stop, reporting, count) = (stopping.clone(), workers.clone(), workers.count());
-        // As `HttpServer` does it, but for the connections: those are patient, and not for ever.
+        let shared = Arc::new(Shared::new(stopping.clone()));
+        let (reporting, count) = (workers.clone(), workers.count());
+        let most = (MAX_CONNECTIONS / count.max(1)).max(1);
+        // As `HttpServer` does it, but the HTTP library is given requests, not connections. Its own
+        // times do not count: a request has come when it sees it.
         let connections = move || {
             let app = App::new()
                 .app_data(base.clone())
@@ -85,31 +88,27 @@ impl Server {
                 .into_factory()
                 .map_err(|error: Error| error.error_response());
             let http = HttpService::build()
-                .client_request_timeout(Duration::from_secs(10))
+                .client_request_timeout(Duration::ZERO)
                 .client_disconnect_timeout(Duration::from_secs(2))
-                .keep_alive(Duration::from_secs(75))
+                .keep_alive(KeepAlive::Os)
                 .local_addr(address)
                 .finish(map_config(app, |()| AppConfig::default()));
-            let stop = stop.clone();
-            let served = fn_service(move |stream: TcpStream| {
-                let peer = stream.peer_addr().ok();
-                let stream = Patient::new(stream, PATIENCE, stop.clone());
-                ready(Ok::<_, DispatchError>((stream, Protocol::Http1, peer)))
-            })
-            .and_then(http);
-            let reporting = reporting.clone();
+            let (shared, reporting) = (shared.clone(), reporting.clone());
             fn_factory(move || {
-                let (service, reporting) = (served.new_service(()), reporting.clone());
+                let (http, reporting) = (http.new_service(()), reporting.clone());
+                let worker = Rc::new(Worker::new(shared.clone(), most));
                 async move {
-                    let service = service.await?;
+                    let http = Rc::new(http.await?);
                     reporting.report();
-                    Ok::<_, ()>(service)
+                    Ok::<_, ()>(fn_service(move |stream: TcpStream| {
+                        connection::serve(stream, worker.clone(), http.clone())
+                    }))
                 }
             })
         };
         let server = actix_server::Server::build()
             .workers(count)
-            .max_concurrent_connections((MAX_CONNECTIONS / count.max(1)).max(1))
+            .max_concurrent_connections(most)
             .shutdown_timeout(15)
             .disable_signals()
             .listen("http", listener, connections)?

@@ -269,15 +269,15 @@ on_both_databases! {
         ] {
             refresh(&world, &value).await.assert_problem(401, "invalid-token");
         }
-        let pairs = "a=b; ".repeat(10_000);
+        let pairs = "a=b; ".repeat(2500);
         assert_eq!(refresh_with(&world, &format!("{pairs}{NAME}=x")).await.status, 401);
         assert_eq!(refresh_with(&world, &format!("{NAME}=x; {pairs}{NAME}=y")).await.status, 400);
-        let odd = "a,b; \"c=d\"; é=ü;;; =; e==f; ".repeat(1000);
+        let odd = "a,b; \"c=d\"; é=ü;;; =; e==f; ".repeat(300);
         assert_eq!(refresh_with(&world, &format!("{odd}{NAME}=x")).await.status, 401);
         // Beyond what a head may have.
         let many = format!(
             "POST /refresh HTTP/1.1\r\nHost: x\r\nx-latchkey: 1\r\nCookie: {}\r\n\r\n",
-            "a=b; ".repeat(40_000)
+            "a=b; ".repeat(4000)
         );
         assert!(matches!(statuses(&raw(&world, many.as_bytes()).await)[..], [] | [431]));
         let bytes = [NAME.as_bytes(), b"=\xff\xfe"].concat();

@@ -91,7 +91,8 @@ async fn a_trace_that_is_none_is_not_continued_and_no_error() {
     let state = |bytes: usize| format!("tracestate: a={}\r\n", "x".repeat(bytes));
     for (headers, status) in [
         (trace.repeat(2), 200),
-        (format!("{trace}{}", state(60_000)), 200),
+        (format!("{trace}{}", state(16_000)), 200),
+        (format!("{trace}{}", state(17_000)), 431),
         (format!("{trace}{}{}", state(500), state(500)), 200),
         (state(500), 200),
         (state(1 << 20), 431),

@@ -205,7 +205,10 @@ fn only_the_clock_reads_the_time() {
         "auth-service/src/revocation.rs",
         "auth-service/src/store/postgres/pool.rs",
         "hosting/src/answers.rs",
-        "hosting/src/patience.rs",
+        "hosting/src/connection/collect.rs",
+        "hosting/src/connection/exchange.rs",
+        "hosting/src/connection/timer.rs",
+        "hosting/src/connection/worker.rs",
         "verifier/src/follow/keys.rs",
     ]);
     assert_eq!(naming(&PRODUCT, &["Instant::now"]), expected);

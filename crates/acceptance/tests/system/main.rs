@@ -38,4 +38,5 @@ mod session_defaults;
 mod slow;
 mod stale_feeds;
 mod standalone;
+mod unfinished;
 mod upgrade;

@@ -178,5 +178,5 @@ async fn ten_thousand_idle_connections_keep_nobody_out() {
         begun.elapsed()
     );
     assert!(answered < Duration::from_secs(5), "{answered:?}");
-    assert!(each < 64 * 1024, "{each} bytes for each");
+    assert!(each < 8 * 1024, "{each} bytes for each");
 }

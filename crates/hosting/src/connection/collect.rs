@@ -1,0 +1,263 @@
+//! A connection between two answers: what has come of the next request, and where it waits.
+
+use std::future::{Future as _, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use super::exchange::CONTINUE;
+use super::framing::{Found, Framing};
+use super::timer::Timer;
+use super::waiting::{Place, Turn};
+use super::worker::{READ_BYTES, Worker};
+
+/// Memory for a request grows by so much.
+const GROWTH_BYTES: usize = 2 * 1024;
+/// For a head, and again for the body after it.
+const PART_TIME: Duration = Duration::from_secs(10);
+/// Between two requests: longer than proxies keep their connections.
+const IDLE_TIME: Duration = Duration::from_secs(75);
+/// For a client to hear an answer while it still sends.
+const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// What came of waiting for a request.
+pub(crate) enum Collected {
+    /// Bytes that decide the answer, and whether they are the whole request.
+    Request { bytes: Vec<u8>, whole: bool },
+    /// Not to be served: the status, and the reason for the metrics.
+    Refused(&'static str, &'static str),
+    /// There is nothing more to serve.
+    Over,
+}
+
+/// What happened while more was waited for.
+enum Came {
+    Bytes,
+    End,
+    Late,
+    /// Closed for the sake of others, or because the service stops.
+    Closed,
+}
+
+/// Where a connection waits.
+enum Wait {
+    Nowhere,
+    Idle(Turn),
+    Unfinished(Turn),
+}
+
+/// A connection.
+pub(crate) struct Connection {
+    pub(crate) stream: Rc<TcpStream>,
+    pub(crate) worker: Rc<Worker>,
+    /// What has come of the next request.
+    pub(crate) held: Vec<u8>,
+    wait: Wait,
+    pub(crate) place: Arc<Place>,
+    pub(crate) timer: Timer,
+    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Whether a request was answered.
+    used: bool,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.wait_nowhere();
+        self.worker.open.set(self.worker.open.get() - 1);
+    }
+}
+
+impl Connection {
+    pub(crate) fn new(stream: TcpStream, worker: Rc<Worker>) -> Self {
+        worker.open.set(worker.open.get() + 1);
+        let stopping = Box::pin(worker.shared.stopping.clone().cancelled_owned());
+        Self {
+            stream: Rc::new(stream),
+            worker,
+            held: Vec::new(),
+            wait: Wait::Nowhere,
+            place: Arc::default(),
+            timer: Timer::new(Instant::now() + PART_TIME),
+            stopping,
+            used: false,
+        }
+    }
+
+    /// Waits until a request is whole.
+    pub(crate) async fn collect(&mut self) -> Collected {
+        let mut framing = Framing::default();
+        let mut begun = Instant::now();
+        let mut in_body = false;
+        loop {
+            let idle = self.held.is_empty();
+            let found = if idle { Found::Head } else { framing.look(&mut self.held) };
+            let room = match found {
+                Found::Whole(length) => return self.request(length, true),
+                Found::Decided(length) => return self.request(length, false),
+                Found::HeadTooLong => {
+                    return Collected::Refused(
+                        "431 Request Header Fields Too Large",
+                        "head-too-long",
+                    );
+                }
+                Found::BodyTooLong => {
+                    return Collected::Refused("413 Content Too Large", "body-too-long");
+                }
+                Found::Head => READ_BYTES,
+                Found::Body(room) => {
+                    if !in_body {
+                        (in_body, begun) = (true, Instant::now());
+                    }
+                    if framing.take_ask() {
+                        // Who does not hear it sends the body after a moment all the same.
+                        let _ = self.stream.try_write(CONTINUE);
+                    }
+                    room
+                }
+            };
+            self.wait_for(idle);
+            let time = if idle && self.used { IDLE_TIME } else { PART_TIME };
+            match poll_fn(|cx| self.poll_more(room, begun + time, idle, cx)).await {
+                Came::Bytes if idle => begun = Instant::now(),
+                Came::Bytes => {}
+                // The HTTP library says what is wrong with a body that breaks off.
+                Came::End if in_body => return self.request(self.held.len(), true),
+                Came::End | Came::Closed => return Collected::Over,
+                Came::Late if idle && self.used => return Collected::Over,
+                Came::Late => return Collected::Refused("408 Request Timeout", "too-slow"),
+            }
+        }
+    }
+
+    /// Takes a request off what has come. What was sent ahead of the answer is the next one,
+    /// unfinished, whatever it is.
+    fn request(&mut self, length: usize, whole: bool) -> Collected {
+        let ahead = self.held.split_off(length);
+        let bytes = std::mem::replace(&mut self.held, ahead);
+        self.used = true;
+        if self.held.is_empty() {
+            self.wait_nowhere();
+        } else {
+            self.wait_for(false);
+        }
+        Collected::Request { bytes, whole }
+    }
+
+    fn poll_more(
+        &mut self,
+        room: usize,
+        deadline: Instant,
+        idle: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Came> {
+        if self.place.is_closed(cx) {
+            return Poll::Ready(Came::Closed);
+        }
+        let worker = Rc::clone(&self.worker);
+        let mut buffer = worker.buffer.borrow_mut();
+        let room = room.min(buffer.len());
+        let mut buffer = ReadBuf::new(&mut buffer[..room]);
+        // Nobody else has the stream while nothing is being answered.
+        let Some(stream) = Rc::get_mut(&mut self.stream) else { return Poll::Ready(Came::End) };
+        match Pin::new(stream).poll_read(cx, &mut buffer) {
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                self.keep(buffer.filled());
+                return Poll::Ready(Came::Bytes);
+            }
+            Poll::Ready(_) => return Poll::Ready(Came::End),
+            Poll::Pending => {}
+        }
+        if self.timer.is_over(deadline, cx) {
+            return Poll::Ready(Came::Late);
+        }
+        if idle && self.stopping.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Came::Closed);
+        }
+        Poll::Pending
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let length = self.held.len() + bytes.len();
+        if length > self.held.capacity() {
+            let more = length.next_multiple_of(GROWTH_BYTES) - self.held.len();
+            self.held.reserve_exact(more);
+        }
+        self.held.extend_from_slice(bytes);
+    }
+
+    /// Waits among those that are idle, or those whose request is unfinished. A place among these is
+    /// kept until the request has come: who sends byte by byte does not wait any less long.
+    fn wait_for(&mut self, idle: bool) {
+        let shared = &self.worker.shared;
+        let closed = match (&self.wait, idle) {
+            (Wait::Idle(_), true) => return,
+            (Wait::Unfinished(turn), false) => {
+                let closed = shared.unfinished.holds(turn, self.held.capacity());
+                return self.worker.closed_for_others(&closed);
+            }
+            (_, false) => {
+                let (turn, closed) = shared.unfinished.enter(&self.place, self.held.capacity());
+                (std::mem::replace(&mut self.wait, Wait::Unfinished(turn)), closed)
+            }
+            (_, true) => {
+                let (turn, closed) = self.worker.idle.enter(&self.place, 0);
+                (std::mem::replace(&mut self.wait, Wait::Idle(turn)), closed)
+            }
+        };
+        self.leave(&closed.0);
+        self.worker.closed_for_others(&closed.1);
+    }
+
+    fn wait_nowhere(&mut self) {
+        let before = std::mem::replace(&mut self.wait, Wait::Nowhere);
+        self.leave(&before);
+    }
+
+    fn leave(&self, wait: &Wait) {
+        match wait {
+            Wait::Nowhere => {}
+            Wait::Idle(turn) => self.worker.idle.leave(turn),
+            Wait::Unfinished(turn) => self.worker.shared.unfinished.leave(turn),
+        }
+    }
+
+    /// Answers what no route sees.
+    pub(crate) async fn refuse(&mut self, status: &str) {
+        self.held = Vec::new();
+        self.wait_nowhere();
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        if self.stream.try_write(answer.as_bytes()).is_ok() {
+            self.linger().await;
+        }
+    }
+
+    /// Closes so that the client hears the answer: the system resets a connection that is closed with
+    /// something unread.
+    pub(crate) async fn linger(&mut self) {
+        self.held = Vec::new();
+        self.wait_nowhere();
+        let worker = Rc::clone(&self.worker);
+        let Some(stream) = Rc::get_mut(&mut self.stream) else { return };
+        if stream.shutdown().await.is_err() {
+            return;
+        }
+        let to_the_end = poll_fn(|cx| {
+            let mut buffer = worker.buffer.borrow_mut();
+            loop {
+                let mut buffer = ReadBuf::new(&mut buffer);
+                let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer));
+                if read.is_err() || buffer.filled().is_empty() {
+                    return Poll::Ready(());
+                }
+            }
+        });
+        let _ = timeout(LINGER_TIME, to_the_end).await;
+    }
+}

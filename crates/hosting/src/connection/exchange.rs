@@ -1,0 +1,157 @@
+//! What the HTTP library takes for a connection: one request that has come, and then its end. The
+//! answer goes out as it is written.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+/// For who waits for it before sending a body.
+pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// What became of an exchange so far.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// Whether the answer has begun, and whether it says that the connection goes on.
+    answer: Cell<Option<bool>>,
+    /// When the request had come, or a part of the answer was last taken.
+    last: Cell<Instant>,
+}
+
+impl Progress {
+    /// Whether there is an answer, or the beginning of one.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.answer.get().is_some()
+    }
+
+    /// Whether the client was told that the connection goes on after the answer.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.answer.get() == Some(true)
+    }
+
+    /// When the request had come, or a part of the answer was last taken.
+    pub(crate) fn last(&self) -> Instant {
+        self.last.get()
+    }
+}
+
+/// A stream of one request and its answer.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    stream: Rc<TcpStream>,
+    request: Vec<u8>,
+    read: usize,
+    /// Nothing more belongs to the request.
+    whole: bool,
+    progress: Rc<Progress>,
+}
+
+impl Exchange {
+    pub(crate) fn new(stream: Rc<TcpStream>, request: Vec<u8>, whole: bool) -> Self {
+        let progress = Progress { answer: Cell::new(None), last: Cell::new(Instant::now()) };
+        Self { stream, request, read: 0, whole, progress: Rc::new(progress) }
+    }
+
+    pub(crate) fn progress(&self) -> Rc<Progress> {
+        Rc::clone(&self.progress)
+    }
+}
+
+impl AsyncRead for Exchange {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let rest = &self.request[self.read..];
+        if !rest.is_empty() {
+            let part = rest.len().min(buffer.remaining());
+            buffer.put_slice(&rest[..part]);
+            self.read += part;
+            if self.read == self.request.len() {
+                (self.request, self.read) = (Vec::new(), 0);
+            }
+            return Poll::Ready(Ok(()));
+        }
+        // The end. What is left out of a request that is not whole cannot change its answer, and once
+        // that is written the HTTP library has to end too.
+        if self.whole || self.progress.answer.get().is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Exchange {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.progress.answer.get().is_none() {
+            let answer = bytes.strip_prefix(CONTINUE).unwrap_or(bytes);
+            if !answer.is_empty() {
+                self.progress.answer.set(Some(goes_on(answer)));
+                if !self.whole {
+                    // To be read from once more, and so to end.
+                    cx.waker().wake_by_ref();
+                }
+            }
+        }
+        loop {
+            ready!(self.stream.poll_write_ready(cx))?;
+            match self.stream.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(written) => {
+                    self.progress.last.set(Instant::now());
+                    return Poll::Ready(Ok(written));
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// The connection may have further exchanges; whoever has it shuts it down.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Whether an answer says that its connection goes on. The HTTP library writes its head in one piece.
+fn goes_on(answer: &[u8]) -> bool {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
+    let Some(head) = end.map(|end| &answer[..end]) else { return false };
+    let mut lines = head.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+    let modern = lines.next().is_some_and(|line| line.starts_with(b"HTTP/1.1 "));
+    let connection = lines.find_map(|line| line.strip_prefix(b"connection: "));
+    connection.map_or(modern, |said| said == b"keep-alive")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_goes_on_if_the_client_was_told_so() {
+        for (answer, expected) in [
+            ("HTTP/1.1 204 No Content\r\ndate: x\r\n\r\n", true),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 25\r\n\r\nabc\r\nconnection: close\r\n\r\n", true),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 1\r\nconnection: close\r\n\r\na", false),
+            ("HTTP/1.0 200 OK\r\ncontent-length: 1\r\n\r\na", false),
+            ("HTTP/1.0 200 OK\r\nconnection: keep-alive\r\n\r\n", true),
+            ("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\r\n", false),
+            ("HTTP/1.1 200 OK\r\ndate: x\r\n", false),
+        ] {
+            assert_eq!(goes_on(answer.as_bytes()), expected, "{answer}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What connections share: bounds for all of them, and the count of those that were cut off.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::waiting::{Closed, Waiting};
+
+/// Unfinished requests of one listener.
+const MAX_UNFINISHED: usize = 8192;
+/// What they hold together. A service has two listeners.
+const MAX_UNFINISHED_BYTES: usize = 16 << 20;
+/// What is read at once.
+pub(crate) const READ_BYTES: usize = 8 * 1024;
+/// Between two lines of the log about connections that were cut off.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// What all connections of one listener share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) unfinished: Waiting,
+    pub(crate) stopping: CancellationToken,
+    /// Connections closed for the sake of others, not yet told.
+    untold: AtomicU64,
+}
+
+impl Shared {
+    /// When `stopping` is cancelled, connections end as soon as nothing is begun on them.
+    pub(crate) fn new(stopping: CancellationToken) -> Self {
+        let unfinished = Waiting::new(MAX_UNFINISHED, MAX_UNFINISHED_BYTES);
+        Self { unfinished, stopping, untold: AtomicU64::new(0) }
+    }
+}
+
+/// What all connections of one worker share.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) idle: Waiting,
+    /// Open connections, and from how many on the one that was idle longest is closed, so that
+    /// there is always room for another.
+    pub(crate) open: Cell<usize>,
+    crowded: usize,
+    /// What is read goes through here, so that a connection that waits has no buffer.
+    pub(crate) buffer: RefCell<Box<[u8]>>,
+    told: Cell<Option<Instant>>,
+}
+
+impl Worker {
+    /// A worker that accepts up to `most` connections at a time.
+    pub(crate) fn new(shared: Arc<Shared>, most: usize) -> Self {
+        Self {
+            shared,
+            idle: Waiting::new(usize::MAX, usize::MAX),
+            open: Cell::new(0),
+            crowded: most - most / 16,
+            buffer: RefCell::new(vec![0; READ_BYTES].into()),
+            told: Cell::new(None),
+        }
+    }
+
+    /// Closes a connection that is idle, if there is hardly any room for others.
+    pub(crate) fn make_room(&self) {
+        if self.open.get() > self.crowded && self.idle.close_first() {
+            self.closed("crowded", 1);
+        }
+    }
+
+    /// Counts connections that were closed for the sake of others. The log has a line now and then.
+    pub(crate) fn closed_for_others(&self, closed: &Closed) {
+        self.closed("too-many", closed.too_many);
+        self.closed("too-much", closed.too_much);
+    }
+
+    fn closed(&self, reason: &'static str, number: u64) {
+        if number == 0 {
+            return;
+        }
+        count(reason, number);
+        let untold = self.shared.untold.fetch_add(number, Ordering::Relaxed) + number;
+        if self.told.get().is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+            self.told.set(Some(Instant::now()));
+            self.shared.untold.fetch_sub(untold, Ordering::Relaxed);
+            tracing::warn!(
+                reason,
+                connections = untold,
+                "too many connections wait, or hold too much: those that waited longest were closed; \
+                 a proxy in front should limit connections by address"
+            );
+        }
+    }
+}
+
+/// Counts connections that were cut off, and why.
+pub(crate) fn count(reason: &'static str, number: u64) {
+    metrics::counter!("latchkey_connections_cut_total", "reason" => reason).increment(number);
+}
