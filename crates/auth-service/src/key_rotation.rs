@@ -10,7 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use claims::time::REVOCATION_TTL_SECONDS;
-use claims::{Algorithm, KeyId};
+use claims::{Algorithm, KeyId, Timestamp};
 use verifier::Verifier;
 
 use crate::clock_watch::ClockWatch;
@@ -20,9 +20,11 @@ use crate::keys::SigningKey;
 use crate::random;
 use crate::revocation::Feed;
 use crate::seal::MasterKeys;
-use crate::store::{KeyRead, KeyState, NewKey, Purpose, Store, StoreError};
+use crate::store::{KeyRead, KeyState, NewKey, Purpose, Store, StoreError, StoredKey};
 
 const RELOAD_AT_LEAST_EVERY: Duration = Duration::from_secs(10);
+/// How soon it is tried again where the keys could not be read: there may be a change to learn.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 const DAY_MS: i64 = 24 * 3600 * 1000;
 /// A replica that has not heard yet that its key retires goes on signing with it, but not for as long
 /// as this.
@@ -114,6 +116,15 @@ impl Schedule {
         Ok(read)
     }
 
+    /// Until when a token of a revoked refresh key still logs its owner out; `None` for every other key.
+    #[must_use]
+    pub fn logs_out_until(self, key: &StoredKey) -> Option<Timestamp> {
+        let kept = key.purpose == Purpose::Refresh
+            && key.state == KeyState::Revoked
+            && !key.sealed.is_empty();
+        kept.then(|| Timestamp(key.since.0 + self.keep_ms(key.purpose)))
+    }
+
     /// Lets the published key take over without waiting.
     pub async fn take_over_now(self, store: &Store, purpose: Purpose) -> Result<bool, StoreError> {
         store.advance_keys(purpose, 0, self.keep_ms(purpose)).await
@@ -181,9 +192,11 @@ impl Rotation {
         let schedule = Schedule::new(&self.config);
         let mut failing = false;
         loop {
+            let every = schedule.reload_every();
+            let pause = if failing { every.min(TRY_AGAIN_AFTER) } else { every };
             tokio::select! {
-                () = tokio::time::sleep(schedule.reload_every()) => {}
-                () = self.feed.key_revoked() => {}
+                () = tokio::time::sleep(pause) => {}
+                () = self.feed.keys_changed() => {}
             }
             match self.reload(schedule, &ring, &mut known).await {
                 Ok(()) if std::mem::take(&mut failing) => tracing::info!("the keys are read again"),

@@ -75,7 +75,7 @@ pub fn open(
     config: &Config,
 ) -> Result<KeysInUse, KeyringError> {
     let (mut signer, mut public) = (None, Vec::new());
-    let (mut refresh, mut others) = (None, Vec::new());
+    let (mut refresh, mut others, mut revoked) = (None, Vec::new(), Vec::new());
     for key in stored.iter().filter(|key| key.state.checks()) {
         let secret = masters
             .open(&place(&key.id), &key.sealed)
@@ -93,12 +93,22 @@ pub fn open(
             None => others.push(secret),
         }
     }
+    let kept = |key: &&StoredKey| key.state == KeyState::Revoked && key.purpose == Purpose::Refresh;
+    for key in stored.iter().filter(kept).filter(|key| !key.sealed.is_empty()) {
+        if let Ok(secret) = masters.open(&place(&key.id), &key.sealed) {
+            revoked.push(secret);
+        } else {
+            // Nobody is kept out or let in for want of it.
+            tracing::warn!(key.id = %key.id, "a revoked refresh key cannot be opened");
+        }
+    }
     let signer = signer.ok_or(KeyringError::Inactive(Purpose::Sign.as_str()))?;
     let refresh = refresh.ok_or(KeyringError::Inactive(Purpose::Refresh.as_str()))?;
     let lifetime = config.tokens.access_seconds;
     let set = KeySet::from_jwks(&public)?;
     let access = AccessTokens::new(signer, &config.issuer, audience(config), lifetime);
-    Ok(KeysInUse { access, refresh: RefreshKeys::new(&refresh, &others), public, set })
+    let refresh = RefreshKeys::new(&refresh, &others).with_revoked(&revoked);
+    Ok(KeysInUse { access, refresh, public, set })
 }
 
 /// Where a sealed key belongs (table, column, row, and the version of this form): moved to another

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::accounts::check_password_text;
 use crate::admission::{self, Applicant};
 use crate::app::App;
-use crate::callers::read;
+use crate::callers;
 use crate::error::Error;
 use crate::limits::Outcome;
 use crate::names;
@@ -83,8 +83,9 @@ async fn open_for(app: &App, login: LogIn, waited: Duration) -> Result<Issued, E
         tell_of_failure(app, &login.username, &login.client, known);
         return Err(Error::InvalidCredentials);
     };
-    let replaces =
-        login.replaces.and_then(|text| read(app, text.expose_secret(), Transport::Cookie));
+    let replaces = login.replaces.and_then(|text| {
+        callers::by_refresh_token_to_end(app, text.expose_secret(), Transport::Cookie)
+    });
     let token = RefreshToken::first();
     let (user, hash) = (credentials.user, credentials.password_hash.clone());
     let session = NewSession {
@@ -97,7 +98,7 @@ async fn open_for(app: &App, login: LogIn, waited: Duration) -> Result<Issued, E
         amr: "pwd",
         device,
         client: login.client,
-        replaces: replaces.map(|token| token.session_id()),
+        replaces: replaces.map(|caller| caller.session),
         max_sessions: app.config.tokens.max_sessions,
     };
     let grant = open(app, session).await?.ok_or(Error::InvalidCredentials)?;

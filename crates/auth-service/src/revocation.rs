@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use claims::{RevocationBatch, Revoked};
+use claims::RevocationBatch;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use verifier::Verifier;
@@ -40,7 +40,9 @@ pub struct Feed {
     /// The number of the newest entry.
     newest: watch::Sender<u64>,
     wanted: Notify,
-    key_revoked: Notify,
+    /// As the last read found them.
+    keys: Mutex<Option<String>>,
+    keys_changed: Notify,
     verifier: Arc<Verifier>,
 }
 
@@ -59,13 +61,14 @@ impl Feed {
     #[must_use]
     pub fn new(verifier: Arc<Verifier>) -> Self {
         let replica = URL_SAFE_NO_PAD.encode(random::bytes::<9>());
-        let (newest, wanted, key_revoked) = (watch::Sender::new(0), Notify::new(), Notify::new());
-        Self { replica, log: Mutex::default(), newest, wanted, key_revoked, verifier }
+        let (newest, wanted, keys_changed) = (watch::Sender::new(0), Notify::new(), Notify::new());
+        let (log, keys) = (Mutex::default(), Mutex::default());
+        Self { replica, log, newest, wanted, keys, keys_changed, verifier }
     }
 
-    /// Waits until a key is revoked.
-    pub async fn key_revoked(&self) {
-        self.key_revoked.notified().await;
+    /// Waits until a key of either purpose is added, deleted or enters another state, whoever did that.
+    pub async fn keys_changed(&self) {
+        self.keys_changed.notified().await;
     }
 
     /// Has the database read now; while it is being read, once more afterwards.
@@ -137,20 +140,25 @@ impl Feed {
     fn learn(&self, read: RevocationRead, begun: Duration) {
         let now = self.verifier.clock().elapsed();
         let database_time = read.now;
+        let keys = Some(read.keys.clone());
+        if std::mem::replace(&mut *self.keys(), keys.clone()) != keys {
+            self.keys_changed.notify_one();
+        }
         let (news, newest) = {
             let mut log = self.log();
             (log.add(read, begun, now), log.newest)
         };
         self.verifier.revocations().add(&news, now);
-        if news.iter().any(|entry| matches!(entry.revoked, Revoked::Key { .. })) {
-            self.key_revoked.notify_one();
-        }
         self.verifier.revocations().complete(begun, database_time, now);
         self.newest.send_if_modified(|number| std::mem::replace(number, newest) != newest);
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keys(&self) -> MutexGuard<'_, Option<String>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -205,7 +213,7 @@ pub async fn poll(feed: Arc<Feed>, store: Store, watch: Arc<ClockWatch>) {
 
 #[cfg(test)]
 mod tests {
-    use claims::{SessionId, Timestamp};
+    use claims::{Revoked, SessionId, Timestamp};
     use verifier::{Clock, Expectations};
 
     use super::*;
@@ -231,6 +239,7 @@ mod tests {
             rows: sessions.iter().map(row).collect(),
             now: Timestamp(0),
             horizon: Some(Horizon { epoch: "e".to_owned(), xid: horizon }),
+            keys: String::new(),
         }
     }
 
@@ -263,6 +272,23 @@ mod tests {
         assert!(wanted().await.is_ok());
         told(&feed, &cursor).await;
         assert!(wanted().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn whoever_keeps_the_keys_is_woken_by_every_change_of_them_and_by_nothing_else() {
+        let feed = feed();
+        let woken =
+            async || tokio::time::timeout(Duration::ZERO, feed.keys_changed()).await.is_ok();
+        feed.learn(read(&[], 1), Duration::ZERO);
+        assert!(woken().await, "they may have changed since the start");
+        feed.learn(read(&[1, 2], 3), Duration::ZERO);
+        assert!(!woken().await);
+        for keys in ["a active", "a revoked,b active"] {
+            feed.learn(RevocationRead { keys: keys.to_owned(), ..read(&[], 3) }, Duration::ZERO);
+            assert!(woken().await, "{keys}");
+            feed.learn(RevocationRead { keys: keys.to_owned(), ..read(&[], 3) }, Duration::ZERO);
+            assert!(!woken().await, "{keys}");
+        }
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::admission;
 use crate::app::App;
-use crate::callers::read;
+use crate::callers::{read, read_revoked};
 use crate::error::Error;
 use crate::store::{
     Caller, Client, EndReason, Grant, Happening, Presented, Removal, Reuse, Rotation, TrailEntry,
@@ -47,6 +47,10 @@ pub async fn refresh(
     client: Client,
 ) -> Result<Issued, Error> {
     let Some(token) = read(app, text.expose_secret(), transport) else {
+        // Made here, so it is no guess, and its owner's network must not suffer for it.
+        if read_revoked(app, text.expose_secret(), transport).is_some() {
+            return Err(Error::InvalidToken);
+        }
         return Err(admission::forged(app, &client, Error::InvalidToken));
     };
     let session = token.session_id();

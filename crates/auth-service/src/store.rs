@@ -126,7 +126,7 @@ pub struct Store {
     telling: Arc<Semaphore>,
     /// Who writes to the sessions of which user.
     turns: Turns,
-    /// Told whenever a revocation was committed here.
+    /// Told whenever a revocation or a change of keys was committed here.
     commits: watch::Sender<()>,
     newer_schema: Option<i64>,
     writes: Arc<Writes>,
@@ -319,7 +319,7 @@ impl Store {
         }
     }
 
-    /// Changes whenever a revocation was committed through this store.
+    /// Changes whenever a revocation or a change of keys was committed through this store.
     #[must_use]
     pub fn commits(&self) -> watch::Receiver<()> {
         self.commits.subscribe()

@@ -58,14 +58,22 @@ pub struct RefreshKeys {
     current: hmac::Key,
     /// Check tokens only.
     others: Vec<hmac::Key>,
+    /// Tell which session a token is of, for logging out only.
+    revoked: Vec<hmac::Key>,
 }
 
 impl RefreshKeys {
     /// `current` makes; `others` still, or already, check.
     #[must_use]
     pub fn new(current: &[u8], others: &[impl AsRef<[u8]>]) -> Self {
-        let key = |bytes: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, bytes);
-        Self { current: key(current), others: others.iter().map(|b| key(b.as_ref())).collect() }
+        let others = others.iter().map(|bytes| hmac_key(bytes.as_ref())).collect();
+        Self { current: hmac_key(current), others, revoked: Vec::new() }
+    }
+
+    /// With keys that were revoked.
+    #[must_use]
+    pub fn with_revoked(self, revoked: &[impl AsRef<[u8]>]) -> Self {
+        Self { revoked: revoked.iter().map(|bytes| hmac_key(bytes.as_ref())).collect(), ..self }
     }
 
     /// The token as the client gets it.
@@ -82,13 +90,36 @@ impl RefreshKeys {
     /// client and transport, before any query; tags are compared in constant time.
     #[must_use]
     pub fn read(&self, text: &str, client: &ClientId, by: Transport) -> Option<RefreshToken> {
-        let shape = RefreshTokenShape::parse(text)?;
-        let message = tagged(shape.handle, shape.generation, client, by);
-        std::iter::once(&self.current)
-            .chain(&self.others)
-            .any(|key| hmac::verify(key, &message, &shape.tag).is_ok())
-            .then_some(RefreshToken { handle: shape.handle, generation: shape.generation })
+        read_with(std::iter::once(&self.current).chain(&self.others), text, client, by)
     }
+
+    /// The same for a token whose key was revoked. Whoever has it may end its session with it, and
+    /// nothing else.
+    #[must_use]
+    pub fn read_revoked(
+        &self,
+        text: &str,
+        client: &ClientId,
+        by: Transport,
+    ) -> Option<RefreshToken> {
+        read_with(self.revoked.iter(), text, client, by)
+    }
+}
+
+fn hmac_key(bytes: &[u8]) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, bytes)
+}
+
+fn read_with<'a>(
+    mut keys: impl Iterator<Item = &'a hmac::Key>,
+    text: &str,
+    client: &ClientId,
+    by: Transport,
+) -> Option<RefreshToken> {
+    let shape = RefreshTokenShape::parse(text)?;
+    let message = tagged(shape.handle, shape.generation, client, by);
+    keys.any(|key| hmac::verify(key, &message, &shape.tag).is_ok())
+        .then_some(RefreshToken { handle: shape.handle, generation: shape.generation })
 }
 
 /// What the tag covers, each field with its length before it.
@@ -211,6 +242,21 @@ mod tests {
                 .read(text, &client("web"), Transport::Body)
                 .is_some()
         );
+    }
+
+    #[test]
+    fn a_token_of_a_revoked_key_names_its_session_and_is_no_good_token() {
+        let (web, by) = (client("web"), Transport::Body);
+        let token = RefreshToken::first();
+        let text = RefreshKeys::new(&[2; 32], &[] as &[[u8; 32]]).write(&token, &web, by);
+        let text = text.expose_secret();
+        let keys = RefreshKeys::new(&[1; 32], &[] as &[[u8; 32]]).with_revoked(&[[2; 32]]);
+        assert!(keys.read(text, &web, by).is_none());
+        let read = keys.read_revoked(text, &web, by).unwrap();
+        assert_eq!(read.session_id(), token.session_id());
+        assert!(keys.read_revoked(text, &web, Transport::Cookie).is_none());
+        let good = keys.write(&token, &web, by);
+        assert!(keys.read_revoked(good.expose_secret(), &web, by).is_none());
     }
 
     #[test]

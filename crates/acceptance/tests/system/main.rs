@@ -29,6 +29,7 @@ mod overload;
 mod planted;
 mod proxies;
 mod redis;
+mod refresh_keys;
 mod replicas;
 mod resource;
 mod restart;

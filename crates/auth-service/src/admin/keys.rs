@@ -12,7 +12,8 @@ use super::{Failure, instant, open, say};
 /// What to do with the keys in the database.
 #[derive(Subcommand)]
 pub(crate) enum Keys {
-    /// List them: id, purpose, algorithm, state, since when.
+    /// List them: id, purpose, algorithm, state, since when; of a revoked refresh key also until when its
+    /// tokens still log their owners out.
     List,
     /// Publish the next key now; it takes over after `keys.publish_seconds`.
     Rotate {
@@ -25,7 +26,8 @@ pub(crate) enum Keys {
         now: bool,
     },
     /// Revoke a key for ever: services refuse every token it signed, or will sign, within
-    /// milliseconds. A revoked refresh key ends the sessions whose tokens it made.
+    /// milliseconds. Tokens of a revoked refresh key are refused as soon, but for logging out: whoever has
+    /// one must log in again.
     Revoke {
         /// Which key.
         #[arg(allow_hyphen_values = true)]
@@ -54,14 +56,17 @@ pub(crate) async fn run(config: &Config, what: Keys) -> Result<(), Failure> {
 async fn act(config: &Config, store: &Store, what: Keys) -> Result<(), Failure> {
     match what {
         Keys::List => {
+            let schedule = Schedule::new(config);
             for key in store.keys().await?.keys {
+                let until = schedule.logs_out_until(&key).map(instant);
                 say(&format!(
-                    "{}\t{}\t{}\t{}\t{}",
+                    "{}\t{}\t{}\t{}\t{}{}",
                     key.id,
                     key.purpose.as_str(),
                     key.algorithm.map_or("-", claims::Algorithm::as_str),
                     key.state.as_str(),
                     instant(key.since),
+                    until.map_or_else(String::new, |until| format!("\tlogs out until {until}")),
                 ));
             }
             Ok(())

@@ -38,7 +38,7 @@ pub(super) async fn logout(
     let (cookie, fields): (_, Fields) =
         transport::cookie_and_body(&app, &request, payload.into_inner()).await?;
     let (ending, may_clear) = (fields.sessions, cookie.is_ok());
-    let named = named(&app, &protection, &request, fields.refresh_token.as_ref(), cookie);
+    let named = named(&app, &protection, &request, &fields, cookie);
     let done = match callers(&protection, named, ending) {
         Ok((callers, unjudged)) => {
             // What can be ended is ended, also where not all of it can be judged.
@@ -74,9 +74,15 @@ fn named(
     app: &App,
     protection: &Protection,
     request: &HttpRequest,
-    body: Option<&SecretString>,
+    fields: &Fields,
     cookie: transport::AmbientCookie,
 ) -> Named {
+    // A token whose key was revoked ends its own session, and acts on no other.
+    let read = match fields.sessions {
+        Ending::Current => callers::by_refresh_token_to_end,
+        Ending::Others | Ending::All => callers::by_refresh_token,
+    };
+    let body = fields.refresh_token.as_ref();
     let (cookie, refused_cookie) = match cookie {
         Ok(cookie) => (cookie, None),
         Err(error) => (None, Some(error)),
@@ -85,7 +91,7 @@ fn named(
     let tokens = tokens.into_iter().filter_map(|(token, by)| Some((token?.expose_secret(), by)));
     Named {
         any_refresh: tokens.clone().next().is_some(),
-        refresh: tokens.filter_map(|(text, by)| callers::by_refresh_token(app, text, by)).collect(),
+        refresh: tokens.filter_map(|(text, by)| read(app, text, by)).collect(),
         refused_cookie,
         bearer: protection
             .authenticate(request)

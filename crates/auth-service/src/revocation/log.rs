@@ -144,7 +144,7 @@ mod tests {
     fn read(xid: u64, session: u8, expires_at: i64) -> RevocationRead {
         let revoked = Revoked::Session { id: SessionId::from_bytes([session; 16]) };
         let rows = vec![RevocationRow { xid, revoked, expires_at: Some(Timestamp(expires_at)) }];
-        RevocationRead { rows, now: Timestamp(0), horizon: None }
+        RevocationRead { rows, now: Timestamp(0), horizon: None, keys: String::new() }
     }
 
     #[test]

@@ -37,7 +37,8 @@ pub enum KeyState {
     Retiring,
     /// It is gone, and its secret with it.
     Removed,
-    /// It was revoked: what it made is refused for ever.
+    /// It was revoked: what it made is refused for ever. The secret of a refresh key is kept until its
+    /// last token is dead, for logging out only.
     Revoked,
 }
 
@@ -137,18 +138,29 @@ impl Store {
 
     /// Adds a key as `active` or `published`, unless there is one of its purpose in that state.
     pub async fn add_key(&self, key: NewKey, state: KeyState) -> Result<(), StoreError> {
-        on_backend!(self, db => db.add_key(&key, state).await)
+        let announcement = self.announcement();
+        on_backend!(self, db => {
+            let _announcement = announcement;
+            db.add_key(&key, state).await
+        })
     }
 
-    /// Moves the keys of a purpose on: what was published `lead_ms` ago takes over, and what retired
-    /// `keep_ms` ago is removed. Says whether anything changed.
+    /// Moves the keys of a purpose on: what was published `lead_ms` ago takes over, what retired
+    /// `keep_ms` ago is removed, and what was revoked then is wiped. Says whether anything changed.
     pub async fn advance_keys(
         &self,
         purpose: Purpose,
         lead_ms: i64,
         keep_ms: i64,
     ) -> Result<bool, StoreError> {
-        on_backend!(self, db => db.advance_keys(purpose, lead_ms, keep_ms).await)
+        let announcement = self.announcement();
+        on_backend!(self, db => {
+            let advanced = db.advance_keys(purpose, lead_ms, keep_ms).await;
+            if matches!(advanced, Ok(false)) {
+                announcement.withdraw();
+            }
+            advanced
+        })
     }
 
     /// Revokes a key for ever; `false` when there is none. Where it was the active one, the published

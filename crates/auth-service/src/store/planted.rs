@@ -58,6 +58,8 @@ pub(super) async fn read_above_the_last(
         "with clock as materialized (select latchkey_now($1) as now) \
          select clock.now, pg_snapshot_xmin(pg_current_snapshot())::text as horizon, \
             md5(pg_postmaster_start_time()::text) as epoch, coalesce(r.seq, 0) as seq, \
+            (select md5(coalesce(string_agg(concat(k.id, ' ', k.state, ' ', k.state_since), ',' \
+                order by k.id), '')) from keys k) as keys, \
             r.xid::text as xid, r.kind, r.id, cast(r.min_version as bigint) as min_version, \
             r.expires_at \
          from clock left join revocations r \
@@ -69,7 +71,7 @@ pub(super) async fn read_above_the_last(
     .await?;
     let first = found.first().ok_or(sqlx::Error::RowNotFound)?;
     let horizon = Horizon { epoch: first.text("epoch")?, xid: number(first, "horizon")? };
-    let now = first.time("now")?;
+    let (now, keys) = (first.time("now")?, first.text("keys")?);
     let mut rows = Vec::new();
     for row in &found {
         if let Some(revoked) = super::rows::revoked(row)? {
@@ -77,5 +79,5 @@ pub(super) async fn read_above_the_last(
         }
         LAST.fetch_max(row.int("seq")?, Ordering::Relaxed);
     }
-    Ok(RevocationRead { rows, now, horizon: Some(horizon) })
+    Ok(RevocationRead { rows, now, horizon: Some(horizon), keys })
 }

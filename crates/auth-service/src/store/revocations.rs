@@ -16,7 +16,7 @@ use claims::time::REVOCATION_TTL_SECONDS;
 use claims::{Revoked, Timestamp};
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, query};
+use sqlx::{PgConnection, query, query_scalar};
 use verifier::Clock;
 
 use super::StoreError;
@@ -36,6 +36,8 @@ pub struct RevocationRead {
     pub now: Timestamp,
     /// What can no longer be missed; `None` on SQLite, which serves one process.
     pub horizon: Option<Horizon>,
+    /// Another text whenever a key was added, was deleted or is in another state.
+    pub keys: String,
 }
 
 /// A revocation as the database has it.
@@ -210,6 +212,8 @@ async fn read_postgres(
                 extract(epoch from stats_reset), ' ', d.oid)) \
                 from pg_stat_bgwriter, pg_database d where d.datname = current_database()) \
                 as epoch, \
+            (select md5(coalesce(string_agg(concat(k.id, ' ', k.state, ' ', k.state_since), ',' \
+                order by k.id), '')) from keys k) as keys, \
             r.xid::text as xid, r.kind, r.id, cast(r.min_version as bigint) as min_version, r.expires_at \
          from clock left join revocations r on r.xid >= cast(coalesce($2, '0') as xid8)",
     )
@@ -225,7 +229,7 @@ async fn read_postgres(
         );
     }
     let horizon = Horizon { epoch: first.text("epoch")?, xid: number(&first, "horizon")? };
-    let now = first.time("now")?;
+    let (now, keys) = (first.time("now")?, first.text("keys")?);
     let mut found = Vec::new();
     let mut next = Some(first);
     while let Some(row) = next {
@@ -234,7 +238,7 @@ async fn read_postgres(
         }
         next = rows.try_next().await?;
     }
-    Ok(RevocationRead { rows: found, now, horizon: Some(horizon) })
+    Ok(RevocationRead { rows: found, now, horizon: Some(horizon), keys })
 }
 
 async fn read_sqlite(
@@ -256,7 +260,11 @@ async fn read_sqlite(
             found.push(revocation(&row, seen.unsigned_abs(), revoked)?);
         }
     }
-    Ok((RevocationRead { rows: found, now, horizon: None }, seen))
+    drop(rows);
+    let keys = "select coalesce(group_concat(k.state, ','), '') from ( \
+        select id || ' ' || state || ' ' || state_since as state from keys order by id) k";
+    let keys = query_scalar(keys).fetch_one(&mut connection).await?;
+    Ok((RevocationRead { rows: found, now, horizon: None, keys }, seen))
 }
 
 /// `xid8` is read as text.
