@@ -56,6 +56,12 @@ impl Database {
         }
     }
 
+    /// What the server calls it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Which it is.
     #[must_use]
     pub fn kind(&self) -> Kind {

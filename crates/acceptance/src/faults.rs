@@ -3,8 +3,8 @@
 //!
 //! From the outside in: [`run`] starts a [`site`] and lets [`actors`] live in it while [`chaos`]
 //! brings the [`trouble`] of the plan. What each user asked and was answered is a [`history`], and
-//! [`checker`] judges it; [`court`] keeps the judgements, and [`finale`] asks once more about some
-//! when everything is healed.
+//! [`checker`] judges it; [`weather`] knows who ought to have been served meanwhile; [`court`] keeps
+//! the judgements, and [`finale`] asks once more about some when everything is healed.
 
 pub mod actors;
 pub mod chaos;
@@ -19,3 +19,4 @@ pub mod server;
 pub mod site;
 pub mod tally;
 pub mod trouble;
+pub mod weather;

@@ -18,15 +18,21 @@ pub(crate) enum Bug {
     DroppableBegin,
     /// Gives a spent token within the window a new generation instead of the same successor.
     SiblingInWindow,
+    /// Answers who follows as though it knew everything, however old what it knows is.
+    StickyFeed,
+    /// Reads revocations on and on over a connection that has failed.
+    KeptConnection,
 }
 
 impl Bug {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
         Self::NaiveRotation,
         Self::LastSeenId,
         Self::Early204,
         Self::DroppableBegin,
         Self::SiblingInWindow,
+        Self::StickyFeed,
+        Self::KeptConnection,
     ];
 
     const fn name(self) -> &'static str {
@@ -36,6 +42,8 @@ impl Bug {
             Self::Early204 => "early-204",
             Self::DroppableBegin => "droppable-begin",
             Self::SiblingInWindow => "sibling-in-window",
+            Self::StickyFeed => "sticky-feed",
+            Self::KeptConnection => "kept-connection",
         }
     }
 }

@@ -37,6 +37,7 @@ mod turns;
 mod watched;
 mod writes;
 
+use std::cmp::Reverse;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -266,6 +267,24 @@ impl Store {
             let _held = (turn, announcement);
             db.remove_session(&caller, target).await
         })
+    }
+
+    /// The live sessions of the caller's user, newest first, at most 100, the caller's own always
+    /// among them; `None` when that is over.
+    pub async fn list_sessions(
+        &self,
+        caller: Caller,
+    ) -> Result<Option<Vec<SessionView>>, StoreError> {
+        // It looks at all of them, however many they are.
+        let Some(turn) = self.turn_of(&caller).await? else { return Ok(None) };
+        let views = on_backend!(self, db => {
+            let _turn = turn;
+            db.list_sessions(&caller).await
+        })?;
+        Ok(views.map(|mut views| {
+            views.sort_by_key(|view| (Reverse(view.created_at), view.id));
+            views
+        }))
     }
 
     /// The live sessions of the user with this name or address, newest first, at most 100.

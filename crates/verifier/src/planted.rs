@@ -19,17 +19,24 @@ pub(crate) enum Bug {
     TimestampVersion,
     /// Accepts a token that it knows without looking at what was revoked since.
     CacheSkipsRevocation,
+    /// Takes every answer of a feed for a good one, however old what it tells is.
+    StickyFeed,
 }
 
 impl Bug {
-    const ALL: [Self; 3] =
-        [Self::AgeFromReceipt, Self::TimestampVersion, Self::CacheSkipsRevocation];
+    const ALL: [Self; 4] = [
+        Self::AgeFromReceipt,
+        Self::TimestampVersion,
+        Self::CacheSkipsRevocation,
+        Self::StickyFeed,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
             Self::AgeFromReceipt => "age-from-receipt",
             Self::TimestampVersion => "timestamp-version",
             Self::CacheSkipsRevocation => "cache-skips-revocation",
+            Self::StickyFeed => "sticky-feed",
         }
     }
 }

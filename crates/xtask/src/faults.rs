@@ -16,7 +16,7 @@ use crate::project::{Project, run as run_command, shown, succeeds};
 use crate::{Result, servers, setup};
 
 /// The bugs by the names that `planted.rs` of the auth-service and of the verifier give them.
-const BUGS: [&str; 8] = [
+const BUGS: [&str; 10] = [
     "naive-rotation",
     "last-seen-id",
     "age-from-receipt",
@@ -25,6 +25,8 @@ const BUGS: [&str; 8] = [
     "timestamp-version",
     "cache-skips-revocation",
     "sibling-in-window",
+    "sticky-feed",
+    "kept-connection",
 ];
 const SERVICES: [&str; 2] = ["auth-service", "resource-service"];
 const BUG: &str = "LATCHKEY_PLANTED_BUG";

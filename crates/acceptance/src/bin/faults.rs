@@ -78,6 +78,7 @@ fn summary(verdict: &Verdict, plan: Plan) -> ExitCode {
         let [half, most, all] = [half, most, all].map(|time| time.as_millis());
         println!("from 204 to refusal, ms: p50 {half}, p99 {most}, max {all}");
     }
+    println!("answers due from services that had no trouble: {}", court.due());
     let idle = verdict.idle(plan);
     for what in &idle {
         println!("too little was tested: {what}");

@@ -41,8 +41,10 @@ pub enum Rule {
     CanLogIn,
     /// Only what is documented is answered, and no 5xx but 503.
     Documented,
-    /// Within a while after everything was healed, everything is answered.
+    /// Within five seconds after everything was healed, everything is answered.
     Heals,
+    /// A service that has no trouble, and of whose database or feeds one has none, does not answer 503.
+    Serves,
 }
 
 /// A rule that was broken.

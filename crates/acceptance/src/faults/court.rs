@@ -7,6 +7,7 @@ use fastrand::Rng;
 
 use super::checker::{Rule, Violation, check};
 use super::history::{Ending, Episode, Moment, Operation, Outcome};
+use super::weather::Weather;
 
 /// How many violations are kept in full.
 const SHOWN: usize = 20;
@@ -23,6 +24,7 @@ pub struct Court(Mutex<Files>);
 struct Files {
     rng: Rng,
     judged: usize,
+    due: usize,
     violations: usize,
     shown: Vec<String>,
     kept: Vec<Episode>,
@@ -35,7 +37,7 @@ impl Court {
     pub fn new(seed: u64) -> Self {
         let rng = Rng::with_seed(seed);
         let (shown, kept, seen_after) = (Vec::new(), Vec::new(), Vec::new());
-        Self(Mutex::new(Files { rng, judged: 0, violations: 0, shown, kept, seen_after }))
+        Self(Mutex::new(Files { rng, judged: 0, due: 0, violations: 0, shown, kept, seen_after }))
     }
 
     /// Judges a history that is over, and keeps it with every other one's chance; says whether it
@@ -58,6 +60,16 @@ impl Court {
             }
         }
         good
+    }
+
+    /// Judges whether everybody was served who could have been; says so.
+    pub fn judge_service(&self, episode: &Episode, weather: &Weather) -> bool {
+        let (due, unserved) = service(episode, weather);
+        self.files().due += due;
+        for violation in &unserved {
+            self.report(episode, violation);
+        }
+        unserved.is_empty()
     }
 
     /// Judges what began after that moment in a history; says whether it is in order.
@@ -111,6 +123,12 @@ impl Court {
         self.files().judged
     }
 
+    /// How many answers were due from services that had no trouble at the time.
+    #[must_use]
+    pub fn due(&self) -> usize {
+        self.files().due
+    }
+
     /// Half, ninety-nine in a hundred and all of the ended tokens were refused after this long.
     #[must_use]
     pub fn seen_after(&self) -> Option<[Duration; 3]> {
@@ -123,6 +141,31 @@ impl Court {
     fn files(&self) -> std::sync::MutexGuard<'_, Files> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How many answers were due from services that had no trouble, and which of them were 503. A request
+/// without an answer says nothing: it may have been lost on its way.
+fn service(episode: &Episode, weather: &Weather) -> (usize, Vec<Violation>) {
+    let (mut due, mut unserved) = (0, Vec::new());
+    for (index, event) in episode.events.iter().enumerate() {
+        let could = match event.operation {
+            Operation::Use(_) => weather.could_follow(event.at, event.begun, event.over),
+            Operation::Refresh(_) | Operation::LogOut(..) => {
+                weather.could_serve(event.at, event.begun, event.over)
+            }
+            // May be refused for want of a place.
+            Operation::Register | Operation::LogIn => false,
+        };
+        if !could || event.outcome == Outcome::Lost {
+            continue;
+        }
+        due += 1;
+        if matches!(event.outcome, Outcome::Refused { status: 503, .. }) {
+            let because = "nothing that it needs was in trouble for a while".to_owned();
+            unserved.push(Violation { rule: Rule::Serves, event: index, because });
+        }
+    }
+    (due, unserved)
 }
 
 /// From each logout's answer to the first refusal at each resource-service.

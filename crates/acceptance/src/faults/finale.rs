@@ -12,9 +12,13 @@ use super::court::Court;
 use super::history::{BOUND, Ending, Episode, Grant, Moment, Operation, Outcome};
 use super::person::{PATIENCE, Person, Stage};
 use super::site::Site;
+use super::weather::RECOVERY;
 
 /// How long everything may take to be well after it was healed.
-const HEALING: Duration = Duration::from_secs(30);
+const HEALING: Duration = RECOVERY;
+/// How long the blacklist may take to be whole: the tasks that write it wait up to five seconds between
+/// attempts to reach Redis, and nobody waits for them.
+const HEALING_OF_REDIS: Duration = Duration::from_secs(15);
 
 /// Heals, waits, asks about the histories that were kept, and looks at the database.
 pub async fn ask(site: &Site, stage: &Arc<Stage>, court: &Court) {
@@ -99,7 +103,7 @@ fn lately_ended(episodes: &[Episode], now: Moment) -> Vec<Arc<str>> {
 /// The blacklist has everything again, whatever became of Redis meanwhile.
 async fn look_at_redis(site: &Site, court: &Court, ended: &[Arc<str>]) {
     let mut connection = site.redis.lock().await.connect().await;
-    let healed = Instant::now() + HEALING;
+    let healed = Instant::now() + HEALING_OF_REDIS;
     loop {
         let mut asking = redis::pipe();
         asking.exists("revoked:complete");

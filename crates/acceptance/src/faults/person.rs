@@ -12,6 +12,7 @@ use super::history::{
 };
 use super::reading::{self, Expected};
 use super::tally::Tally;
+use super::weather::Weather;
 use crate::PASSWORD;
 
 /// How long a client waits for an answer, unless it is told otherwise.
@@ -34,6 +35,8 @@ pub struct Stage {
     pub over: AtomicBool,
     /// What was asked and answered, in numbers.
     pub tally: Tally,
+    /// What was in trouble when.
+    pub weather: Weather,
 }
 
 impl Stage {

@@ -15,6 +15,7 @@ use super::person::{Person, Stage};
 use super::site::Site;
 use super::tally::Tally;
 use super::trouble::Lane;
+use super::weather::Weather;
 
 /// How to run.
 #[derive(Debug, Clone, Copy)]
@@ -101,6 +102,7 @@ fn stage(site: &Site) -> Stage {
         origin: Instant::now(),
         over: AtomicBool::new(false),
         tally: Tally::default(),
+        weather: Weather::default(),
     }
 }
 
@@ -121,7 +123,9 @@ async fn lives(
         let username = format!("{} {number} {life} of {}", actor.name, plan.seed);
         let person = Person::new(&stage, actor.name, username);
         (actor.life)(person.clone(), rng.fork()).await;
-        let good = court.judge(person.history().await);
+        let history = person.history().await;
+        let served = court.judge_service(&history, &stage.weather);
+        let good = court.judge(history) && served;
         if !good && plan.until_first {
             stage.over.store(true, Ordering::Relaxed);
         }

@@ -71,6 +71,15 @@ pub enum Fault {
     Flush,
     /// Redis has no room.
     Full,
+    /// An auth-service is without its database for longer than the knowledge of those who follow it
+    /// keeps.
+    Alone,
+    /// The database gives new connections other defaults, and ends old ones.
+    Defaults,
+    /// Very many connections bring a part of a request each.
+    HalfRequests,
+    /// An auth-service runs with a clock that is months ahead, where nobody reaches it.
+    ClockAhead,
 }
 
 impl fmt::Display for Fault {
@@ -83,6 +92,10 @@ impl fmt::Display for Fault {
             Self::Lock => f.write_str("Rows locked"),
             Self::Flush => f.write_str("Redis flushed"),
             Self::Full => f.write_str("Redis full"),
+            Self::Alone => f.write_str("Replica without its database"),
+            Self::Defaults => f.write_str("Session defaults changed"),
+            Self::HalfRequests => f.write_str("Half requests"),
+            Self::ClockAhead => f.write_str("Clock ahead"),
         }
     }
 }
@@ -95,6 +108,7 @@ impl Fault {
             Self::Link(_, Way::Slow) => 1500..3500,
             Self::Link(_, Way::Late) => 1200..2200,
             Self::PauseBeyondBound => 2300..4000,
+            Self::Alone => 5500..8000,
             Self::Lock => 2500..3500,
             Self::Kill(_) | Self::Flush => 100..800,
             Self::Link(_, Way::Held | Way::Mute) => 300..4000,
@@ -156,15 +170,16 @@ impl Lane {
     }
 }
 
-/// Where rows are locked, numbers drawn early are committed late.
+/// Where rows are locked, numbers drawn early are committed late; what is lost when connections die
+/// without a word is missed only when there is little left.
 const BELOW: Kinds = Kinds {
-    often: &[Fault::Lock],
+    often: &[Fault::Lock, Fault::Link(Ends::Database, Way::Mute)],
     others: &[
+        Fault::Defaults,
         Fault::Link(Ends::Database, Way::Slow),
         Fault::Link(Ends::Database, Way::Slow),
         Fault::Link(Ends::Database, Way::Cut),
         Fault::Link(Ends::Database, Way::Held),
-        Fault::Link(Ends::Database, Way::Mute),
         Fault::Link(Ends::Database, Way::Reset),
         Fault::Link(Ends::Database, Way::Swallowed),
         Fault::Kill(Part::Postgres),
@@ -186,6 +201,9 @@ const AUTHS: Kinds = Kinds {
         Fault::Kill(Part::Auth),
         Fault::Kill(Part::Auth),
         Fault::Pause(Part::Auth),
+        Fault::Alone,
+        Fault::ClockAhead,
+        Fault::HalfRequests,
     ],
 };
 

@@ -1,33 +1,13 @@
-//! How many sessions a user may have, how they are listed, and how very many are ended: in steps, so that no statement
+//! How many sessions a user may have, and how very many are ended: in steps, so that no statement
 //! holds its locks for long and no request fails because there are too many.
 
-use std::cmp::Reverse;
-
-use claims::{SessionView, UserId};
+use claims::UserId;
 
 use super::records::{Caller, NewPassword};
 use super::turns::Turn;
 use super::{Backend, ENDED_AT_ONCE, Store, StoreError, bounded};
 
 impl Store {
-    /// The live sessions of the caller's user, newest first, at most 100, the caller's own always
-    /// among them; `None` when that is over.
-    pub async fn list_sessions(
-        &self,
-        caller: Caller,
-    ) -> Result<Option<Vec<SessionView>>, StoreError> {
-        // It looks at all of them, however many they are.
-        let Some(turn) = self.turn_of(&caller).await? else { return Ok(None) };
-        let views = on_backend!(self, db => {
-            let _turn = turn;
-            db.list_sessions(&caller).await
-        })?;
-        Ok(views.map(|mut views| {
-            views.sort_by_key(|view| (Reverse(view.created_at), view.id));
-            views
-        }))
-    }
-
     /// Ends every other session of the caller's user; `false` when the caller's own is over.
     ///
     /// More than 2000 are ended in several steps. They go on to their end also when nobody waits for

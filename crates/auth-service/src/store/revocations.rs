@@ -172,6 +172,10 @@ impl RevocationReader {
 
     /// Drops the connection and forgets what was seen.
     pub fn reset(&mut self) {
+        #[cfg(feature = "planted-bugs")]
+        if planted::is(Bug::KeptConnection) {
+            return;
+        }
         match &mut self.source {
             Source::Postgres { connection, horizon, .. } => {
                 *connection = None;
