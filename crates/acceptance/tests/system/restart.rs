@@ -216,7 +216,9 @@ on_each_empty_database! {
             let mut answer = String::new();
             connection.read_to_string(&mut answer).expect("an answer");
             assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-            assert!(answer.contains(&format!("\"cursor\":\"{cursor}\"")), "{answer}");
+            // Whole, and with nothing new. The cursor may have moved on: any write moves the horizon.
+            assert!(answer.contains("\"entries\":[]"), "{answer}");
+            assert!(answer.contains("\"reset\":false"), "{answer}");
         }
         assert!(auth.ended().await, "the exit code is 0");
         assert!(told.elapsed() < Duration::from_secs(3), "{:?}", told.elapsed());

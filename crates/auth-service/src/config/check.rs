@@ -61,12 +61,12 @@ impl Config {
         self.check_page()?;
         self.revocation.check()?;
         self.clock.check(&self.issuer)?;
+        if !self.is_local() && self.feed.secret.expose_secret().len() < 32 {
+            return fail("feed.secret", "must have at least 32 characters");
+        }
         // Within it, a clock that was wrong at the start is usually set.
         if self.housekeeping.settle_seconds < 60 && !self.is_local() {
             return fail("housekeeping.settle_seconds", "must be at least 60");
-        }
-        if !self.is_local() && self.feed.secret.expose_secret().len() < 32 {
-            return fail("feed.secret", "must have at least 32 characters");
         }
         Ok(())
     }
