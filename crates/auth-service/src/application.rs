@@ -98,7 +98,8 @@ impl Application {
         let poll = revocation::poll(Arc::clone(&feed), store.clone(), Arc::clone(&watch));
         background.push(tokio::spawn(poll));
         background.push(tokio::spawn(rotation.run(Arc::clone(&keyring), known)));
-        background.push(tokio::spawn(housekeeping::run(store.clone(), config.events, watch)));
+        let keeping = housekeeping::run(store.clone(), config.tokens.clone(), config.events, watch);
+        background.push(tokio::spawn(keeping));
         let trimming = session_limit::run(store.clone(), config.tokens.max_sessions);
         background.push(tokio::spawn(trimming));
         let protection = web::Data::new(Protection::new(Arc::clone(&verifier), "latchkey", None));

@@ -1,4 +1,5 @@
 //! Keeps the tables small: expired revocations go, sessions that are over for a week, and old events.
+//! At the start it brings sessions down to the present limits, where those were lowered.
 //!
 //! What is old is judged by a time that is trusted ([`ClockWatch`]); while there is none, nothing is
 //! deleted for its age.
@@ -23,12 +24,20 @@ const KEEP_EXPIRED_MS: i64 = 2 * HOUR_MS;
 const NOTHING_IS_OLD: Timestamp = Timestamp(i64::MIN);
 const BATCH: i64 = 1000;
 const BETWEEN_BATCHES: Duration = Duration::from_secs(1);
+/// Ten million sessions take ten minutes.
+const BETWEEN_LOWERED: Duration = Duration::from_millis(50);
 const BETWEEN_PASSES: Duration = Duration::from_mins(10);
 const BETWEEN_LOOKS_AT_THE_CLOCK: Duration = Duration::from_secs(1);
 
 /// Walks the tables for ever, a small batch a second, so that it is never felt. Replicas may all do
 /// so: a row is deleted once.
-pub(crate) async fn run(store: Store, events: config::Events, watch: Arc<ClockWatch>) {
+pub(crate) async fn run(
+    store: Store,
+    tokens: config::Tokens,
+    events: config::Events,
+    watch: Arc<ClockWatch>,
+) {
+    lower_ends(&store, &tokens).await;
     loop {
         let done = async {
             trim_events(&store, events, &watch).await?;
@@ -38,6 +47,27 @@ pub(crate) async fn run(store: Store, events: config::Events, watch: Arc<ClockWa
             tracing::debug!(%error, "housekeeping is put off");
         }
         tokio::time::sleep(BETWEEN_PASSES).await;
+    }
+}
+
+/// A refresh judges by the present limits itself. This is for whatever else looks at the end of a
+/// session: the list that its owner sees, and routes that take an access token. No clock is asked.
+async fn lower_ends(store: &Store, tokens: &config::Tokens) {
+    let [idle, absolute] =
+        [tokens.idle_seconds, tokens.absolute_seconds].map(|seconds| i64::from(seconds) * 1000);
+    let mut after = None;
+    loop {
+        match store.lower_ends(idle, absolute, after.clone(), BATCH).await {
+            Ok(None) => return,
+            Ok(next) => {
+                after = next;
+                tokio::time::sleep(BETWEEN_LOWERED).await;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the ends of sessions are brought down later");
+                tokio::time::sleep(BETWEEN_BATCHES).await;
+            }
+        }
     }
 }
 

@@ -61,6 +61,7 @@ pub async fn refresh(
         generation: token.generation(),
         client: client.clone(),
         idle_ms: i64::from(app.config.tokens.idle_seconds) * 1000,
+        absolute_ms: i64::from(app.config.tokens.absolute_seconds) * 1000,
         grace_ms: app.grace_ms(),
     };
     let rotation = app.store.rotate(presented).await?;
@@ -166,7 +167,9 @@ pub(crate) fn issue(
     transport: Transport,
 ) -> Issued {
     let keys = app.keyring.now();
-    let access = keys.access.mint(grant);
+    // What was granted at the login and may be granted now.
+    let scope = grant.scope.within(&app.config.tokens.scopes);
+    let access = keys.access.mint(grant, scope.as_ref());
     let token = token.at(grant.generation);
     let answer = TokenAnswer {
         access_token: access.text,
@@ -175,7 +178,7 @@ pub(crate) fn issue(
         refresh_token: None,
         refresh_token_timeout: grant.now.seconds_until(grant.idle_expires_at),
         authorization_expires_in: grant.now.seconds_until(grant.expires_at),
-        scope: grant.scope.clone(),
+        scope,
         session_id: grant.session_id,
     };
     let refresh_token = keys.refresh.write(&token, &grant.client_id, transport);

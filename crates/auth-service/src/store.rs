@@ -20,8 +20,10 @@ macro_rules! on_backend {
 
 // After the macro, so that they know it.
 mod admin;
+mod ending;
 mod keys;
 mod limit;
+mod lowered;
 mod migrations;
 #[cfg(feature = "planted-bugs")]
 mod planted;
@@ -221,27 +223,6 @@ impl Store {
                 announcement.withdraw();
             }
             rotated
-        })
-    }
-
-    /// Ends a session. Ending it twice, or one that never was, changes nothing.
-    pub async fn end_session(&self, id: SessionId, why: EndReason) -> Result<(), StoreError> {
-        self.end_each(vec![id], why).await
-    }
-
-    /// The same for several sessions, whosever they are, in one step: all of them, or none where there
-    /// is an error.
-    pub async fn end_each(&self, ids: Vec<SessionId>, why: EndReason) -> Result<(), StoreError> {
-        #[cfg(feature = "planted-bugs")]
-        if let [id] = ids[..]
-            && let Some(answer) = self.planted_end_session(id, why).await
-        {
-            return answer;
-        }
-        let announcement = self.announcement();
-        on_backend!(self, db => {
-            let _announcement = announcement;
-            db.end_each(&ids, why).await
         })
     }
 

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use claims::refresh_token::PREFIX;
 use claims::{
-    AccessTokenClaims, Audience, ClientId, RefreshTokenShape, SessionId, TokenId, Transport,
+    AccessTokenClaims, Audience, ClientId, RefreshTokenShape, Scope, SessionId, TokenId, Transport,
     access_token,
 };
 use secrecy::SecretString;
@@ -169,15 +169,15 @@ impl AccessTokens {
         Self { key, header, issuer: issuer.to_owned(), audience, lifetime_seconds }
     }
 
-    /// A token for `grant`, from the moment the database granted it. It ends up to 5 % early, so
-    /// that clients that started together do not all come back together, and never after the
-    /// session.
+    /// A token for `grant` with that scope, from the moment the database granted it. It ends up to 5 %
+    /// early, so that clients that started together do not all come back together, and never after
+    /// the session, which ends at its idle end where it is not used.
     #[must_use]
-    pub fn mint(&self, grant: &Grant) -> AccessToken {
+    pub fn mint(&self, grant: &Grant, scope: Option<&Scope>) -> AccessToken {
         let iat = grant.now.unix_seconds();
         let lifetime = self.lifetime_seconds - random::up_to(self.lifetime_seconds / 20);
-        let exp = (iat + lifetime).min(grant.expires_at.unix_seconds()).max(iat);
-        let has = |scope: &str| grant.scope.contains(scope);
+        let exp = (iat + lifetime).min(grant.idle_expires_at.unix_seconds()).max(iat);
+        let has = |value: &str| scope.is_some_and(|scope| scope.contains(value));
         let email = grant.user.email.clone().filter(|_| has("email"));
         let claims = AccessTokenClaims {
             iss: self.issuer.clone(),
@@ -189,7 +189,7 @@ impl AccessTokens {
             nbf: None,
             jti: TokenId::from_bytes(random::bytes()),
             sid: Some(grant.session_id),
-            scope: Some(grant.scope.clone()),
+            scope: scope.cloned(),
             auth_time: Some(grant.auth_time.unix_seconds()),
             amr: grant.amr.split(' ').map(str::to_owned).collect(),
             sub_ver: Some(grant.subject_version),

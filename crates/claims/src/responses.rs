@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::ids::{SessionId, UserId};
 use crate::scope::Scope;
@@ -28,10 +28,17 @@ pub struct TokenAnswer {
     pub refresh_token_timeout: u64,
     /// How long until the session ends, whatever is done.
     pub authorization_expires_in: u64,
-    /// What was granted.
-    pub scope: Scope,
+    /// What was granted and may still be granted; empty where nothing of it may.
+    #[serde(serialize_with = "or_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub scope: Option<Scope>,
     /// The session.
     pub session_id: SessionId,
+}
+
+#[expect(clippy::ref_option, reason = "serde gives it so")]
+fn or_empty<S: Serializer>(scope: &Option<Scope>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(scope.as_ref().map_or("", Scope::as_str))
 }
 
 impl fmt::Debug for TokenAnswer {

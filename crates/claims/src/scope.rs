@@ -30,6 +30,13 @@ impl Scope {
         self.0.split(' ')
     }
 
+    /// Those of its values that `allowed` has too, in the order of its own; `None` where there are none.
+    #[must_use]
+    pub fn within(&self, allowed: &Self) -> Option<Self> {
+        let kept: Vec<_> = self.values().filter(|value| allowed.contains(value)).collect();
+        (!kept.is_empty()).then(|| Self(kept.join(" ")))
+    }
+
     /// The space-separated form.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -82,6 +89,15 @@ mod tests {
         let scope: Scope = "orders:readwrite profile".parse().unwrap();
         assert!(scope.contains("profile"));
         assert!(!scope.contains("orders:read"));
+    }
+
+    #[test]
+    fn what_is_within_another_scope_is_kept_in_order() {
+        let granted: Scope = "profile reports:write reports:read".parse().unwrap();
+        let within = |allowed: &str| granted.within(&allowed.parse().unwrap());
+        assert_eq!(within("reports:read profile email").unwrap().as_str(), "profile reports:read");
+        assert_eq!(within("profile reports:write reports:read"), Some(granted.clone()));
+        assert_eq!(within("report"), None);
     }
 
     #[test]

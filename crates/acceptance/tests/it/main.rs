@@ -4,6 +4,7 @@
 mod limit;
 mod logout;
 mod pages;
+mod present;
 mod races;
 mod refresh;
 mod resets;

@@ -58,6 +58,7 @@ fn presented(grant: &Grant, generation: u32) -> Presented {
         generation,
         client: Client { ip: Some("192.0.2.1".to_owned()), user_agent: None },
         idle_ms: 7 * DAY,
+        absolute_ms: 30 * DAY,
         grace_ms: GRACE_MS,
     }
 }

@@ -41,6 +41,7 @@ on_both_databases! {
             generation,
             client: Client::default(),
             idle_ms: 600_000,
+            absolute_ms: 600_000,
             grace_ms: 30_000,
         };
         assert!(matches!(store.rotate(presented(1)).await.unwrap(), Rotation::Rotated(_)));

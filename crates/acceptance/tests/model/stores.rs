@@ -268,6 +268,7 @@ impl<'a> Actual<'a> {
             generation,
             client: Client::default(),
             idle_ms: self.limits.idle * 1000,
+            absolute_ms: self.limits.absolute * 1000,
             grace_ms: self.limits.window * 1000,
         };
         Ok(match self.store().rotate(presented).await? {

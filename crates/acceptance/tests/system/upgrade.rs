@@ -99,11 +99,13 @@ macro_rules! fill {
         sqlx::query(
             "insert into sessions (id, user_id, client_id, scope, subject_version, \
                 idle_expires_at, expires_at, auth_time, amr, created_at) \
-             values ($1, $2, 'latchkey', 'profile reports:read', 1, $3, $3, 1, 'pwd', 1)",
+             values ($1, $2, 'latchkey', 'profile reports:read', 1, $3, $3, $4, 'pwd', $4)",
         )
         .bind(&old.session)
         .bind($user)
         .bind(9_999_999_999_999_i64)
+        // Yesterday: the limits of today count for it too.
+        .bind(verifier::Clock::default().now().0 - 86_400_000)
         .execute(pool)
         .await
         .expect("a session of old");

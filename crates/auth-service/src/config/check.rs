@@ -119,7 +119,7 @@ impl Config {
         if tokens.idle_seconds == 0 || tokens.idle_seconds > tokens.absolute_seconds {
             return fail("tokens.idle_seconds", "must be at least 1 and at most absolute_seconds");
         }
-        // Within the window a cookie gets the same token again, which does not count as use.
+        // Within the window a session does not rotate, and being given the same again is no use of it.
         if tokens.idle_seconds <= tokens.grace_seconds.saturating_mul(2) {
             return fail("tokens.idle_seconds", "must be more than twice grace_seconds");
         }

@@ -255,6 +255,34 @@ impl Postgres {
         Ok(next)
     }
 
+    pub(super) async fn lower_ends(
+        &self,
+        idle_ms: i64,
+        absolute_ms: i64,
+        after: &str,
+        batch: i64,
+    ) -> Result<Option<String>, StoreError> {
+        let next = query_scalar(
+            "with batch as materialized ( \
+                select id from sessions where id > $1 order by id limit $2), \
+             lowered as ( \
+                update sessions s set expires_at = least(s.expires_at, s.created_at + $4), \
+                    idle_expires_at = least(s.idle_expires_at, s.created_at + $4, \
+                        coalesce(s.rotated_at, s.created_at) + $3) \
+                from batch where s.id = batch.id and s.revoked_at is null and \
+                    (s.expires_at > s.created_at + $4 or \
+                     s.idle_expires_at > coalesce(s.rotated_at, s.created_at) + $3)) \
+             select max(id) from batch",
+        )
+        .bind(after)
+        .bind(batch)
+        .bind(idle_ms)
+        .bind(absolute_ms)
+        .fetch_one(&mut *self.pool.acquire().await?)
+        .await?;
+        Ok(next)
+    }
+
     pub(super) async fn purge_revocations(&self, before: Timestamp) -> Result<(), StoreError> {
         query("delete from revocations where expires_at < $1")
             .bind(before.0)

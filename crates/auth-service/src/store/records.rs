@@ -118,8 +118,11 @@ pub struct Presented {
     pub generation: u32,
     /// From where.
     pub client: Client,
-    /// The idle limit, milliseconds.
+    /// The present idle limit, milliseconds. Where the session was opened with a longer one, this
+    /// counts.
     pub idle_ms: i64,
+    /// The present absolute limit, milliseconds, likewise.
+    pub absolute_ms: i64,
     /// The grace window, milliseconds.
     pub grace_ms: i64,
 }

@@ -4,6 +4,8 @@
 //! is the session looked at, and what must follow from that (ending it after a replay) is done in
 //! the same step as the look.
 
+use claims::Timestamp;
+
 use super::StoreError;
 use super::records::{Client, EndReason, Grant, Presented};
 
@@ -54,6 +56,10 @@ pub(super) struct Found {
     /// Why it no longer counts although its row was not touched: the user was disabled, or logged
     /// out everywhere.
     pub(super) superseded: Option<EndReason>,
+    /// When it was opened.
+    pub(super) opened_at: Timestamp,
+    /// When it was used last: rotated, or else opened.
+    pub(super) used_at: Timestamp,
     /// Whether the current generation was made less than the grace window ago.
     pub(super) in_window: bool,
     /// Whether this very look ended it, because the token had been spent.
@@ -71,6 +77,18 @@ enum Verdict {
 
 fn answer(rotation: Rotation) -> Verdict {
     Verdict::Answer(Box::new(rotation))
+}
+
+impl Found {
+    /// The lower of the limits that the session was opened with and the present ones.
+    fn within_limits(mut self, presented: &Presented) -> Self {
+        let grant = &mut self.grant;
+        let end = Timestamp(self.opened_at.0 + presented.absolute_ms);
+        grant.expires_at = grant.expires_at.min(end);
+        let idle_end = Timestamp(self.used_at.0 + presented.idle_ms);
+        grant.idle_expires_at = grant.idle_expires_at.min(idle_end).min(grant.expires_at);
+        self
+    }
 }
 
 /// The rule, in the order in which it judges: ended, superseded, expired, generation.
@@ -123,7 +141,7 @@ pub(super) async fn rotate(
         {
             return Ok(Rotation::Rotated(grant));
         }
-        match judge(found, presented) {
+        match judge(found.within_limits(presented), presented) {
             Verdict::Answer(rotation) => return Ok(*rotation),
             Verdict::Again => {}
             Verdict::FastForward => {

@@ -129,6 +129,20 @@ macro_rules! live {
 }
 pub(super) use live;
 
+/// Whether the session `s` is also within the present limits at `clock.now`: they count where they are
+/// lower than those that it was opened with. `$idle` and `$absolute` are parameters, in milliseconds.
+macro_rules! within_limits {
+    ($idle:literal, $absolute:literal) => {
+        concat!(
+            "clock.now < coalesce(s.rotated_at, s.created_at) + ",
+            $idle,
+            " and clock.now < s.created_at + ",
+            $absolute
+        )
+    };
+}
+pub(super) use within_limits;
+
 /// Whether the caller's session `s` is `$1`, live, and acted on with a token that is good: `$2` is
 /// its generation or null, `$3` the grace window.
 macro_rules! is_caller {
@@ -207,7 +221,7 @@ pub(super) fn grant(row: &impl Columns, now: Timestamp) -> Result<Grant, Error> 
 }
 
 /// Besides a grant's: `revoked_at`, `revoke_reason`, `enabled`, `user_version`, `version_reason`, `in_window`,
-/// `reused`, `rotated_ip`, `rotated_user_agent`.
+/// `opened_at`, `used_at`, `reused`, `rotated_ip`, `rotated_user_agent`.
 pub(super) fn found(row: &impl Columns, now: Timestamp) -> Result<Found, Error> {
     let grant = grant(row, now)?;
     let reason = |name| -> Result<Option<EndReason>, Error> {
@@ -229,6 +243,8 @@ pub(super) fn found(row: &impl Columns, now: Timestamp) -> Result<Found, Error> 
         grant,
         ended,
         superseded,
+        opened_at: row.time("opened_at")?,
+        used_at: row.time("used_at")?,
         in_window: row.flag("in_window")?,
         reuse_ended_it: row.flag("reused")?,
         rotated_by: Client {

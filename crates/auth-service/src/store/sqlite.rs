@@ -207,6 +207,39 @@ impl Sqlite {
         Ok(next)
     }
 
+    pub(super) async fn lower_ends(
+        &self,
+        idle_ms: i64,
+        absolute_ms: i64,
+        after: &str,
+        batch: i64,
+    ) -> Result<Option<String>, StoreError> {
+        let (mut write, _) = self.begin().await?;
+        let next: Option<String> = query_scalar(
+            "select max(id) from (select id from sessions where id > $1 order by id limit $2)",
+        )
+        .bind(after)
+        .bind(batch)
+        .fetch_one(&mut *write)
+        .await?;
+        query(
+            "update sessions set expires_at = min(expires_at, created_at + $4), \
+                idle_expires_at = min(idle_expires_at, created_at + $4, \
+                    coalesce(rotated_at, created_at) + $3) \
+             where id > $1 and id <= $2 and revoked_at is null and \
+                (expires_at > created_at + $4 or \
+                 idle_expires_at > coalesce(rotated_at, created_at) + $3)",
+        )
+        .bind(after)
+        .bind(&next)
+        .bind(idle_ms)
+        .bind(absolute_ms)
+        .execute(&mut *write)
+        .await?;
+        write.commit().await?;
+        Ok(next)
+    }
+
     pub(super) async fn purge_revocations(&self, before: Timestamp) -> Result<(), StoreError> {
         query("delete from revocations where expires_at < $1")
             .bind(before.0)

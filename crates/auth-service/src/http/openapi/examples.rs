@@ -29,7 +29,7 @@ pub(super) fn tokens() -> TokenAnswer {
         refresh_token: Some(REFRESH.to_owned()),
         refresh_token_timeout: 604_800,
         authorization_expires_in: 2_592_000,
-        scope: parsed("profile reports:read reports:write"),
+        scope: Some(parsed("profile reports:read reports:write")),
         session_id: session_id(),
     }
 }

@@ -8,7 +8,9 @@ use super::super::records::{
     Caller, EndReason, Grant, NewPassword, NewSession, Presented, Removal, UserRecord,
 };
 use super::super::rotation::{Found, Rotate};
-use super::super::rows::{self, Columns as _, grant_columns, is_caller, live, session_columns};
+use super::super::rows::{
+    self, Columns as _, grant_columns, is_caller, live, session_columns, within_limits,
+};
 use super::super::{ENDED_AT_ONCE, StoreError};
 use super::Postgres;
 use crate::names::NameKey;
@@ -224,10 +226,13 @@ impl Rotate for Postgres {
             "with ",
             clock!("$1"),
             " update sessions s set generation = $4 + 1, rotated_at = clock.now, rotated_ip = $5, \
-                rotated_user_agent = $6, idle_expires_at = least(clock.now + $7, s.expires_at) \
+                rotated_user_agent = $6, expires_at = least(s.expires_at, s.created_at + $10), \
+                idle_expires_at = least(clock.now + $7, s.expires_at, s.created_at + $10) \
              from users u, clock \
              where s.id = $2 and s.client_id = $3 and s.generation = $9 and u.id = s.user_id and ",
             live!(),
+            " and ",
+            within_limits!("$7", "$10"),
             " and (s.rotated_at is null or $8 = 0 or abs(clock.now - s.rotated_at) >= $8) \
              returning clock.now, ",
             grant_columns!()
@@ -241,6 +246,7 @@ impl Rotate for Postgres {
         .bind(presented.idle_ms)
         .bind(presented.repeat_window_ms(from))
         .bind(i64::from(from))
+        .bind(presented.absolute_ms)
         .fetch_optional(&mut *self.pool.acquire().await?)
         .await?;
         Ok(row.as_ref().map(granted).transpose()?)
@@ -255,6 +261,8 @@ impl Rotate for Postgres {
                 from users u, clock \
                 where s.id = $2 and s.client_id = $3 and u.id = s.user_id and ",
             live!(),
+            " and ",
+            within_limits!("$8", "$9"),
             " and s.generation > $4 \
                 and not (s.generation = $4 + 1 and abs(clock.now - s.rotated_at) < $5) \
                 returning s.id, s.user_id, s.rotated_ip, s.rotated_user_agent), \
@@ -268,7 +276,8 @@ impl Rotate for Postgres {
                 cast(case when u.enabled then 1 else 0 end as bigint) as enabled, \
                 cast(case when abs(clock.now - s.rotated_at) < $5 then 1 else 0 end as bigint) \
                     as in_window, \
-                (select count(*) from reused) as reused, ",
+                (select count(*) from reused) as reused, s.created_at as opened_at, \
+                coalesce(s.rotated_at, s.created_at) as used_at, ",
             grant_columns!(),
             " from sessions s join users u on u.id = s.user_id, clock \
              where s.id = $2 and s.client_id = $3"
@@ -280,6 +289,8 @@ impl Rotate for Postgres {
         .bind(presented.grace_ms)
         .bind(presented.client.ip.as_deref())
         .bind(presented.client.user_agent.as_deref())
+        .bind(presented.idle_ms)
+        .bind(presented.absolute_ms)
         .fetch_optional(&mut *self.pool.acquire().await?)
         .await?;
         let found = |row: &PgRow| rows::found(row, row.time("now")?);

@@ -9,7 +9,7 @@ use super::super::records::{
     UserRecord,
 };
 use super::super::rotation::{Found, Rotate};
-use super::super::rows::{self, grant_columns, is_caller, live, session_columns};
+use super::super::rows::{self, grant_columns, is_caller, live, session_columns, within_limits};
 use super::super::{ENDED_AT_ONCE, StoreError};
 use super::limit::{count, end_each, end_surplus, others};
 use super::{Sqlite, Write, raise_version};
@@ -233,10 +233,13 @@ impl Rotate for Sqlite {
             clock!("$1"),
             " update sessions as s set generation = $4 + 1, rotated_at = clock.now, \
                 rotated_ip = $5, rotated_user_agent = $6, \
-                idle_expires_at = min(clock.now + $7, s.expires_at) \
+                expires_at = min(s.expires_at, s.created_at + $10), \
+                idle_expires_at = min(clock.now + $7, s.expires_at, s.created_at + $10) \
              from users u, clock \
              where s.id = $2 and s.client_id = $3 and s.generation = $9 and u.id = s.user_id and ",
             live!(),
+            " and ",
+            within_limits!("$7", "$10"),
             " and (s.rotated_at is null or $8 = 0 or abs(clock.now - s.rotated_at) >= $8)"
         ))
         .bind(now.0)
@@ -248,6 +251,7 @@ impl Rotate for Sqlite {
         .bind(presented.idle_ms)
         .bind(presented.repeat_window_ms(from))
         .bind(i64::from(from))
+        .bind(presented.absolute_ms)
         .execute(&mut *write)
         .await?;
         if advanced.rows_affected() == 0 {
@@ -268,9 +272,12 @@ impl Rotate for Sqlite {
                 case when abs(clock.now - s.rotated_at) < $5 then 1 else 0 end as in_window, \
                 case when ",
             live!(),
+            " and ",
+            within_limits!("$6", "$7"),
             " and s.generation > $4 \
                 and not (s.generation = $4 + 1 and abs(clock.now - s.rotated_at) < $5) \
-                then 1 else 0 end as reused, ",
+                then 1 else 0 end as reused, s.created_at as opened_at, \
+                coalesce(s.rotated_at, s.created_at) as used_at, ",
             grant_columns!(),
             " from sessions s join users u on u.id = s.user_id, clock \
              where s.id = $2 and s.client_id = $3"
@@ -280,6 +287,8 @@ impl Rotate for Sqlite {
         .bind(presented.client_id.as_str())
         .bind(i64::from(presented.generation))
         .bind(presented.grace_ms)
+        .bind(presented.idle_ms)
+        .bind(presented.absolute_ms)
         .fetch_all(&mut *write)
         .await?;
         let Some(row) = found.first() else { return Ok(None) };
