@@ -19,6 +19,9 @@ const GROUPS: [(&str, usize); 9] = [
     ("T", 14),
 ];
 
+/// The same of the faults that were found by attack.
+const FAULTS: [(&str, usize); 4] = [("A", 6), ("B", 10), ("C", 4), ("D", 2)];
+
 /// The rows of the tables whose names begin with `prefix`, each with the rest of its line.
 fn rows<'a>(text: &'a str, prefix: &str) -> Vec<(&'a str, &'a str)> {
     let lines = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_prefix(prefix));
@@ -34,17 +37,25 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
+/// Checks that the rows with `prefix` are these and no others, none of them twice.
+fn assert_complete(prefix: &str, expected: &BTreeSet<String>) {
+    let text = read("crates/acceptance/HOSTILE.md");
+    let found: Vec<_> = rows(&text, prefix).into_iter().map(|(row, _)| row.to_owned()).collect();
+    let unique: BTreeSet<_> = found.iter().cloned().collect();
+    assert_eq!(&unique, expected);
+    assert_eq!(found.len(), unique.len(), "none is there twice");
+}
+
 #[test]
 fn every_hostile_case_has_its_row() {
-    let text = read("crates/acceptance/HOSTILE.md");
-    let found: Vec<_> = rows(&text, "N-").into_iter().map(|(row, _)| row.to_owned()).collect();
-    let expected = GROUPS
+    let cases = GROUPS
         .iter()
         .flat_map(|(group, many)| (1..=*many).map(move |number| format!("{group}{number:02}")));
-    let (unique, expected): (BTreeSet<_>, BTreeSet<_>) =
-        (found.iter().cloned().collect(), expected.collect());
-    assert_eq!(unique, expected);
-    assert_eq!(found.len(), unique.len(), "none is there twice");
+    assert_complete("N-", &cases.collect());
+    let faults = FAULTS
+        .iter()
+        .flat_map(|(group, many)| (1..=*many).map(move |number| format!("{group}{number}")));
+    assert_complete("F-", &faults.collect());
 }
 
 #[test]
