@@ -19,7 +19,6 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
 use actix_http::Protocol;
 use actix_http::error::DispatchError;
@@ -30,10 +29,6 @@ use tokio::net::TcpStream;
 use collect::{Collected, Connection};
 use exchange::{Exchange, Progress};
 pub(crate) use worker::{Shared, Worker};
-
-/// Until a part of the answer is taken. The longest that a route waits on purpose is twenty seconds,
-/// for who follows the feed.
-const ANSWER_TIME: Duration = Duration::from_secs(24);
 
 /// Serves a connection to its end.
 pub(crate) async fn serve<S>(
@@ -87,13 +82,74 @@ where
 {
     let stream = Rc::clone(&connection.stream);
     let mut reset = pin!(stream.ready(Interest::ERROR));
-    poll_fn(|cx| {
+    let done = poll_fn(|cx| {
         if let Poll::Ready(done) = answering.as_mut().poll(cx) {
             return Poll::Ready(done.is_ok());
         }
-        let late = connection.timer.is_over(progress.last() + ANSWER_TIME, cx);
-        let gone = late || connection.place.is_closed(cx) || reset.as_mut().poll(cx).is_ready();
+        connection.wait_for_reader(progress.unread());
+        if connection.timer.is_over(progress.deadline(), cx) {
+            worker::count(if progress.has_begun() { "unread" } else { "unanswered" }, 1);
+            return Poll::Ready(false);
+        }
+        let gone = connection.place.is_closed(cx) || reset.as_mut().poll(cx).is_ready();
         if gone { Poll::Ready(false) } else { Poll::Pending }
     })
-    .await
+    .await;
+    drop(answering);
+    connection.wait_for_reader(0);
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::time::{Instant, timeout};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    /// A connection, what it shares with others, and its client.
+    async fn connect() -> (Connection, Arc<Shared>, TcpStream) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let shared = Arc::new(Shared::new(CancellationToken::new()));
+        let worker = Rc::new(Worker::new(Arc::clone(&shared), 16));
+        (Connection::new(stream, worker), shared, client)
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_not_at_its_end_in_time_is_cut_off_whatever_is_taken_of_it() {
+        let (mut connection, _, _client) = connect().await;
+        // The last part was taken just now.
+        let progress = Progress::new();
+        progress.begun.set(Instant::now().checked_sub(Duration::from_mins(1)));
+        let answering = Box::pin(std::future::pending());
+        let done =
+            timeout(Duration::from_secs(10), is_answered(answering, &mut connection, &progress));
+        assert_eq!(done.await, Ok(false));
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_answer_is_not_read_may_be_closed_for_others() {
+        let (mut connection, shared, _client) = connect().await;
+        let mut exchange = Exchange::new(Rc::clone(&connection.stream), Vec::new(), true);
+        let progress = exchange.progress();
+        let answering = Box::pin(async move {
+            let _ = exchange.write_all(&vec![0; 64 << 20]).await;
+            Ok(())
+        });
+        let closing = async {
+            while !shared.unread.close_first() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let done = is_answered(answering, &mut connection, &progress);
+        let both = timeout(Duration::from_mins(1), async { tokio::join!(done, closing).0 });
+        assert_eq!(both.await, Ok(false));
+        assert!(!shared.unread.close_first(), "it waits no longer");
+    }
 }

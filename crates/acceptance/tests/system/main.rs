@@ -40,4 +40,5 @@ mod slow;
 mod stale_feeds;
 mod standalone;
 mod unfinished;
+mod unread;
 mod upgrade;

@@ -60,6 +60,8 @@ pub(crate) struct Connection {
     /// What has come of the next request.
     pub(crate) held: Vec<u8>,
     wait: Wait,
+    /// Where it waits for the client to read an answer.
+    unread: Option<Turn>,
     pub(crate) place: Arc<Place>,
     pub(crate) timer: Timer,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -70,6 +72,7 @@ pub(crate) struct Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.wait_nowhere();
+        self.wait_for_reader(0);
         self.worker.open.set(self.worker.open.get() - 1);
     }
 }
@@ -83,6 +86,7 @@ impl Connection {
             worker,
             held: Vec::new(),
             wait: Wait::Nowhere,
+            unread: None,
             place: Arc::default(),
             timer: Timer::new(Instant::now() + PART_TIME),
             stopping,
@@ -213,6 +217,26 @@ impl Connection {
         };
         self.leave(&closed.0);
         self.worker.closed_for_others(&closed.1);
+    }
+
+    /// Waits, or no longer waits, among those whose answer is not read, for which `bytes` are held.
+    pub(crate) fn wait_for_reader(&mut self, bytes: usize) {
+        let unread = &self.worker.shared.unread;
+        let closed = match self.unread.take() {
+            None if bytes == 0 => return,
+            Some(turn) if bytes == 0 => return unread.leave(&turn),
+            None => {
+                let (turn, closed) = unread.enter(&self.place, bytes);
+                self.unread = Some(turn);
+                closed
+            }
+            Some(turn) => {
+                let closed = unread.holds(&turn, bytes);
+                self.unread = Some(turn);
+                closed
+            }
+        };
+        self.worker.closed_for_others(&closed);
     }
 
     fn wait_nowhere(&mut self) {

@@ -6,6 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -14,16 +15,43 @@ use tokio::time::Instant;
 /// For who waits for it before sending a body.
 pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
+/// Until a part of the answer is taken. The longest that a route waits on purpose is twenty seconds,
+/// for who follows the feed.
+const ANSWER_TIME: Duration = Duration::from_secs(24);
+/// For an answer from its beginning to its end, and again for each [`PART_BYTES`] of it that were taken:
+/// whoever takes 100 kB in a second has any answer whole.
+const WHOLE_TIME: Duration = Duration::from_mins(1);
+const PART_TIME: Duration = Duration::from_secs(1);
+const PART_BYTES: usize = 64 * 1024;
+
 /// What became of an exchange so far.
 #[derive(Debug)]
 pub(crate) struct Progress {
     /// Whether the answer has begun, and whether it says that the connection goes on.
     answer: Cell<Option<bool>>,
+    /// When the answer began.
+    pub(super) begun: Cell<Option<Instant>>,
     /// When the request had come, or a part of the answer was last taken.
     last: Cell<Instant>,
+    /// How many bytes of the answer were taken.
+    taken: Cell<usize>,
+    /// The memory of what is not taken yet: its largest length since nothing was left. It is freed
+    /// only when all of it is taken.
+    unread: Cell<usize>,
 }
 
 impl Progress {
+    /// The request has come now.
+    pub(crate) fn new() -> Self {
+        Self {
+            answer: Cell::new(None),
+            begun: Cell::new(None),
+            last: Cell::new(Instant::now()),
+            taken: Cell::new(0),
+            unread: Cell::new(0),
+        }
+    }
+
     /// Whether there is an answer, or the beginning of one.
     pub(crate) fn has_begun(&self) -> bool {
         self.answer.get().is_some()
@@ -34,9 +62,34 @@ impl Progress {
         self.answer.get() == Some(true)
     }
 
-    /// When the request had come, or a part of the answer was last taken.
-    pub(crate) fn last(&self) -> Instant {
-        self.last.get()
+    /// How many bytes of memory wait to be read by the client.
+    pub(crate) fn unread(&self) -> usize {
+        self.unread.get()
+    }
+
+    /// When the exchange ends, if nothing more is taken until then.
+    pub(crate) fn deadline(&self) -> Instant {
+        let next = self.last.get() + ANSWER_TIME;
+        let Some(begun) = self.begun.get() else { return next };
+        let parts = u32::try_from(self.taken.get() / PART_BYTES).unwrap_or(u32::MAX);
+        next.min(begun + WHOLE_TIME + PART_TIME.saturating_mul(parts))
+    }
+
+    /// The HTTP library has `length` bytes to write.
+    fn offered(&self, length: usize) {
+        if self.begun.get().is_none() {
+            self.begun.set(Some(Instant::now()));
+        }
+        self.unread.set(self.unread.get().max(length));
+    }
+
+    /// The system took `taken` of `length` bytes.
+    fn took(&self, taken: usize, length: usize) {
+        self.last.set(Instant::now());
+        self.taken.set(self.taken.get() + taken);
+        if taken == length {
+            self.unread.set(0);
+        }
     }
 }
 
@@ -53,8 +106,7 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     pub(crate) fn new(stream: Rc<TcpStream>, request: Vec<u8>, whole: bool) -> Self {
-        let progress = Progress { answer: Cell::new(None), last: Cell::new(Instant::now()) };
-        Self { stream, request, read: 0, whole, progress: Rc::new(progress) }
+        Self { stream, request, read: 0, whole, progress: Rc::new(Progress::new()) }
     }
 
     pub(crate) fn progress(&self) -> Rc<Progress> {
@@ -103,12 +155,13 @@ impl AsyncWrite for Exchange {
                 }
             }
         }
+        self.progress.offered(bytes.len());
         loop {
             ready!(self.stream.poll_write_ready(cx))?;
             match self.stream.try_write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(written) => {
-                    self.progress.last.set(Instant::now());
+                    self.progress.took(written, bytes.len());
                     return Poll::Ready(Ok(written));
                 }
                 Err(error) => return Poll::Ready(Err(error)),
@@ -139,6 +192,42 @@ fn goes_on(answer: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_takes_an_answer_in_drops_has_a_minute_and_who_takes_it_slowly_has_it_whole() {
+        let progress = Progress::new();
+        assert_eq!(progress.deadline(), progress.last.get() + ANSWER_TIME);
+        let begun = Instant::now();
+        progress.offered(94_000);
+        progress.begun.set(Some(begun));
+        // A drop every twenty seconds.
+        for second in [20, 40, 50] {
+            progress.took(1000, 94_000);
+            progress.last.set(begun + Duration::from_secs(second));
+            let next = begun + Duration::from_secs(second + 24);
+            assert_eq!(progress.deadline(), next.min(begun + Duration::from_mins(1)));
+        }
+        // An answer of 6.6 MB at 100 kB in a second, as the system takes it.
+        let progress = Progress::new();
+        progress.offered(6_600_000);
+        progress.begun.set(Some(begun));
+        for second in 1..=66 {
+            progress.took(100_000, 6_600_000);
+            progress.last.set(begun + Duration::from_secs(second));
+            assert!(progress.deadline() > begun + Duration::from_secs(second + 1), "{second}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_taken_counts_whole_until_all_of_it_is() {
+        let progress = Progress::new();
+        progress.offered(94_000);
+        progress.took(90_000, 94_000);
+        progress.offered(4000);
+        assert_eq!(progress.unread(), 94_000);
+        progress.took(4000, 4000);
+        assert_eq!(progress.unread(), 0);
+    }
 
     #[test]
     fn a_connection_goes_on_if_the_client_was_told_so() {

@@ -14,6 +14,11 @@ use super::waiting::{Closed, Waiting};
 const MAX_UNFINISHED: usize = 8192;
 /// What they hold together. A service has two listeners.
 const MAX_UNFINISHED_BYTES: usize = 16 << 20;
+/// Answers of one listener that their clients do not read.
+const MAX_UNREAD: usize = 8192;
+/// What they hold together. Several services that start at once, on a slow network, must each get the
+/// whole list of revocations, which may be some megabytes.
+const MAX_UNREAD_BYTES: usize = 64 << 20;
 /// What is read at once.
 pub(crate) const READ_BYTES: usize = 8 * 1024;
 /// Between two lines of the log about connections that were cut off.
@@ -23,6 +28,7 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) unfinished: Waiting,
+    pub(crate) unread: Waiting,
     pub(crate) stopping: CancellationToken,
     /// Connections closed for the sake of others, not yet told.
     untold: AtomicU64,
@@ -32,7 +38,8 @@ impl Shared {
     /// When `stopping` is cancelled, connections end as soon as nothing is begun on them.
     pub(crate) fn new(stopping: CancellationToken) -> Self {
         let unfinished = Waiting::new(MAX_UNFINISHED, MAX_UNFINISHED_BYTES);
-        Self { unfinished, stopping, untold: AtomicU64::new(0) }
+        let unread = Waiting::new(MAX_UNREAD, MAX_UNREAD_BYTES);
+        Self { unfinished, unread, stopping, untold: AtomicU64::new(0) }
     }
 }
 
@@ -63,9 +70,11 @@ impl Worker {
         }
     }
 
-    /// Closes a connection that is idle, if there is hardly any room for others.
+    /// If there is hardly any room for others, closes a connection that is idle, or else one whose
+    /// answer is not read.
     pub(crate) fn make_room(&self) {
-        if self.open.get() > self.crowded && self.idle.close_first() {
+        let crowded = self.open.get() > self.crowded;
+        if crowded && (self.idle.close_first() || self.shared.unread.close_first()) {
             self.closed("crowded", 1);
         }
     }

@@ -1,0 +1,90 @@
+//! F-A2: answers that nobody reads cost little, and hold nobody up.
+
+use std::time::Duration;
+
+use acceptance::service::until;
+use acceptance::usage::resident_kib;
+use acceptance::{Database, Kind, Service};
+use futures_util::future::join_all;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+const READERS: usize = 2500;
+/// What the answers of one listener that are not read may hold.
+const UNREAD_BYTES: usize = 64 << 20;
+/// That, and what connections and the allocator take besides in a debug build. The answers of all would
+/// be 230 MiB alone.
+const MORE_KIB: u64 = 160 * 1024;
+const SOON: Duration = Duration::from_secs(20);
+
+/// Asks for the longest answer there is, which does not fit in what the system keeps for this connection,
+/// and waits until it has begun.
+async fn ask(address: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small buffer");
+    SockRef::from(&socket).set_tcp_mss(536).expect("small packets");
+    let mut stream = socket.connect(address.parse().unwrap()).await.expect("the service listens");
+    let asked = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(asked).await.expect("it reads");
+    let begun = timeout(SOON, stream.peek(&mut [0])).await;
+    assert_eq!(begun.expect("an answer soon").expect("an answer"), 1);
+    stream
+}
+
+/// Everything until the connection is closed.
+async fn rest(mut stream: TcpStream) -> Vec<u8> {
+    let mut answer = Vec::new();
+    let reading = async { while let Ok(1..) = stream.read_buf(&mut answer).await {} };
+    timeout(SOON, reading).await.expect("it is closed soon");
+    answer
+}
+
+/// How many connections were cut off for one of these reasons.
+async fn cut(service: &Service, reasons: &[&str]) -> usize {
+    let all = service.metrics().await;
+    let of = |reason: &&str| {
+        let name = format!("latchkey_connections_cut_total{{reason=\"{reason}\"}} ");
+        all.lines().find_map(|line| line.strip_prefix(&name)?.parse::<usize>().ok()).unwrap_or(0)
+    };
+    reasons.iter().map(of).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_are_not_read_take_bounded_memory_and_the_longest_waiting_is_closed() {
+    let files = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
+    let database = Database::create(Kind::Sqlite).await;
+    let mut auth = Service::auth(&database.url, &[]);
+    auth.start().await;
+    let address = auth.public.strip_prefix("http://").expect("plain HTTP");
+    // Read at the pace of a client that has small packets, and whole.
+    let whole = rest(ask(address).await).await;
+    assert!(whole.starts_with(b"HTTP/1.1 200 "), "the document");
+    assert!(whole.trim_ascii_end().ends_with(b"}"), "to its end");
+    let before = resident_kib(auth.pid()).0;
+
+    let first = ask(address).await;
+    let mut others = Vec::new();
+    for _ in 0..READERS / 100 {
+        others.extend(join_all((0..100).map(|_| ask(address))).await);
+    }
+    // Of some, the system has taken more, so that a few more fit than the division says. On a slow machine
+    // some have not read for so long that they are closed for that.
+    let most = UNREAD_BYTES / whole.len();
+    until("those beyond the bound are closed", async || {
+        cut(&auth, &["too-much", "unread"]).await >= READERS - 2 * most
+    })
+    .await;
+    let grown = resident_kib(auth.pid()).1.saturating_sub(before);
+    println!("{grown} KiB more at the most for {READERS} answers of {} bytes", whole.len());
+    assert!(grown < MORE_KIB, "{grown} KiB more");
+    assert!(cut(&auth, &["too-much"]).await > 0, "{}", auth.metrics().await);
+
+    assert!(rest(first).await.len() < whole.len(), "the first of all is closed");
+    assert_eq!(rest(ask(address).await).await.len(), whole.len(), "the newest has it whole");
+    assert_eq!(auth.get("/health/ready").await.status, 200);
+    drop(others);
+}
