@@ -124,7 +124,8 @@ impl Framing {
         let mut length = None;
         let mut chunked = false;
         let mut plain = true;
-        let mut expects = None;
+        let mut asks = false;
+        let mut expects = Vec::new();
         for header in request.headers.iter() {
             let name = header.name;
             if name.eq_ignore_ascii_case("content-length") {
@@ -135,13 +136,16 @@ impl Framing {
                 plain &= header.value.trim_ascii().eq_ignore_ascii_case(b"chunked");
                 chunked = true;
             } else if name.eq_ignore_ascii_case("expect") {
-                expects = Some(name.as_ptr().addr());
+                let known = header.value.trim_ascii().eq_ignore_ascii_case(b"100-continue");
+                asks |= known && request.version == Some(1);
+                expects.push(name.as_ptr().addr());
             }
         }
         let waits = matches!(request.method, Some("POST" | "PUT" | "PATCH"));
         let start = bytes.as_ptr().addr();
-        if let Some(at) = expects {
+        for at in expects {
             // The word that the client waits for is said here, once, and not where it is too late.
+            // Nobody knows any other expectation, or any of HTTP/1.0.
             if let Some(name) = bytes.get_mut(at - start..at - start + "expect".len()) {
                 name.copy_from_slice(b"waited");
             }
@@ -159,7 +163,7 @@ impl Framing {
             Some(Body::Length(length)) => end + length <= bytes.len(),
             _ => false,
         };
-        self.asks = expects.is_some() && waits && body.is_some() && !has_come;
+        self.asks = asks && waits && body.is_some() && !has_come;
         // No route reads a body of another method.
         Head::Complete(end, body.filter(|_| waits || has_come))
     }
@@ -267,5 +271,25 @@ mod tests {
         assert_eq!(asks("Transfer-Encoding: chunked\r\n"), (true, false));
         assert_eq!(asks("Content-Length: 16385\r\n"), (false, false));
         assert_eq!(asks("Content-Length: 0\r\n"), (false, false));
+    }
+
+    #[test]
+    fn nobody_is_told_to_go_on_who_did_not_ask_so_and_no_expectation_goes_further() {
+        for (version, expectations, told) in [
+            ("1.1", "Expect:  100-Continue \r\n", true),
+            ("1.1", "Expect: 100-continue\r\nexpect: 100-continue\r\n", true),
+            ("1.1", "EXPECT: 100-continue\r\nExpect: other\r\n", true),
+            ("1.1", "Expect: other\r\n", false),
+            ("1.1", "Expect: 100-continues\r\nExpect: \r\n", false),
+            ("1.0", "Expect: 100-continue\r\n", false),
+        ] {
+            let start = format!("POST / HTTP/{version}\r\nHost: x\r\n{expectations}");
+            let mut bytes = format!("{start}Content-Length: 5\r\n\r\n").into_bytes();
+            let mut framing = Framing::default();
+            assert_eq!(framing.look(&mut bytes), Found::Body(5), "{start}");
+            assert_eq!(framing.take_ask(), told, "{start}");
+            let left = String::from_utf8(bytes).unwrap().to_lowercase();
+            assert!(!left.contains("\nexpect"), "{left}");
+        }
     }
 }
