@@ -151,6 +151,11 @@ impl Connection {
         } else {
             self.wait_for(false);
         }
+        // Another thread may have closed it after the last bytes had come: nothing is begun that
+        // would be cut off at once.
+        if self.place.was_closed() {
+            return Collected::Over;
+        }
         Collected::Request { bytes, whole }
     }
 
@@ -283,5 +288,30 @@ impl Connection {
             }
         });
         let _ = timeout(LINGER_TIME, to_the_end).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::connection::Shared;
+
+    #[tokio::test]
+    async fn a_request_of_a_connection_that_was_closed_for_others_is_not_begun() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let shared = Arc::new(Shared::new(CancellationToken::new()));
+        for closed in [false, true] {
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let worker = Rc::new(Worker::new(Arc::clone(&shared), 16));
+            let mut connection = Connection::new(stream, worker);
+            connection.keep(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+            connection.wait_for(false);
+            assert!(!closed || shared.unfinished.close_first());
+            let found = connection.collect().await;
+            assert_eq!(matches!(found, Collected::Request { whole: true, .. }), !closed);
+            assert_eq!(matches!(found, Collected::Over), closed);
+        }
     }
 }

@@ -21,6 +21,11 @@ impl Place {
             *waker = Some(cx.waker().clone());
         }
         drop(waker);
+        self.was_closed()
+    }
+
+    /// Whether it has to close. Who waits nowhere is not closed any more, unless it was already.
+    pub(crate) fn was_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
