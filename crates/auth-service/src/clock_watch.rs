@@ -66,7 +66,7 @@ impl ClockWatch {
     }
 
     /// Takes in what the clock that judges shows now. A step is told in the log, the metrics and the
-    /// audit log.
+    /// trail.
     pub fn observe(&self, wall: Timestamp, store: &Store) {
         let Some(stepped) = self.step_to(wall) else { return };
         // Rounded: the readings are some milliseconds apart.
