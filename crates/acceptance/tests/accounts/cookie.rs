@@ -25,6 +25,12 @@ async fn refresh(world: &World, cookie: &str) -> Answer {
 }
 
 /// Refreshes with a `Cookie` header as given.
+/// Cookies as bytes: a header need not be text.
+async fn cookies(world: &World, cookies: Vec<u8>) -> Answer {
+    let request = world.http.post(format!("{}/refresh", world.auth)).header("x-latchkey", "1");
+    Answer::to(request.header(COOKIE, cookies).json(&json!({}))).await
+}
+
 async fn refresh_with(world: &World, header: &str) -> Answer {
     let request = world.http.post(format!("{}/refresh", world.auth)).header("x-latchkey", "1");
     Answer::to(request.header(COOKIE, header).json(&json!({}))).await
@@ -252,6 +258,15 @@ on_both_databases! {
         }
         let among = format!("a=b; __HOST-HTTP-refresh=x; {NAME}={token}; c; =d");
         assert_eq!(generation(&cookie_token(&refresh_with(&world, &among).await)), 2);
+        // Spaces to Unicode, and to a browser a part of a name without our prefix: a neighbour in the domain
+        // may set that. It neither stands for the cookie nor makes two of it.
+        for space in ["\u{2000}", "\u{a0}", "\u{85}", "\u{3000}", "\u{feff}"] {
+            let neighbours = format!("{space}{NAME}={token}");
+            let alone = cookies(&world, neighbours.clone().into_bytes()).await;
+            alone.assert_problem(401, "unauthenticated");
+            let beside = format!("{neighbours}; {NAME}={token}").into_bytes();
+            assert_eq!(cookies(&world, beside).await.status, 200, "{space:?}");
+        }
     }
 
     /// N-K10
@@ -281,9 +296,7 @@ on_both_databases! {
         );
         assert!(matches!(statuses(&raw(&world, many.as_bytes()).await)[..], [] | [431]));
         let bytes = [NAME.as_bytes(), b"=\xff\xfe"].concat();
-        let request = world.http.post(format!("{}/refresh", world.auth)).header("x-latchkey", "1");
-        let answer = Answer::to(request.header(COOKIE, bytes).json(&json!({}))).await;
-        answer.assert_problem(401, "invalid-token");
+        cookies(&world, bytes).await.assert_problem(401, "invalid-token");
         assert_eq!(state(&world).await, before);
     }
 

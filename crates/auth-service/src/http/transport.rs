@@ -23,7 +23,10 @@ pub(super) fn cookie(request: &HttpRequest) -> Result<Option<SecretString>, Erro
         // A cookie of another name that is not text is none of our business.
         let header = String::from_utf8_lossy(header.as_bytes());
         for pair in header.split(';') {
-            let Some((name, value)) = pair.trim().split_once('=') else { continue };
+            // Only what may stand between cookies (RFC 6265 4.2.1). A browser does not see our prefix in a
+            // name with another space before it, so a neighbour in the domain could set such a cookie.
+            let pair = pair.trim_matches([' ', '\t']);
+            let Some((name, value)) = pair.split_once('=') else { continue };
             if name != refresh_token::COOKIE || value.is_empty() {
                 continue;
             }

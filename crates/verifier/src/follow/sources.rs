@@ -7,6 +7,8 @@ use reqwest::Url;
 
 /// The path of the key set on an auth-service's internal listener.
 const INTERNAL_KEYS: &str = "/internal/keys";
+/// In characters; as the auth-service demands it. Anybody can compute what an empty secret proves.
+const LEAST_SECRET: usize = 32;
 
 /// Where to get what a verifier needs.
 #[derive(Clone)]
@@ -41,13 +43,14 @@ pub enum FollowError {
     NoFeed,
     /// Anybody on the way to the key set could put keys into it.
     #[error(
-        "an address of the key set must be https, or on this machine, or, with the feed's secret, \
-         the auth-service's internal listener: http://HOST:9080/internal/keys"
+        "an address of the key set must be https, or on this machine, or, with the feed's \
+         secret (of at least 32 characters), the auth-service's internal listener: http://HOST:9080/internal/keys"
     )]
     ForgeableKeys,
     /// Anybody on the way to the feed could say that nothing was revoked.
     #[error(
-        "an address of a revocation feed must be https or on this machine, or needs the feed's secret"
+        "an address of a revocation feed must be https or on this machine, or needs the feed's \
+         secret, of at least 32 characters"
     )]
     ForgeableFeed,
     /// The HTTP client could not be set up.
@@ -84,13 +87,22 @@ impl Sources {
         if self.feed_urls.is_empty() {
             return Err(FollowError::NoFeed);
         }
-        if !self.jwks_urls.iter().all(|url| is_safe(url, self.proves_keys(url))) {
+        if !self
+            .jwks_urls
+            .iter()
+            .all(|url| is_safe(url, self.has_secret() && self.proves_keys(url)))
+        {
             return Err(FollowError::ForgeableKeys);
         }
-        if !self.feed_urls.iter().all(|url| is_safe(url, self.feed_secret.is_some())) {
+        if !self.feed_urls.iter().all(|url| is_safe(url, self.has_secret())) {
             return Err(FollowError::ForgeableFeed);
         }
         Ok(())
+    }
+
+    /// Whether the secret is one that nobody guesses.
+    fn has_secret(&self) -> bool {
+        self.feed_secret.as_ref().is_some_and(|secret| secret.len() >= LEAST_SECRET)
     }
 
     /// Whether the key set at this address is proven by the secret.
@@ -124,7 +136,11 @@ mod tests {
     const KEYS: &str = "http://127.0.0.1:8080/.well-known/jwks.json";
 
     fn check(keys: &str, feed: &str, secret: bool) -> Result<(), FollowError> {
-        let secret = secret.then(|| "secret".to_owned());
+        check_with(keys, feed, secret.then_some("0123456789abcdef0123456789abcdef"))
+    }
+
+    fn check_with(keys: &str, feed: &str, secret: Option<&str>) -> Result<(), FollowError> {
+        let secret = secret.map(str::to_owned);
         let (keys, feed) = ([KEYS, keys], [FEED, feed]);
         let owned = |urls: [&str; 2]| urls.map(str::to_owned).to_vec();
         Sources::new(owned(keys), owned(feed), secret).check()
@@ -164,6 +180,12 @@ mod tests {
         let feed = "http://auth:9080/internal/revocations";
         assert!(check("http://auth:9080/internal/keys", feed, true).is_ok());
         assert!(check("http://10.0.0.1:80/prefix/internal/keys", feed, true).is_ok());
+        for weak in ["", "secret", "0123456789abcdef0123456789abcde"] {
+            let refused = check_with(KEYS, feed, Some(weak));
+            assert!(matches!(refused, Err(FollowError::ForgeableFeed)), "{weak}: {refused:?}");
+            let refused = check_with("http://auth:9080/internal/keys", FEED, Some(weak));
+            assert!(matches!(refused, Err(FollowError::ForgeableKeys)), "{weak}: {refused:?}");
+        }
         let refused = check("http://auth:8080/.well-known/jwks.json", feed, true);
         assert!(matches!(refused, Err(FollowError::ForgeableKeys)), "{refused:?}");
         let refused = check("http://auth:9080/x?a=/internal/keys", feed, true);
