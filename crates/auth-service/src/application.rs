@@ -60,6 +60,16 @@ pub struct Application {
     background: Vec<JoinHandle<()>>,
 }
 
+/// The tasks that delete what is old and end what is too much.
+fn keep_in_order(store: &Store, config: &Config, watch: &Arc<ClockWatch>) -> [JoinHandle<()>; 2] {
+    let (tokens, events) = (config.tokens.clone(), config.events);
+    let most = tokens.max_sessions;
+    [
+        tokio::spawn(housekeeping::run(store.clone(), tokens, events, Arc::clone(watch))),
+        tokio::spawn(session_limit::run(store.clone(), most, Arc::clone(watch))),
+    ]
+}
+
 impl Application {
     /// Connects, checks and starts serving. On the runtime that is to do the database work.
     pub async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
@@ -98,10 +108,7 @@ impl Application {
         let poll = revocation::poll(Arc::clone(&feed), store.clone(), Arc::clone(&watch));
         background.push(tokio::spawn(poll));
         background.push(tokio::spawn(rotation.run(Arc::clone(&keyring), known)));
-        let keeping = housekeeping::run(store.clone(), config.tokens.clone(), config.events, watch);
-        background.push(tokio::spawn(keeping));
-        let trimming = session_limit::run(store.clone(), config.tokens.max_sessions);
-        background.push(tokio::spawn(trimming));
+        background.extend(keep_in_order(&store, &config, &watch));
         let protection = web::Data::new(Protection::new(Arc::clone(&verifier), "latchkey", None));
         let own_origin = Origin::of_web(&config.issuer).ok_or(ConfigError::Value {
             key: "issuer",

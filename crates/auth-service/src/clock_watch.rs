@@ -22,6 +22,7 @@ const LEAST_STEP_MS: i64 = 60_000;
 /// How long a reading is compared with. Clocks of two machines drift apart by less than a second in
 /// this time; steps that are each too small to be noticed add up.
 const COMPARED_FOR: Duration = Duration::from_hours(1);
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 /// Compares the clock that judges with the time since boot.
 #[derive(Debug)]
@@ -99,6 +100,16 @@ impl ClockWatch {
             state.reference = Some(reading);
         }
         None
+    }
+
+    /// Waits until the clock is trusted with what cannot be undone, and says what time it is.
+    pub async fn trusted(&self) -> Timestamp {
+        loop {
+            if let Some(now) = self.trusted_time() {
+                return now;
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
     }
 
     /// The time to judge by what cannot be undone; `None` while the clock is not trusted with that. It

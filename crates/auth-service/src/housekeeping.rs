@@ -27,7 +27,6 @@ const BETWEEN_BATCHES: Duration = Duration::from_secs(1);
 /// Ten million sessions take ten minutes.
 const BETWEEN_LOWERED: Duration = Duration::from_millis(50);
 const BETWEEN_PASSES: Duration = Duration::from_mins(10);
-const BETWEEN_LOOKS_AT_THE_CLOCK: Duration = Duration::from_secs(1);
 
 /// Walks the tables for ever, a small batch a second, so that it is never felt. Replicas may all do
 /// so: a row is deleted once.
@@ -91,22 +90,12 @@ async fn trim_events(
 async fn purge_expired(store: &Store, watch: &ClockWatch) -> Result<(), StoreError> {
     let mut after = None;
     loop {
-        let now = trusted(watch).await;
+        let now = watch.trusted().await;
         store.purge_revocations(Timestamp(now.0 - KEEP_EXPIRED_MS)).await?;
         after = store.purge_sessions(Timestamp(now.0 - KEEP_ENDED_MS), after, BATCH).await?;
         if after.is_none() {
             return Ok(());
         }
         tokio::time::sleep(BETWEEN_BATCHES).await;
-    }
-}
-
-/// Waits until there is a time that is trusted.
-async fn trusted(watch: &ClockWatch) -> Timestamp {
-    loop {
-        if let Some(now) = watch.trusted_time() {
-            return now;
-        }
-        tokio::time::sleep(BETWEEN_LOOKS_AT_THE_CLOCK).await;
     }
 }

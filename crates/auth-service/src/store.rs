@@ -76,6 +76,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const TURN_PATIENCE: Duration = Duration::from_secs(8);
 const CLOSING_PATIENCE: Duration = Duration::from_secs(15);
 const MOST_TOLD_AT_ONCE: usize = 16;
+/// Revocations are small, and there may be one for each logout of two hours.
+const PURGED_AT_ONCE: i64 = 10_000;
 /// How many sessions one statement ends: its locks are held for a fraction of a second.
 const ENDED_AT_ONCE: i64 = 2000;
 
@@ -305,7 +307,7 @@ impl Store {
         on_backend!(self, db => db.purge_sessions(before, &after, batch).await)
     }
 
-    /// Deletes revocations that expired `before` that moment.
+    /// Deletes the oldest revocations that expired `before` that moment, at most 10,000.
     pub async fn purge_revocations(&self, before: Timestamp) -> Result<(), StoreError> {
         on_backend!(self, db => db.purge_revocations(before).await)
     }

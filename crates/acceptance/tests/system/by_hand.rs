@@ -254,6 +254,52 @@ on_both_databases! {
     }
 }
 
+/// Somebody's session may look elsewhere first, for instance into another installation's schema.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_from_a_session_that_looks_elsewhere_is_announced_here() {
+    let world = World::start(Kind::Postgres).await;
+    let (ended, raised) = (world.newcomer("ada").await, world.newcomer("grace").await);
+    let pool = world.database.postgres().await;
+    let mut hand = pool.acquire().await.expect("a connection");
+    for statement in [
+        "create schema elsewhere",
+        "create table elsewhere.revocations (like public.revocations including all)",
+        "create table elsewhere.events (like public.events including all)",
+        "set search_path = elsewhere, public",
+        "update public.sessions set revoked_at = 1 where user_id = \
+            (select id from public.users where username = 'ada')",
+        "update public.users set version = version + 1 where username = 'grace'",
+    ] {
+        hand.execute(statement).await.expect(statement);
+    }
+    for (tokens, what) in [(&ended, "a session"), (&raised, "a version")] {
+        assert_ended(&world, tokens, what).await;
+    }
+    for count in
+        ["select count(*) from elsewhere.revocations", "select count(*) from elsewhere.events"]
+    {
+        assert_eq!(world.database.number(count).await, 0, "{count}");
+    }
+    hand.close().await.expect("it closes");
+    pool.close().await;
+}
+
+/// SQLite removes the row that is replaced without a trigger that sees it go.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_would_be_replaced_without_a_word_is_refused() {
+    let world = World::start(Kind::Sqlite).await;
+    let tokens = world.newcomer("ada").await;
+    for replaced in [
+        "insert or replace into users select * from users",
+        "replace into users select * from users",
+        "insert or replace into sessions select * from sessions",
+    ] {
+        let refusal = refused(&world.database, replaced).await;
+        assert!(refusal.contains("would tell no service"), "{refusal}");
+    }
+    assert_eq!(world.refresh(&tokens.refresh).await.status, 200);
+}
+
 /// `TRUNCATE` fires no trigger for rows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_would_be_truncated_without_a_word_is_refused() {

@@ -182,6 +182,30 @@ async fn writers_go_on_while_a_migration_builds_an_index() {
     pool.close().await;
 }
 
+/// A dump reads every table for as long as it takes. A migration that waits for it must not keep everybody
+/// else waiting behind itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_behind_a_migration_that_waits_for_a_reader() {
+    let database = of_the_first_version().await;
+    let pool = database.postgres().await;
+    let mut reader = pool.begin().await.expect("a reader");
+    reader.execute("select from users").await.expect("it reads");
+    let migrating = migration(&database);
+    let waiting = "select count(*) from pg_stat_activity where datname = current_database() \
+        and wait_event_type = 'Lock' and wait_event = 'relation'";
+    let mut other = pool.acquire().await.expect("a connection");
+    other.execute("set lock_timeout = '3s'").await.expect("a setting");
+    for _ in 0..2 {
+        until("the migration waits for the reader", async || database.number(waiting).await == 1)
+            .await;
+        other.execute("select from users").await.expect("it does not wait for the reader");
+    }
+    reader.rollback().await.expect("the reader ends");
+    assert!(migrating.await.expect("it runs").status.success());
+    other.close().await.expect("it closes");
+    pool.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_was_left_unfinished_is_built_anew() {
     let database = of_the_first_version().await;

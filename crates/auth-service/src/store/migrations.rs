@@ -22,6 +22,11 @@ const POSTGRES: &[Text] = &[
     ),
     (7, "live_sessions", include_str!("../../../../migrations/postgres/0007_live_sessions.sql")),
     (8, "session_limit", include_str!("../../../../migrations/postgres/0008_session_limit.sql")),
+    (
+        9,
+        "functions_of_their_schema",
+        include_str!("../../../../migrations/postgres/0009_functions_of_their_schema.sql"),
+    ),
 ];
 const SQLITE: &[Text] = &[
     (1, "start", include_str!("../../../../migrations/sqlite/0001_start.sql")),
@@ -40,6 +45,11 @@ const SQLITE: &[Text] = &[
     ),
     (7, "live_sessions", include_str!("../../../../migrations/sqlite/0007_live_sessions.sql")),
     (8, "session_limit", include_str!("../../../../migrations/sqlite/0008_session_limit.sql")),
+    (
+        9,
+        "functions_of_their_schema",
+        include_str!("../../../../migrations/sqlite/0009_functions_of_their_schema.sql"),
+    ),
 ];
 
 pub(super) fn postgres() -> Migrator {
@@ -107,6 +117,7 @@ mod tests {
             ["3ca2d7ee3e342b0c7b1cb27bf5a5d785", "d805d7cb26b9982d2440b7b1c68fccc0"],
             ["019ad8d086ab863c79cf3c1d9ca5b730", "a56f247c0469aa2960e2f2aaef3182d3"],
             ["62c78c7244611b9850e87b66c9bb0234", "dfc1197d6dd6ddc878c8bd023b5ef40c"],
+            ["b0a28a4ed898271455cecccb73d8faf9", "ad9c9217982f9bbd3af73c0ba4f8cddb"],
         ];
         assert_eq!(POSTGRES.len(), out.len());
         for ((postgres, sqlite), out) in POSTGRES.iter().zip(SQLITE).zip(out) {

@@ -16,7 +16,7 @@ use verifier::Clock;
 use super::records::{Credentials, NewUser, UserRecord};
 use super::revocations::RevocationReader;
 use super::rows::{self, credentials_columns};
-use super::{OpenError, StoreError, WORK_PATIENCE, bounded};
+use super::{OpenError, PURGED_AT_ONCE, StoreError, WORK_PATIENCE, bounded};
 use crate::names::NameKey;
 
 /// For the server, which otherwise keeps connections for two hours whose client is gone without a
@@ -242,9 +242,10 @@ impl Postgres {
             "with batch as materialized ( \
                 select id from sessions where id > $1 order by id limit $2), \
              gone as ( \
-                delete from sessions s using batch \
-                where s.id = batch.id and \
-                    least(coalesce(s.revoked_at, s.idle_expires_at), s.idle_expires_at) < $3) \
+                delete from sessions where id in ( \
+                    select s.id from sessions s join batch using (id) \
+                    where least(coalesce(s.revoked_at, s.idle_expires_at), s.idle_expires_at) < $3 \
+                    order by s.id for update of s skip locked)) \
              select max(id) from batch",
         )
         .bind(after)
@@ -284,8 +285,11 @@ impl Postgres {
     }
 
     pub(super) async fn purge_revocations(&self, before: Timestamp) -> Result<(), StoreError> {
-        query("delete from revocations where expires_at < $1")
+        let oldest = "delete from revocations where seq in \
+            (select seq from revocations where expires_at < $1 order by seq limit $2)";
+        query(oldest)
             .bind(before.0)
+            .bind(PURGED_AT_ONCE)
             .execute(&mut *self.pool.acquire().await?)
             .await?;
         Ok(())

@@ -66,8 +66,9 @@ pub struct RevocationReader {
     clock: Clock,
 }
 
-/// Where full reads ended. What was seen longer ago than any revocation matters is not read again:
-/// rows stay in the database for hours after that, and would only be repeats.
+/// Where full reads ended. What was seen longer ago than any revocation matters is not read again: rows
+/// stay in the database for hours after that. It is the time that a token may live, and less than the
+/// time that whoever reads remembers: what was forgotten and is read again would pass for news.
 struct Floor<T>(VecDeque<(Duration, T)>);
 
 impl<T> Default for Floor<T> {
@@ -83,7 +84,7 @@ impl<T: Clone> Floor<T> {
 
     /// The end of the newest read that was long enough ago.
     fn get(&mut self, now: Duration) -> Option<T> {
-        const LONG_ENOUGH: Duration = Duration::from_secs(REVOCATION_TTL_SECONDS + 60);
+        const LONG_ENOUGH: Duration = Duration::from_secs(REVOCATION_TTL_SECONDS - 60);
         while self.0.get(1).is_some_and(|(at, _)| now.saturating_sub(*at) >= LONG_ENOUGH) {
             self.0.pop_front();
         }
@@ -288,18 +289,30 @@ pub(super) fn revocation<R: Columns>(
 
 #[cfg(test)]
 mod tests {
+    use claims::time::{LEEWAY_SECONDS, LIFETIME_CAP_SECONDS};
+
     use super::*;
 
+    /// What one full read saw first is read again by later ones while it may matter, and not any more
+    /// when it may have been forgotten.
     #[test]
     fn only_what_was_seen_longer_ago_than_it_matters_is_not_read_again() {
-        let at = |seconds| Duration::from_secs(seconds);
+        const READ_ALL_EVERY: u64 = 10;
+        let at = |read: u64| Duration::from_secs(read * READ_ALL_EVERY);
         let mut floor = Floor::default();
-        assert_eq!(floor.get(at(0)), None);
-        for round in 0..200 {
-            floor.note(at(round * 10), round);
+        for read in 0..400 {
+            let below = floor.get(at(read));
+            for first_seen in 0..read {
+                let again = below.is_none_or(|end| first_seen > end);
+                let ago = (read - first_seen) * READ_ALL_EVERY;
+                if again {
+                    assert!(ago < REVOCATION_TTL_SECONDS, "read again after {ago} s");
+                } else {
+                    let matters = LIFETIME_CAP_SECONDS + LEEWAY_SECONDS;
+                    assert!(ago >= matters, "not read after {ago} s");
+                }
+            }
+            floor.note(at(read), read);
         }
-        assert_eq!(floor.get(at(1049)), None);
-        assert_eq!(floor.get(at(1050)), Some(0));
-        assert_eq!(floor.get(at(1999)), Some(94));
     }
 }

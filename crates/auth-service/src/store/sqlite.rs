@@ -21,7 +21,7 @@ use verifier::Clock;
 use super::records::{Credentials, EndReason, NewUser, UserRecord};
 use super::revocations::RevocationReader;
 use super::rows::{self, credentials_columns};
-use super::{OpenError, StoreError};
+use super::{OpenError, PURGED_AT_ONCE, StoreError};
 use crate::names::NameKey;
 
 #[derive(Debug)]
@@ -241,8 +241,11 @@ impl Sqlite {
     }
 
     pub(super) async fn purge_revocations(&self, before: Timestamp) -> Result<(), StoreError> {
-        query("delete from revocations where expires_at < $1")
+        let oldest = "delete from revocations where seq in \
+            (select seq from revocations where expires_at < $1 order by seq limit $2)";
+        query(oldest)
             .bind(before.0)
+            .bind(PURGED_AT_ONCE)
             .execute(&mut self.writer.acquire().await?)
             .await?;
         Ok(())

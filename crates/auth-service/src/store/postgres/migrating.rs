@@ -2,12 +2,19 @@
 
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{PgConnection, query, query_scalar};
 
 /// Any number that nobody else uses for an advisory lock.
 const LOCK: i64 = 0x6c61_7463_686b_6579;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(100);
+/// How long a migration may wait for a lock on a table that is in use, less than everybody else may wait:
+/// who comes after it waits behind it. A dump may hold its lock for hours.
+const LOCK_TIMEOUT: &str = "set lock_timeout = '1s'";
+const BETWEEN_TRIES: Duration = Duration::from_secs(2);
+/// What Postgres calls a lock that was not had in time.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// Runs the migrations when no other program does.
 ///
@@ -26,7 +33,30 @@ pub(super) async fn run(
         tokio::time::sleep(BETWEEN_ATTEMPTS).await;
     }
     index_live_sessions(connection).await?;
-    migrator.run(connection).await
+    query(LOCK_TIMEOUT).execute(&mut *connection).await?;
+    let mut told = false;
+    loop {
+        match migrator.run(&mut *connection).await {
+            // Nothing is left of it: each migration happens as a whole or not at all.
+            Err(error) if is_locked(&error) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(
+                        "a migration waits until somebody lets go of a table; a dump may take long"
+                    );
+                }
+                tokio::time::sleep(BETWEEN_TRIES).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+fn is_locked(error: &MigrateError) -> bool {
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else {
+        return false;
+    };
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.is_some_and(|code| code == LOCK_NOT_AVAILABLE)
 }
 
 /// Builds the index of migration 7 on a table that may be large and in use: writers go on meanwhile,
