@@ -21,6 +21,18 @@ const MAX_UNREAD: usize = 8192;
 const MAX_UNREAD_BYTES: usize = 64 << 20;
 /// What is read at once.
 pub(crate) const READ_BYTES: usize = 8 * 1024;
+/// Why connections are cut off. Each is counted from the start: where a series begins with its first
+/// event, whoever watches its rate does not see that event.
+const REASONS: [&str; 8] = [
+    "too-many",
+    "too-much",
+    "crowded",
+    "head-too-long",
+    "body-too-long",
+    "too-slow",
+    "unread",
+    "unanswered",
+];
 /// Between two lines of the log about connections that were cut off.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
@@ -39,6 +51,9 @@ impl Shared {
     pub(crate) fn new(stopping: CancellationToken) -> Self {
         let unfinished = Waiting::new(MAX_UNFINISHED, MAX_UNFINISHED_BYTES);
         let unread = Waiting::new(MAX_UNREAD, MAX_UNREAD_BYTES);
+        for reason in REASONS {
+            count(reason, 0);
+        }
         Self { unfinished, unread, stopping, untold: AtomicU64::new(0) }
     }
 }
