@@ -11,6 +11,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::unread::cut;
+
 /// Of each form, at each listener.
 const CONNECTIONS: usize = 160;
 /// What the unfinished requests of both listeners may hold, and what connections take besides, in a
@@ -126,8 +128,7 @@ async fn requests_without_an_end_take_bounded_memory_and_hold_nobody_up() {
         println!("{grown} KiB more at the most, {} connections", open.len());
         assert!(grown < MORE_KIB, "{grown} KiB more");
     }
-    let cut = auth.metrics().await;
-    assert!(cut.contains(r#"latchkey_connections_cut_total{reason="head-too-long"}"#), "{cut}");
+    assert!(cut(&auth, &["head-too-long"]).await > 0);
 }
 
 /// Also where it is not the first of its connection, and where it comes in small parts: the answer is
@@ -184,8 +185,7 @@ async fn of_too_much_that_is_unfinished_the_longest_waiting_is_closed_and_no_oth
         let answer = String::from_utf8_lossy(&answer);
         assert!(["HTTP/1.1 200", "HTTP/1.1 401"].contains(&&*answer), "{answer}");
     }
-    let cut = auth.metrics().await;
-    assert!(cut.contains(r#"latchkey_connections_cut_total{reason="too-much"}"#), "{cut}");
+    assert!(cut(&auth, &["too-much"]).await > 0);
 }
 
 /// What is collected below HTTP is still HTTP: requests sent ahead are answered in their order, and who

@@ -43,7 +43,7 @@ async fn rest(mut stream: TcpStream) -> Vec<u8> {
 }
 
 /// How many connections were cut off for one of these reasons.
-async fn cut(service: &Service, reasons: &[&str]) -> usize {
+pub(crate) async fn cut(service: &Service, reasons: &[&str]) -> usize {
     let all = service.metrics().await;
     let of = |reason: &&str| {
         let name = format!("latchkey_connections_cut_total{{reason=\"{reason}\"}} ");
