@@ -16,7 +16,7 @@ use super::exchange::CONTINUE;
 use super::framing::{Found, Framing};
 use super::timer::Timer;
 use super::waiting::{Place, Turn};
-use super::worker::{READ_BYTES, Worker};
+use super::worker::{self, READ_BYTES, Worker};
 
 /// Memory for a request grows by so much.
 const GROWTH_BYTES: usize = 2 * 1024;
@@ -24,6 +24,8 @@ const GROWTH_BYTES: usize = 2 * 1024;
 const PART_TIME: Duration = Duration::from_secs(10);
 /// Between two requests: longer than proxies keep their connections.
 const IDLE_TIME: Duration = Duration::from_secs(75);
+/// How often nothing but empty lines may come in place of a request. Some clients send one after a body.
+const MAX_EMPTY: u32 = 4;
 /// For a client to hear an answer while it still sends.
 const LINGER_TIME: Duration = Duration::from_secs(2);
 
@@ -99,8 +101,13 @@ impl Connection {
         let mut framing = Framing::default();
         let mut begun = Instant::now();
         let mut in_body = false;
+        let mut empty = 0;
         loop {
-            let idle = self.held.is_empty();
+            self.drop_empty_lines();
+            let idle = self.is_nothing_held();
+            if idle && empty > MAX_EMPTY {
+                return Collected::Over;
+            }
             let found = if idle { Found::Head } else { framing.look(&mut self.held) };
             let room = match found {
                 Found::Whole(length) => return self.request(length, true),
@@ -129,12 +136,25 @@ impl Connection {
             self.wait_for(idle);
             let time = if idle && self.used { IDLE_TIME } else { PART_TIME };
             match poll_fn(|cx| self.poll_more(room, begun + time, idle, cx)).await {
-                Came::Bytes if idle => begun = Instant::now(),
+                Came::Bytes if idle => {
+                    self.drop_empty_lines();
+                    if self.is_nothing_held() {
+                        empty += 1;
+                    } else {
+                        begun = Instant::now();
+                    }
+                }
                 Came::Bytes => {}
                 // The HTTP library says what is wrong with a body that breaks off.
                 Came::End if in_body => return self.request(self.held.len(), true),
                 Came::End | Came::Closed => return Collected::Over,
-                Came::Late if idle && self.used => return Collected::Over,
+                // An answer that nobody asked for may be taken for that of the next request.
+                Came::Late if idle => {
+                    if !self.used {
+                        worker::count("too-slow", 1);
+                    }
+                    return Collected::Over;
+                }
                 Came::Late => return Collected::Refused("408 Request Timeout", "too-slow"),
             }
         }
@@ -146,7 +166,8 @@ impl Connection {
         let ahead = self.held.split_off(length);
         let bytes = std::mem::replace(&mut self.held, ahead);
         self.used = true;
-        if self.held.is_empty() {
+        self.drop_empty_lines();
+        if self.is_nothing_held() {
             self.wait_nowhere();
         } else {
             self.wait_for(false);
@@ -157,6 +178,26 @@ impl Connection {
             return Collected::Over;
         }
         Collected::Request { bytes, whole }
+    }
+
+    /// Drops empty lines before a request (RFC 9112 section 2.2). They make no connection unfinished.
+    fn drop_empty_lines(&mut self) {
+        let mut rest = &self.held[..];
+        while let Some(after) = rest.strip_prefix(b"\r\n").or_else(|| rest.strip_prefix(b"\n")) {
+            rest = after;
+        }
+        let empty = self.held.len() - rest.len();
+        if empty > 0 {
+            self.held.drain(..empty);
+        }
+        if self.is_nothing_held() {
+            self.held.shrink_to_fit();
+        }
+    }
+
+    /// Whether no byte of a request is held: nothing, or half an empty line.
+    fn is_nothing_held(&self) -> bool {
+        matches!(self.held[..], [] | [b'\r'])
     }
 
     fn poll_more(
@@ -293,6 +334,7 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt as _;
     use tokio_util::sync::CancellationToken;
 
     use super::*;
@@ -313,5 +355,40 @@ mod tests {
             assert_eq!(matches!(found, Collected::Request { whole: true, .. }), !closed);
             assert_eq!(matches!(found, Collected::Over), closed);
         }
+    }
+
+    #[tokio::test]
+    async fn empty_lines_after_a_body_leave_a_connection_idle_and_are_never_answered() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let shared = Arc::new(Shared::new(CancellationToken::new()));
+        let worker = Rc::new(Worker::new(Arc::clone(&shared), 16));
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut connection = Connection::new(listener.accept().await.unwrap().0, worker.clone());
+        let get = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        for after in ["", "\r\n", "\n", "\r", "\n\r\n"] {
+            client.write_all(&[get, after.as_bytes()].concat()).await.unwrap();
+            let Collected::Request { bytes, whole } = connection.collect().await else {
+                panic!("no request before {after:?}");
+            };
+            assert!(whole && bytes == get, "{bytes:?}");
+            assert!(!shared.unfinished.close_first(), "{after:?} is no request");
+            if after == "\r" {
+                client.write_all(b"\n").await.unwrap();
+            }
+        }
+        // Who sends nothing else is closed, without a word.
+        let dripping = async {
+            while client.write_all(b"\r\n").await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let closed =
+            tokio::select! { found = connection.collect() => found, () = dripping => panic!() };
+        assert!(matches!(closed, Collected::Over));
+        assert!(worker.idle.close_first() && !shared.unfinished.close_first());
+        drop(connection);
+        let mut answer = Vec::new();
+        let _ = client.read_to_end(&mut answer).await;
+        assert_eq!(answer, b"");
     }
 }
