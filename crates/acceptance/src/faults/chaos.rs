@@ -28,6 +28,14 @@ pub async fn run(mut lane: Lane, site: &Site, stage: &Stage, counts: &Counts) {
         sleep(lane.peace()).await;
         let fault = lane.draw();
         *counts.lock().unwrap_or_else(PoisonError::into_inner).entry(fault).or_default() += 1;
+        // While a replica is alone nothing else goes wrong: only then is it certain that whoever
+        // follows it could be served by the other one.
+        let (_alone, _among_others);
+        if fault == Fault::Alone {
+            _alone = stage.weather.calm.write().await;
+        } else {
+            _among_others = stage.weather.calm.read().await;
+        }
         // Which of several alike it hits, so that it is known whom it concerns.
         let which = lane.rng.usize(..6);
         let concern = concern(fault, which);

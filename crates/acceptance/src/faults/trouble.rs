@@ -108,7 +108,7 @@ impl Fault {
             Self::Link(_, Way::Slow) => 1500..3500,
             Self::Link(_, Way::Late) => 1200..2200,
             Self::PauseBeyondBound => 2300..4000,
-            Self::Alone => 5500..8000,
+            Self::Alone => 7500..9500,
             Self::Lock => 2500..3500,
             Self::Kill(_) | Self::Flush => 100..800,
             Self::Link(_, Way::Held | Way::Mute) => 300..4000,
@@ -189,9 +189,14 @@ const BELOW: Kinds = Kinds {
     ],
 };
 
-/// Under a slow database, a client that goes away hits every line of a handler.
+/// Under a slow database, a client that goes away hits every line of a handler. Whoever follows a replica
+/// that is alone must find the other one.
 const AUTHS: Kinds = Kinds {
-    often: &[Fault::Link(Ends::Clients, Way::Swallowed), Fault::Link(Ends::Database, Way::Slow)],
+    often: &[
+        Fault::Link(Ends::Clients, Way::Swallowed),
+        Fault::Link(Ends::Database, Way::Slow),
+        Fault::Alone,
+    ],
     others: &[
         Fault::Link(Ends::Clients, Way::Slow),
         Fault::Link(Ends::Clients, Way::Cut),
@@ -201,7 +206,6 @@ const AUTHS: Kinds = Kinds {
         Fault::Kill(Part::Auth),
         Fault::Kill(Part::Auth),
         Fault::Pause(Part::Auth),
-        Fault::Alone,
         Fault::ClockAhead,
         Fault::HalfRequests,
     ],

@@ -3,6 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::RwLock;
+
 use super::history::Moment;
 
 /// How long after the end of its troubles a service may still answer 503: time to notice, to connect
@@ -38,19 +40,23 @@ impl Spell {
 
 /// The troubles of a run.
 #[derive(Debug, Default)]
-pub struct Weather(Mutex<Vec<Spell>>);
+pub struct Weather {
+    spells: Mutex<Vec<Spell>>,
+    /// Held for reading by each fault while it lasts, and for writing by one that must be alone.
+    pub calm: RwLock<()>,
+}
 
 impl Weather {
     /// A trouble begins. Answers by what it is named when it ends.
     pub fn begin(&self, concern: Concern, now: Moment) -> usize {
-        let mut spells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spells = self.spells.lock().unwrap_or_else(PoisonError::into_inner);
         spells.push(Spell { concern, begun: now, over: None });
         spells.len() - 1
     }
 
     /// A trouble is over.
     pub fn end(&self, which: usize, now: Moment) {
-        let mut spells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spells = self.spells.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(spell) = spells.get_mut(which) {
             spell.over = Some(now);
         }
@@ -75,7 +81,7 @@ impl Weather {
 
     fn was_well(&self, concern: Concern, from: Moment, until: Moment) -> bool {
         let from = from.saturating_sub(RECOVERY);
-        let spells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let spells = self.spells.lock().unwrap_or_else(PoisonError::into_inner);
         !spells.iter().any(|spell| spell.concern == concern && spell.meets(from, until))
     }
 }
