@@ -74,7 +74,7 @@ impl Answer {
             .to_owned()
     }
 
-    /// Checks that this is the problem `code` with `status`, and everything that API.md says of
+    /// Checks that this is the problem `code` with `status`, and everything that the README promises of
     /// every problem.
     ///
     /// # Panics

@@ -78,7 +78,7 @@ impl Link {
     /// Leads new connections elsewhere, and leaves those that are open as they are.
     ///
     /// # Panics
-    /// Not unless another thread did.
+    /// When another thread panicked while it held the lock.
     pub fn lead_to(&self, target: impl Into<String>) {
         *self.target.lock().expect("nobody panicked") = target.into();
     }

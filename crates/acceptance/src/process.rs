@@ -25,7 +25,7 @@ impl Process {
         Self::run(command(program, arguments, variables).stderr(Stdio::null()))
     }
 
-    /// The same, and a write beyond a limit for its files is an error and does not end it.
+    /// The same, but a write beyond the file size limit fails and does not kill the process.
     ///
     /// # Panics
     /// When it cannot be started.

@@ -7,8 +7,8 @@
 /// The limits, in seconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// How long the result of a rotation is given again, and a session does not rotate again; 0 is
-    /// never.
+    /// For how long after a rotation its result is given again and the session does not rotate. 0: there
+    /// is no window, and every refresh rotates.
     pub window: i64,
     /// How long a session lasts unused.
     pub idle: i64,

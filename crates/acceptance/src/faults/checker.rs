@@ -19,7 +19,7 @@ pub enum Rule {
     OneSuccessor,
     /// Every success gives the token that is current at that moment.
     Current,
-    /// A session rotates at most once in a window, and when one is over.
+    /// A session rotates at most once in a window, and a refresh after the window does rotate.
     OneRotation,
     /// No refresh that starts after a session's acknowledged end succeeds.
     EndedIsEnded,

@@ -48,7 +48,7 @@ pub fn outcome(answer: Option<Answer>, expected: Expected, begun: Moment) -> Out
 fn problem(answer: &Answer) -> Option<Outcome> {
     let problem: Value = serde_json::from_str(&answer.text).ok()?;
     let text = |name: &str| problem[name].as_str().map(str::to_owned);
-    // API.md, "Everywhere".
+    // Every answer has these.
     let complete = match answer.status {
         401 => answer.header("www-authenticate").is_some(),
         429 | 503 => answer.header("retry-after").is_some(),

@@ -48,7 +48,7 @@ struct Page {
 }
 
 impl Page {
-    /// The rule of API.md, row by row.
+    /// The rule for the cookie, row by row.
     fn may(self) -> bool {
         match (self.origin, self.site) {
             (Some(ISSUER), site) => site.is_none_or(|site| site == "same-origin"),
@@ -59,7 +59,7 @@ impl Page {
         }
     }
 
-    /// The rule of API.md for every request, with a cookie or without.
+    /// The rule for every request, with a cookie or without (SECURITY.md, Who must name origins).
     fn may_call(self) -> bool {
         match (self.origin, self.site) {
             (_, Some("same-origin" | "none")) => true,

@@ -1,4 +1,4 @@
-//! Accounts, browsers and bad input: what API.md says of every route, over HTTP.
+//! Accounts, browsers and bad input: what the README and `openapi/` say of every route, over HTTP.
 
 mod account;
 mod bad_input;

@@ -35,9 +35,9 @@ pub(super) async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let app = request.app_data::<web::Data<App>>().cloned();
-    if let Some(app) = app
-        && request.method() == Method::POST
+    // Every listener that has these routes has it; a guard without it must not let anybody pass.
+    let app = request.app_data::<web::Data<App>>().cloned().ok_or(Error::NotReady)?;
+    if request.method() == Method::POST
         && let Err(error) = may_call(&app, request.headers())
     {
         return Ok(request.error_response(error));

@@ -22,6 +22,6 @@ pub(super) async fn keys(app: web::Data<App>, request: HttpRequest) -> Result<Ht
     let nonce = query.nonce.as_deref();
     followers::check_nonce(nonce)?;
     let set = JwkSet { keys: app.keyring.now().public.clone() };
-    let body = serde_json::to_vec(&set).unwrap_or_default();
+    let body = serde_json::to_vec(&set).expect("keys are plain data");
     Ok(followers::answer(&app, nonce, "", jwk::MEDIA_TYPE, body))
 }

@@ -99,9 +99,9 @@ fn named(
     }
 }
 
-/// Everybody who wants out, and why an access token beside them could not be judged. There is nobody
-/// where nobody we know wants out and only their own session was meant; but nobody with a bad access
-/// token alone should believe they are out.
+/// The callers whose sessions are to end, and why an access token beside them could not be judged. The
+/// list is empty, and that is no error, where the credentials for `current` name no session of ours. A
+/// bad access token alone is an error, so that nobody believes they are logged out who is not.
 fn callers(
     protection: &Protection,
     named: Named,

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::planted::{self, Bug};
 
 const MAX_WAIT_MS: u64 = 20_000;
-/// Who has nothing to tell, and does not know whether there is anything, had better not be asked.
+/// Beyond this age an answer without entries is 503, so that followers ask another replica.
 const MAX_QUIET_AGE_MS: u64 = 2_000;
 /// Room for thirty kinds and more.
 const MAX_KINDS_BYTES: usize = 512;
@@ -67,7 +67,7 @@ pub(super) async fn feed(app: web::Data<App>, request: HttpRequest) -> Result<Ht
     let mut answer = if stale && batch.entries.is_empty() {
         Error::RevocationsUnread.error_response()
     } else {
-        let body = serde_json::to_vec(&batch).unwrap_or_default();
+        let body = serde_json::to_vec(&batch).expect("entries are plain data");
         let nonce = query.nonce.as_deref();
         followers::answer(&app, nonce, &query.cursor, "application/json", body)
     };

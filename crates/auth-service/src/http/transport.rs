@@ -49,7 +49,7 @@ pub(super) type AmbientCookie = Result<Option<SecretString>, Error>;
 /// send a request without one, but not `application/json`. An empty body is `{}`.
 ///
 /// # Errors
-/// The body is none, and the cookie counts or there is none; else why the cookie does not count.
+/// When the body cannot be used. If there is also a cookie that does not count, the error says why that is so.
 pub(super) async fn cookie_and_body<T: DeserializeOwned + Default>(
     app: &App,
     request: &HttpRequest,

@@ -5,7 +5,7 @@ use claims::UserId;
 
 use super::records::{Caller, NewPassword};
 use super::turns::Turn;
-use super::{Backend, ENDED_AT_ONCE, Store, StoreError, bounded};
+use super::{Backend, ENDED_AT_ONCE, Store, StoreError, TURN_PATIENCE, bounded};
 
 impl Store {
     /// Ends every other session of the caller's user; `false` when the caller's own is over.
@@ -103,16 +103,21 @@ impl Store {
         })
     }
 
-    /// The turn of the caller's user; `None` when the caller's session is not there.
+    /// The turn of the caller's user, waited for at most eight seconds; `None` when the caller's session is
+    /// not there.
     pub(super) async fn turn_of(&self, caller: &Caller) -> Result<Option<Turn>, StoreError> {
-        let user = match caller.user {
-            Some(user) => Some(user),
-            None => self.owner_of(*caller).await?,
+        let turn = async {
+            let user = match caller.user {
+                Some(user) => Some(user),
+                None => self.owner_of(*caller).await?,
+            };
+            match user {
+                Some(user) => Ok(Some(self.turns.wait(user).await?)),
+                None => Ok(None),
+            }
         };
-        match user {
-            Some(user) => Ok(Some(self.turns.wait(user).await?)),
-            None => Ok(None),
-        }
+        // Both together: whoever is asked for the owner may be slow too.
+        tokio::time::timeout(TURN_PATIENCE, turn).await.unwrap_or(Err(StoreError::Timeout))
     }
 
     async fn owner_of(&self, caller: Caller) -> Result<Option<UserId>, StoreError> {

@@ -36,7 +36,7 @@ pub struct RevocationRead {
     pub now: Timestamp,
     /// What can no longer be missed; `None` on SQLite, which serves one process.
     pub horizon: Option<Horizon>,
-    /// Another text whenever a key was added, was deleted or is in another state.
+    /// A digest of all keys and their states; it differs after every change.
     pub keys: String,
 }
 

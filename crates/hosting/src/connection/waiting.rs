@@ -124,7 +124,7 @@ impl All {
     }
 }
 
-/// What is behind these locks is whole after every step.
+/// No panic leaves the data behind these locks half changed, so a poisoned lock may be used.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

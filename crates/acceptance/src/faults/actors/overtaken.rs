@@ -1,8 +1,8 @@
 //! A refresh is overtaken by several others of its session, at the other replica.
 //!
-//! Where the first replica is slow, its token is spent when the database hears of it; so long ago, or
-//! with its successor, that the session may rightly die of that where a window ended meanwhile. What
-//! must not happen is that it goes back.
+//! If the first replica is slow, the token has already been spent when its refresh reaches the database.
+//! If a window ended meanwhile, the session may rightly end as reused. What must not happen is that its
+//! generation goes back.
 
 use std::time::Duration;
 

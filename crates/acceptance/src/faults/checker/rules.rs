@@ -19,7 +19,7 @@ pub(super) fn everywhere(event: &Event, report: Report<'_>) {
     }
 }
 
-/// What API.md lets each route answer to whoever asks what they may ask.
+/// What the documentation (`openapi/`) lets each route answer to whoever asks what they may ask.
 fn is_documented(operation: &Operation, status: u16, code: &str) -> bool {
     if (status, code) == (503, "unavailable") {
         return true;
