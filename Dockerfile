@@ -9,10 +9,15 @@ RUN --mount=type=cache,sharing=locked,target=/usr/local/cargo/registry \
     cargo build --locked --profile dist --package auth-service --package resource-service --bins \
     && install -D --target-directory=/out \
         target/dist/auth-service target/dist/resource-service \
+    && install -D --mode=0644 --target-directory=/out/licenses LICENSE-APACHE LICENSE-MIT \
     && install -d /out/secrets/auth /out/secrets/feed /out/secrets/postgres /out/secrets/redis
 
 # libc, libm and libgcc_s, a user 65532, no shell.
 FROM gcr.io/distroless/cc-debian13:nonroot AS auth-service
+# The list of common passwords is compiled in, and its licence asks for its notice beside the binary.
+LABEL org.opencontainers.image.licenses="(Apache-2.0 OR MIT) AND BSD-3-Clause"
+COPY --from=build /out/licenses /usr/local/share/licenses/latchkey
+COPY crates/auth-service/src/common_passwords.LICENSE /usr/local/share/licenses/latchkey/
 COPY --from=build /out/auth-service /usr/local/bin/auth-service
 # A new volume takes over the owner of the directory that it is mounted on: so the `init` of
 # docker-compose.yml can write without being root.
@@ -23,6 +28,8 @@ ENTRYPOINT ["/usr/local/bin/auth-service"]
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["/usr/local/bin/auth-service", "healthcheck"]
 
 FROM gcr.io/distroless/cc-debian13:nonroot AS resource-service
+LABEL org.opencontainers.image.licenses="Apache-2.0 OR MIT"
+COPY --from=build /out/licenses /usr/local/share/licenses/latchkey
 COPY --from=build /out/resource-service /usr/local/bin/resource-service
 USER 65532:65532
 EXPOSE 8081

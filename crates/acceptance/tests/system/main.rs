@@ -11,6 +11,7 @@ mod clock_steps;
 mod commands;
 mod compatibility;
 mod compromise;
+mod documents;
 mod endless;
 mod failover;
 mod feed;
