@@ -41,9 +41,7 @@ impl Database {
         let name = format!("test_{}", Uuid::new_v4().simple());
         match kind {
             Kind::Sqlite => {
-                let directory = tempfile::tempdir().expect("a temporary directory can be made");
-                let url = format!("sqlite:{}", directory.path().join("latchkey.db").display());
-                Self { url, kind, name, directory: Some(directory) }
+                Self::sqlite_in(tempfile::tempdir().expect("a temporary directory can be made"))
             }
             Kind::Postgres => {
                 administer(format!("create database {name}")).await;
@@ -54,6 +52,13 @@ impl Database {
                 Self { url, kind, name, directory: None }
             }
         }
+    }
+
+    /// A new, empty database on SQLite in a directory that is removed with it.
+    #[must_use]
+    pub fn sqlite_in(directory: TempDir) -> Self {
+        let url = format!("sqlite:{}", directory.path().join("latchkey.db").display());
+        Self { url, kind: Kind::Sqlite, name: String::new(), directory: Some(directory) }
     }
 
     /// What the server calls it.
@@ -148,6 +153,17 @@ impl Database {
         let options: SqliteConnectOptions = self.url.parse().expect("the URL is right");
         let options = options.busy_timeout(Duration::from_secs(10));
         SqlitePool::connect_with(options).await.expect("the database opens")
+    }
+
+    /// Writes the log of a SQLite database into its file, as far as nobody reads it, and takes all room
+    /// from it.
+    ///
+    /// # Panics
+    /// When the database cannot be opened.
+    pub async fn shorten_log(&self) {
+        let pool = self.sqlite().await;
+        let _ = pool.execute("pragma wal_checkpoint(truncate)").await;
+        pool.close().await;
     }
 
     /// Makes the database unusable for whoever is connected and for whoever tries to be.

@@ -2,7 +2,8 @@
 //! judge of what was answered.
 //!
 //! From the outside in: [`run`] starts a [`site`] and lets [`actors`] live in it while [`chaos`]
-//! brings the [`trouble`] of the plan. What each user asked and was answered is a [`history`], and
+//! brings the [`trouble`] of the plan. A [`small`] site beside it is on SQLite, and its disk is full
+//! from time to time. What each user asked and was answered is a [`history`], and
 //! [`checker`] judges it; [`weather`] knows who ought to have been served meanwhile; [`court`] keeps
 //! the judgements, and [`finale`] asks once more about some when everything is healed.
 
@@ -17,6 +18,7 @@ pub mod reading;
 pub mod run;
 pub mod server;
 pub mod site;
+pub mod small;
 pub mod tally;
 pub mod trouble;
 pub mod weather;

@@ -57,6 +57,7 @@ pub struct Service {
     pub http: reqwest::Client,
     program: &'static str,
     process: Option<Process>,
+    limitable: bool,
 }
 
 impl Service {
@@ -97,20 +98,24 @@ impl Service {
             .build()
             .expect("a client can be made");
         let (public, internal) = (format!("http://{public}"), format!("http://{internal}"));
-        Self { public, internal, settings, http, program, process: None }
+        Self { public, internal, settings, http, program, process: None, limitable: false }
     }
 
     /// Starts it, without waiting until it serves.
     pub fn spawn(&mut self) {
         assert!(self.process.is_none(), "it runs already");
-        self.process = Some(Process::start(self.program, &[], &self.settings));
+        self.process = Some(if self.limitable {
+            Process::start_limitable(self.program, &self.settings)
+        } else {
+            Process::start(self.program, &[], &self.settings)
+        });
     }
 
-    /// Starts it so that [its files can be limited](Self::limit_files), and waits until it is ready.
+    /// Starts it so that [its files can be limited](Self::limit_files), now and whenever it is started
+    /// again, and waits until it is ready.
     pub async fn start_limitable(&mut self) {
-        assert!(self.process.is_none(), "it runs already");
-        self.process = Some(Process::start_limitable(self.program, &self.settings));
-        self.ready().await;
+        self.limitable = true;
+        self.start().await;
     }
 
     /// Lets no file of it grow beyond this many bytes, or as far as the disk goes.

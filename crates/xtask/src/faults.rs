@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use tempfile::TempDir;
 
 use crate::outcome::Outcome;
 use crate::project::{Project, run as run_command, shown, succeeds};
@@ -30,6 +31,7 @@ const BUGS: [&str; 10] = [
 ];
 const SERVICES: [&str; 2] = ["auth-service", "resource-service"];
 const BUG: &str = "LATCHKEY_PLANTED_BUG";
+const SMALL_DISK: &str = "LATCHKEY_TEST_SMALL_DISK";
 
 const SECONDS: u64 = 120;
 /// For each bug; most are caught in the first few.
@@ -66,7 +68,7 @@ pub(crate) fn run(project: &Project, options: Options) -> Result<ExitCode> {
         planted(project, options.seed, seconds, options.rest)?
     } else {
         build(project)?;
-        let harness = Harness::new(project, project.debug(), options.rest);
+        let harness = Harness::new(project, project.debug(), options.rest)?;
         let seconds = options.seconds.unwrap_or(SECONDS);
         let mut outcome = Outcome::default();
         for seed in (options.seed..).take(usize::try_from(options.runs)?) {
@@ -84,10 +86,11 @@ pub(crate) fn run(project: &Project, options: Options) -> Result<ExitCode> {
 pub(crate) fn check(project: &Project) -> Result<Outcome> {
     build(project)?;
     let seed = 1;
-    let harness = Harness::new(project, project.debug(), Vec::new());
+    let harness = Harness::new(project, project.debug(), Vec::new())?;
     let ended = harness.run(seed, SECONDS, None)?;
     println!("seed {seed}, {SECONDS} s: {}", ended.said());
     let mut outcome = ended.unharmed(&format!("seed {seed}"));
+    outcome.unchecked = harness.unchecked();
     outcome.add(planted(project, seed, PLANTED_SECONDS, Vec::new())?);
     Ok(outcome)
 }
@@ -96,7 +99,7 @@ pub(crate) fn check(project: &Project) -> Result<Outcome> {
 /// one for each bug.
 fn planted(project: &Project, seed: u64, seconds: u64, rest: Vec<OsString>) -> Result<Outcome> {
     let programs = build_planted(project)?;
-    let harness = Harness::new(project, programs, rest);
+    let harness = Harness::new(project, programs, rest)?;
     let asleep = harness.run(seed, ASLEEP_SECONDS, None)?;
     let mut outcome = asleep.unharmed("no planted bug awake");
     let mut report = vec![("none".to_owned(), asleep.said())];
@@ -188,24 +191,50 @@ impl Ended {
     }
 }
 
+/// A program that sees a small disk of its own at a directory, and whatever it starts sees it too. It
+/// is gone with the last of them. Only root may do that.
+fn on_small_disk(project: &Project, directory: &Path) -> Command {
+    let mut command = project.command("unshare");
+    command.args(["--mount", "--propagation", "private", "--", "sh", "-c"]);
+    command.arg("mount -t tmpfs -o size=96m tmpfs \"$0\" && exec \"$@\"").arg(directory);
+    command
+}
+
 /// How to start the harness.
 struct Harness<'a> {
     project: &'a Project,
+    /// Where it has a small disk of its own, if that is possible here.
+    disk: Option<TempDir>,
     /// Where the services are that it is to torment.
     programs: PathBuf,
     rest: Vec<OsString>,
 }
 
 impl<'a> Harness<'a> {
-    fn new(project: &'a Project, programs: PathBuf, rest: Vec<OsString>) -> Self {
-        Self { project, programs, rest }
+    fn new(project: &'a Project, programs: PathBuf, rest: Vec<OsString>) -> Result<Self> {
+        let disk = tempfile::Builder::new().prefix("latchkey-disk-").tempdir()?;
+        let disk = succeeds(on_small_disk(project, disk.path()).arg("true")).then_some(disk);
+        Ok(Self { project, disk, programs, rest })
+    }
+
+    /// What it cannot do here.
+    fn unchecked(&self) -> Vec<String> {
+        let missing = "faults: a full disk under SQLite, which takes root (`unshare`, `mount`)";
+        if self.disk.is_some() { Vec::new() } else { vec![missing.to_owned()] }
     }
 
     /// A run on a Postgres of its own, which may be killed. With a bug it ends when that is caught.
     fn run(&self, seed: u64, seconds: u64, bug: Option<&str>) -> Result<Ended> {
         setup::redis()?;
         let postgres = servers::lasting_postgres(self.project)?;
-        let mut command = self.project.command(self.project.debug().join("faults"));
+        let program = self.project.debug().join("faults");
+        let mut command = if let Some(disk) = &self.disk {
+            let mut command = on_small_disk(self.project, disk.path());
+            command.arg(program).env(SMALL_DISK, disk.path());
+            command
+        } else {
+            self.project.command(program)
+        };
         command.args(["--seed", &seed.to_string(), "--seconds", &seconds.to_string()]);
         command.env("LATCHKEY_TEST_POSTGRES", &postgres.url);
         command.env("LATCHKEY_TEST_POSTGRES_DATA", &postgres.data);

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use acceptance::faults::run::{Plan, Verdict, run};
+use acceptance::faults::run::{Plan, Play, Verdict, run};
 use clap::Parser;
 
 /// Live in an installation while everything that can fail does, and judge what is answered.
@@ -63,26 +63,34 @@ async fn terminated() {
 }
 
 fn summary(verdict: &Verdict, plan: Plan) -> ExitCode {
-    let Verdict { court, stage, faults } = verdict;
-    for violation in court.shown() {
-        println!("\nviolation: {violation}");
+    for play in &verdict.plays {
+        for violation in play.court.shown() {
+            println!("\nviolation: {violation}");
+        }
     }
-    println!("\noperations: {} in {} lives", stage.tally.total(), court.judged());
-    println!("{}", stage.tally);
-    let faults = faults.lock().expect("nobody panicked with it");
+    for Play { name, stage, court, .. } in &verdict.plays {
+        println!("\n{name}: {} operations in {} lives", stage.tally.total(), court.judged());
+        println!("{}", stage.tally);
+        if let Some([half, most, all]) = court.seen_after() {
+            let [half, most, all] = [half, most, all].map(|time| time.as_millis());
+            println!("from 204 to refusal, ms: p50 {half}, p99 {most}, max {all}");
+        }
+        println!("answers due from services that had no trouble: {}", court.due());
+    }
+    let operations = verdict.plays.iter().map(|play| play.stage.tally.total());
+    println!("\noperations: {}", operations.sum::<u64>());
+    let faults = verdict.came();
     println!("faults: {}", faults.values().sum::<u64>());
-    for (fault, count) in faults.iter() {
+    for (fault, count) in faults {
         println!("  {count:4} {fault}");
     }
-    if let Some([half, most, all]) = court.seen_after() {
-        let [half, most, all] = [half, most, all].map(|time| time.as_millis());
-        println!("from 204 to refusal, ms: p50 {half}, p99 {most}, max {all}");
+    for what in &verdict.unchecked {
+        println!("NOT CHECKED: {what}");
     }
-    println!("answers due from services that had no trouble: {}", court.due());
     let idle = verdict.idle(plan);
     for what in &idle {
         println!("too little was tested: {what}");
     }
-    println!("violations: {}, seed {}", court.violations(), plan.seed);
-    if court.violations() == 0 && idle.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    println!("violations: {}, seed {}", verdict.violations(), plan.seed);
+    if verdict.violations() == 0 && idle.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

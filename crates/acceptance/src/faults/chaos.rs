@@ -27,7 +27,7 @@ pub async fn run(mut lane: Lane, site: &Site, stage: &Stage, counts: &Counts) {
     while !stage.is_over() {
         sleep(lane.peace()).await;
         let fault = lane.draw();
-        *counts.lock().unwrap_or_else(PoisonError::into_inner).entry(fault).or_default() += 1;
+        count(counts, fault);
         // While a replica is alone nothing else goes wrong: only then is it certain that whoever
         // follows it could be served by the other one.
         let (_alone, _among_others);
@@ -47,6 +47,11 @@ pub async fn run(mut lane: Lane, site: &Site, stage: &Stage, counts: &Counts) {
     }
 }
 
+/// It came.
+pub(super) fn count(counts: &Counts, fault: Fault) {
+    *counts.lock().unwrap_or_else(PoisonError::into_inner).entry(fault).or_default() += 1;
+}
+
 /// Whom it concerns, as far as they may then be unable to serve.
 fn concern(fault: Fault, which: usize) -> Option<Concern> {
     match fault {
@@ -61,7 +66,9 @@ fn concern(fault: Fault, which: usize) -> Option<Concern> {
         | Fault::PauseBeyondBound => Some(Concern::Resource(which % 3)),
         Fault::Kill(Part::Postgres | Part::Backend)
         | Fault::Pause(Part::Postgres | Part::Backend)
-        | Fault::Defaults => Some(Concern::Database),
+        | Fault::Defaults
+        | Fault::NoRoom(_)
+        | Fault::KilledWithoutRoom => Some(Concern::Database),
         Fault::Lock => Some(Concern::Rows),
         // Nothing depends on Redis, and what clients meet on their way says nothing of the services.
         Fault::Link(Ends::Redis | Ends::Clients, _)
@@ -93,6 +100,8 @@ async fn suffer(site: &Site, fault: Fault, which: usize, rng: &mut Rng) {
             sleep(lasts).await;
             command(site, &["CONFIG", "SET", "maxmemory", "0"]).await;
         }
+        // Of the small installation.
+        Fault::NoRoom(_) | Fault::KilledWithoutRoom => {}
     }
 }
 

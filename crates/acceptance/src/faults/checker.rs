@@ -43,6 +43,8 @@ pub enum Rule {
     Documented,
     /// Within five seconds after everything was healed, everything is answered.
     Heals,
+    /// A service that cannot write does not call itself ready.
+    Ready,
     /// A service that has no trouble, and of whose database or feeds one has none, does not answer 503.
     Serves,
 }

@@ -34,8 +34,13 @@ pub async fn ask(site: &Site, stage: &Arc<Stage>, court: &Court) {
     sleep(BOUND).await;
     let episodes = court.kept();
     look_at_redis(site, court, &lately_ended(&episodes, stage.now())).await;
-    stream::iter(episodes).for_each_concurrent(8, |episode| ask_about(stage, court, episode)).await;
+    ask_about_all(stage, court, episodes).await;
     look_at_the_database(site, court).await;
+}
+
+/// Asks about histories; everything is well again.
+pub(super) async fn ask_about_all(stage: &Arc<Stage>, court: &Court, episodes: Vec<Episode>) {
+    stream::iter(episodes).for_each_concurrent(8, |episode| ask_about(stage, court, episode)).await;
 }
 
 async fn ask_about(stage: &Arc<Stage>, court: &Court, episode: Episode) {

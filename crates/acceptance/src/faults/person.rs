@@ -40,6 +40,30 @@ pub struct Stage {
 }
 
 impl Stage {
+    /// Nothing has happened yet. `auths` and `resources` are `http://host:port`, and so is `direct`.
+    ///
+    /// # Panics
+    /// When no client can be made.
+    #[must_use]
+    pub fn new(auths: [String; 2], direct: [String; 2], resources: [String; 3]) -> Self {
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent("acceptance")
+            .no_proxy()
+            .build()
+            .expect("a client can be made");
+        Self {
+            auths,
+            direct: direct.map(|url| url.replace("http://", "")),
+            resources,
+            http,
+            origin: Instant::now(),
+            over: AtomicBool::new(false),
+            tally: Tally::default(),
+            weather: Weather::default(),
+        }
+    }
+
     /// The time.
     #[must_use]
     pub fn now(&self) -> Moment {

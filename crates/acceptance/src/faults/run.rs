@@ -1,7 +1,8 @@
 //! One run: everything is started, lived in, broken, healed and judged.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -13,9 +14,11 @@ use super::court::Court;
 use super::finale;
 use super::person::{Person, Stage};
 use super::site::Site;
-use super::tally::Tally;
-use super::trouble::Lane;
-use super::weather::Weather;
+use super::small::Small;
+use super::trouble::{Fault, Lane};
+
+/// After this time each of the expected faults has come.
+const EVERYTHING_WITHIN: Duration = Duration::from_mins(1);
 
 /// How to run.
 #[derive(Debug, Clone, Copy)]
@@ -30,80 +33,102 @@ pub struct Plan {
     pub faults: bool,
 }
 
+/// Users in an installation, and what was found there.
+#[derive(Debug)]
+pub struct Play {
+    /// Which installation.
+    pub name: &'static str,
+    /// What was asked and answered.
+    pub stage: Arc<Stage>,
+    /// What was found.
+    pub court: Arc<Court>,
+    /// One of so many of each kind of users is here.
+    one_of: usize,
+}
+
+impl Play {
+    fn new(name: &'static str, stage: Stage, seed: u64, one_of: usize) -> Self {
+        Self { name, stage: Arc::new(stage), court: Arc::new(Court::new(seed)), one_of }
+    }
+
+    /// Everybody comes.
+    fn begin(&self, everybody: &mut JoinSet<()>, plan: Plan, rng: &mut Rng) {
+        for actor in ACTORS {
+            for number in 0..actor.number.div_ceil(self.one_of) {
+                let (stage, court) = (Arc::clone(&self.stage), Arc::clone(&self.court));
+                everybody.spawn(lives(*actor, number, stage, court, plan, rng.fork()));
+            }
+        }
+    }
+}
+
 /// What came of it.
 #[derive(Debug)]
 pub struct Verdict {
-    /// What was found.
-    pub court: Court,
-    /// What was asked and answered.
-    pub stage: Arc<Stage>,
+    /// The installations.
+    pub plays: Vec<Play>,
     /// What went wrong.
-    pub faults: Counts,
+    pub faults: Arc<Counts>,
+    /// What must have gone wrong at least once.
+    pub expected: Vec<Fault>,
+    /// What cannot be done here, and why.
+    pub unchecked: Vec<String>,
 }
 
 /// Runs to the end, or panics where there is nothing to run.
 ///
 /// # Panics
-/// When the installation cannot be made.
+/// When an installation cannot be made.
 pub async fn run(plan: Plan) -> Verdict {
-    let site = Arc::new(Site::start().await);
-    let stage = Arc::new(stage(&site));
-    let court = Arc::new(Court::new(plan.seed));
+    let (site, small) = tokio::join!(Site::start(), Small::start());
+    let (site, small) = (Arc::new(site), Arc::new(small));
+    let whole = Play::new("two replicas on Postgres", site.stage(), plan.seed, 1);
+    let on_sqlite = Play::new("one service on SQLite", small.stage(), plan.seed, 8);
     let faults = Arc::new(Counts::default());
     let mut everybody = JoinSet::new();
     let mut rng = Rng::with_seed(plan.seed);
-    for actor in ACTORS {
-        for number in 0..actor.number {
-            let (stage, court) = (Arc::clone(&stage), Arc::clone(&court));
-            everybody.spawn(lives(*actor, number, stage, court, plan, rng.fork()));
+    for play in [&whole, &on_sqlite] {
+        play.begin(&mut everybody, plan, &mut rng);
+    }
+    let lane = small.lane(plan.seed);
+    let mut expected = Vec::new();
+    if plan.faults {
+        expected.extend(lane.kinds());
+        for lane in Lane::all(plan.seed) {
+            let (site, faults) = (Arc::clone(&site), Arc::clone(&faults));
+            let stage = Arc::clone(&whole.stage);
+            everybody.spawn(async move { chaos::run(lane, &site, &stage, &faults).await });
         }
+        let (small, faults) = (Arc::clone(&small), Arc::clone(&faults));
+        let (stage, court) = (Arc::clone(&on_sqlite.stage), Arc::clone(&on_sqlite.court));
+        everybody.spawn(async move { small.run(lane, &stage, &court, &faults).await });
     }
-    for lane in Lane::all(plan.seed).into_iter().filter(|_| plan.faults) {
-        let (site, stage, faults) = (Arc::clone(&site), Arc::clone(&stage), Arc::clone(&faults));
-        everybody.spawn(async move { chaos::run(lane, &site, &stage, &faults).await });
-    }
+    let plays = vec![whole, on_sqlite];
     let deadline = Instant::now() + plan.lasts;
-    while Instant::now() < deadline && !stage.is_over() {
+    let is_over = || plays.iter().any(|play| play.stage.is_over());
+    while Instant::now() < deadline && !is_over() {
         tokio::time::sleep(Duration::from_millis(20)).await;
         if let Some(ended) = everybody.try_join_next() {
             // Before its time only by a panic.
             ended.expect("nobody panics");
         }
     }
-    stage.over.store(true, Ordering::Relaxed);
+    for play in &plays {
+        play.stage.over.store(true, Ordering::Relaxed);
+    }
     while let Some(ended) = everybody.join_next().await {
         ended.expect("nobody panics");
     }
-    if !(plan.until_first && court.violations() > 0) {
-        finale::ask(&site, &stage, &court).await;
+    let unchecked = small.unchecked().into_iter().collect();
+    let verdict = Verdict { plays, faults, expected, unchecked };
+    if !(plan.until_first && verdict.violations() > 0) {
+        let [whole, on_sqlite] = &verdict.plays[..] else { panic!("these are the plays") };
+        tokio::join!(
+            finale::ask(&site, &whole.stage, &whole.court),
+            small.ask(&on_sqlite.stage, &on_sqlite.court)
+        );
     }
-    drop(site);
-    let (court, faults) = (Arc::into_inner(court), Arc::into_inner(faults));
-    let court = court.expect("everybody who held it has ended");
-    Verdict { court, stage, faults: faults.expect("everybody who held it has ended") }
-}
-
-fn stage(site: &Site) -> Stage {
-    let direct = |service: &tokio::sync::Mutex<crate::Service>| {
-        let service = service.try_lock().expect("nobody else has it yet");
-        service.public.clone()
-    };
-    let http = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .user_agent("acceptance")
-        .no_proxy()
-        .build()
-        .expect("a client can be made");
-    Stage {
-        auths: site.links.clients.each_ref().map(|link| format!("http://{}", link.address())),
-        direct: site.auths.each_ref().map(|auth| direct(auth).replace("http://", "")),
-        resources: site.resources.each_ref().map(direct),
-        http,
-        origin: Instant::now(),
-        over: AtomicBool::new(false),
-        tally: Tally::default(),
-        weather: Weather::default(),
-    }
+    verdict
 }
 
 /// One life after the other.
@@ -133,22 +158,47 @@ async fn lives(
 }
 
 impl Verdict {
+    /// How many violations there are.
+    #[must_use]
+    pub fn violations(&self) -> usize {
+        self.plays.iter().map(|play| play.court.violations()).sum()
+    }
+
+    /// How often each fault came; also those that should have come and did not.
+    #[must_use]
+    pub fn came(&self) -> BTreeMap<Fault, u64> {
+        let mut came: BTreeMap<_, _> = self.expected.iter().map(|fault| (*fault, 0)).collect();
+        came.extend(self.faults.lock().unwrap_or_else(PoisonError::into_inner).iter());
+        came
+    }
+
     /// What there was too little of for the judgement to mean anything.
     #[must_use]
     pub fn idle(&self, plan: Plan) -> Vec<String> {
-        // About an eighth of what two cores do that have nothing else to do.
-        let least = [
-            ("login", "granted", 2),
-            ("refresh", "granted", 4),
-            ("logout", "done", 1),
-            ("use", "accepted", 8),
-            ("use", "401 invalid-token", 15),
-        ];
-        let too_few = least.into_iter().filter_map(|(operation, outcome, a_second)| {
-            let (count, least) =
-                (self.stage.tally.of(operation, outcome), a_second * plan.lasts.as_secs());
-            (count < least).then(|| format!("{count} {operation} {outcome}, not {least}"))
-        });
-        too_few.collect()
+        let mut idle = Vec::new();
+        for play in &self.plays {
+            // About an eighth of what two cores do that have nothing else to do.
+            let least = [
+                ("login", "granted", 2),
+                ("refresh", "granted", 4),
+                ("logout", "done", 1),
+                ("use", "accepted", 8),
+                ("use", "401 invalid-token", 15),
+            ];
+            for (operation, outcome, a_second) in least {
+                let count = play.stage.tally.of(operation, outcome);
+                let least = a_second * plan.lasts.as_secs() / play.one_of as u64;
+                if count < least {
+                    let name = play.name;
+                    idle.push(format!("{name}: {count} {operation} {outcome}, not {least}"));
+                }
+            }
+        }
+        // In a short run not everything has its turn.
+        if plan.lasts >= EVERYTHING_WITHIN {
+            let missing = self.came().into_iter().filter(|(_, count)| *count == 0);
+            idle.extend(missing.map(|(fault, _)| format!("it never came to this: {fault}")));
+        }
+        idle
     }
 }

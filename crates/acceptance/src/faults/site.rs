@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use super::history::{BOUND, WINDOW};
+use super::person::Stage;
 use super::server::Server;
 use crate::{Database, Kind, Link, Redis, Service};
 
@@ -109,6 +110,19 @@ impl Site {
         Self { auths, resources, redis, postgres, links, database }
     }
 
+    /// Where its services are, by way of their links.
+    ///
+    /// # Panics
+    /// When somebody has one of the services already.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        let url = |service: &Mutex<Service>| {
+            service.try_lock().expect("nobody else has it yet").public.clone()
+        };
+        let auths = self.links.clients.each_ref().map(|link| format!("http://{}", link.address()));
+        Stage::new(auths, self.auths.each_ref().map(url), self.resources.each_ref().map(url))
+    }
+
     /// Makes every link carry again. What is paused or down is the business of whoever did it.
     pub fn heal(&self) {
         for link in self.links.all() {
@@ -140,20 +154,24 @@ impl Site {
     /// Starts a killed auth-service until it is ready: without its database it ends again, and
     /// whoever watches over it in production starts it again.
     pub async fn revive(&self, replica: usize) {
-        let mut auth = self.auths[replica].lock().await;
-        auth.spawn();
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while Instant::now() < deadline && !answers_ready(&auth).await {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            if auth.has_ended() {
-                auth.spawn();
-            }
+        revive(&mut *self.auths[replica].lock().await).await;
+    }
+}
+
+/// Starts a killed service, again whenever it ends, until it is ready or half a minute is over.
+pub(super) async fn revive(service: &mut Service) {
+    service.spawn();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while Instant::now() < deadline && !answers_ready(service).await {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        if service.has_ended() {
+            service.spawn();
         }
     }
 }
 
 /// Whether a service is ready.
-async fn answers_ready(service: &Service) -> bool {
+pub(super) async fn answers_ready(service: &Service) -> bool {
     let url = format!("{}/health/ready", service.public);
     let asked = service.http.get(url).timeout(Duration::from_secs(1)).send().await;
     asked.is_ok_and(|answer| answer.status().is_success())

@@ -54,6 +54,15 @@ pub enum Part {
     Redis,
 }
 
+/// What there is no room in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Room {
+    /// The disk: nothing more can be stored on it.
+    Disk,
+    /// Files: none may become longer.
+    Files,
+}
+
 /// Something that goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
@@ -80,6 +89,10 @@ pub enum Fault {
     HalfRequests,
     /// An auth-service runs with a clock that is months ahead, where nobody reaches it.
     ClockAhead,
+    /// SQLite has no room to write.
+    NoRoom(Room),
+    /// The disk of a SQLite database is full, and its auth-service is killed and started on it.
+    KilledWithoutRoom,
 }
 
 impl fmt::Display for Fault {
@@ -96,6 +109,9 @@ impl fmt::Display for Fault {
             Self::Defaults => f.write_str("Session defaults changed"),
             Self::HalfRequests => f.write_str("Half requests"),
             Self::ClockAhead => f.write_str("Clock ahead"),
+            Self::NoRoom(Room::Disk) => f.write_str("SQLite disk full"),
+            Self::NoRoom(Room::Files) => f.write_str("SQLite files at their limit"),
+            Self::KilledWithoutRoom => f.write_str("SQLite disk full, Auth killed"),
         }
     }
 }
@@ -112,6 +128,7 @@ impl Fault {
             Self::Lock => 2500..3500,
             Self::Kill(_) | Self::Flush => 100..800,
             Self::Link(_, Way::Held | Way::Mute) => 300..4000,
+            Self::NoRoom(_) | Self::KilledWithoutRoom => 500..3000,
             _ => 200..2000,
         };
         Duration::from_millis(rng.u64(milliseconds))
@@ -147,6 +164,19 @@ impl Lane {
         [lane(&BELOW, 1), lane(&AUTHS, 2), lane(&BEYOND, 3)]
     }
 
+    /// The lane of the installation on SQLite, whose disk can be filled or not.
+    #[must_use]
+    pub fn small(seed: u64, can_fill: bool) -> Self {
+        let rng = Rng::with_seed(seed.wrapping_mul(31).wrapping_add(4));
+        let kinds = if can_fill { &SMALL } else { &SMALL_WITHOUT_DISK };
+        Self { kinds, left: Vec::new(), drawn: 0, rng }
+    }
+
+    /// Whatever this lane brings.
+    pub fn kinds(&self) -> impl Iterator<Item = Fault> {
+        self.kinds.often.iter().chain(self.kinds.others).copied()
+    }
+
     /// What comes next.
     ///
     /// # Panics
@@ -162,6 +192,11 @@ impl Lane {
             self.rng.shuffle(&mut self.left);
         }
         self.left.pop().expect("a lane has kinds")
+    }
+
+    /// How long all is well before it where it is also judged how it is afterwards.
+    pub fn long_peace(&mut self) -> Duration {
+        Duration::from_millis(self.rng.u64(1000..7000))
     }
 
     /// How long all is well before it.
@@ -234,6 +269,15 @@ const BEYOND: Kinds = Kinds {
         Fault::Full,
     ],
 };
+
+const SMALL: Kinds = Kinds {
+    often: &[Fault::NoRoom(Room::Disk)],
+    others: &[Fault::NoRoom(Room::Disk), Fault::NoRoom(Room::Files), Fault::KilledWithoutRoom],
+};
+
+/// A limit for files needs no rights.
+const SMALL_WITHOUT_DISK: Kinds =
+    Kinds { often: &[Fault::NoRoom(Room::Files)], others: &[Fault::NoRoom(Room::Files)] };
 
 #[cfg(test)]
 mod tests {
