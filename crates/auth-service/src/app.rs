@@ -7,14 +7,14 @@ use hosting::origin::Origin;
 use tokio::sync::watch;
 use verifier::Verifier;
 
-use crate::admission::Owners;
 use crate::config::Config;
-use crate::keyring::Keyring;
+use crate::identity::pseudonyms::Pseudonyms;
 use crate::limits::Limits;
 use crate::passwords::Passwords;
-use crate::pseudonyms::Pseudonyms;
+use crate::policy::admission::Owners;
 use crate::revocation::Feed;
 use crate::store::Store;
+use crate::tokens::keyring::Keyring;
 
 /// The service's parts, as a value: each test has its own.
 pub struct App {

@@ -15,19 +15,22 @@ use tokio::task::JoinHandle;
 use verifier::actix::Protection;
 use verifier::{Clock, Expectations, Verifier};
 
-use crate::admission::Owners;
 use crate::app::App;
-use crate::blacklist::Blacklist;
-use crate::clock_watch::ClockWatch;
+use crate::background::clock_watch::ClockWatch;
+use crate::background::housekeeping;
 use crate::config::{Config, ConfigError};
-use crate::key_rotation::Rotation;
-use crate::keyring::{Keyring, KeyringError};
+use crate::http;
+use crate::identity::pseudonyms::Pseudonyms;
 use crate::limits::{Limits, PATIENCE, Shared};
 use crate::passwords::{Passwords, Unusable};
-use crate::pseudonyms::Pseudonyms;
+use crate::policy::admission::Owners;
+use crate::policy::session_limit;
+use crate::redis::client;
+use crate::revocation::blacklist::Blacklist;
 use crate::revocation::{self, Feed};
 use crate::store::{OpenError, Store};
-use crate::{housekeeping, http, redis_client, session_limit};
+use crate::tokens::keyring::{Keyring, KeyringError};
+use crate::tokens::rotation::Rotation;
 
 /// Why the service does not start. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +79,7 @@ impl Application {
         telemetry::init_metrics();
         let public = listen("http.listen", &config.http.listen)?;
         let internal = listen("http.internal_listen", &config.http.internal_listen)?;
-        let redis = redis_client::open(&config.redis)?;
+        let redis = client::open(&config.redis)?;
         let masters = config.master_keys()?;
         let pseudonyms = Pseudonyms::new(&*config.master_key()?);
         let store = Store::open(&config.database, clock.clone()).await?;

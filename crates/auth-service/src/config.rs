@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::seal::MasterKeys;
+use crate::tokens::seal::MasterKeys;
 
 mod check;
 

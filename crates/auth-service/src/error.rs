@@ -10,8 +10,8 @@ use hosting::BadBody;
 use verifier::actix::{Denied, problem_response};
 
 use crate::limits::Refusal;
-use crate::password_policy::Violation;
 use crate::passwords::Overloaded;
+use crate::passwords::password_policy::Violation;
 use crate::store::{EndReason, StoreError};
 
 /// Why a request was not done.

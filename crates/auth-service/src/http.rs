@@ -1,26 +1,11 @@
 //! The routes. Handlers have one shape: extract, one call, respond.
 
-mod bearer;
-mod client;
-mod csrf;
-mod events;
-mod followers;
-mod health;
-mod hold;
-mod internal_keys;
-mod login;
-mod logout;
-mod me;
+mod account;
+mod edge;
+mod internal;
 mod metadata;
 mod openapi;
-mod page;
-mod password;
-mod problems;
-mod refresh;
-mod register;
-mod revocations;
-mod sessions;
-mod transport;
+mod pages;
 
 use actix_web::dev::HttpServiceFactory;
 use actix_web::middleware::from_fn;
@@ -29,6 +14,11 @@ use actix_web::{FromRequest, Handler, Responder};
 use hosting::allow;
 use hosting::docs::{self, Docs};
 use hosting::routes::{delete, get, post};
+
+use account::{events, login, logout, me, password, refresh, register, sessions};
+use edge::{csrf, hold};
+use internal::{health, internal_keys, revocations};
+use pages::{page, problems};
 
 pub(crate) use csrf::HEADER as PAGE_HEADER;
 pub use openapi::document;

@@ -3,8 +3,10 @@
 //! Hashing takes a [`Place`], which is had before anything is read from the database, so that a
 //! flood waits nowhere: what does not fit is refused at once.
 
+mod common_passwords;
 pub mod foreign;
 mod hasher;
+pub mod password_policy;
 mod peppers;
 mod pool;
 

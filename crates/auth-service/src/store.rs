@@ -52,7 +52,7 @@ use tokio_util::task::TaskTracker;
 use verifier::Clock;
 
 use crate::config;
-use crate::names::NameKey;
+use crate::identity::names::NameKey;
 
 pub use admin::{Inspection, Listed};
 pub use keys::{KeyRead, KeyState, NewKey, Purpose, StoredKey};

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use auth_service::identity::names;
 use auth_service::passwords::{Passwords, Purpose};
+use auth_service::policy::accounts;
 use auth_service::store::{Client, Credentials, Store};
-use auth_service::{Application as AuthService, Config as AuthConfig, accounts, names};
+use auth_service::{Application as AuthService, Config as AuthConfig};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Parser;

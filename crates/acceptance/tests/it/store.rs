@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use acceptance::{Database, Kind, World, on_both_databases};
-use auth_service::names;
+use auth_service::identity::names;
 use auth_service::store::{
     Caller, Client, Credentials, EndReason, Grant, NewPassword, NewSession, NewUser, OtherSessions,
     Presented, Removal, Rotation, Store,

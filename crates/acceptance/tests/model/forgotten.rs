@@ -1,7 +1,7 @@
 //! A discrepancy that the sequences found, told plainly.
 
 use acceptance::on_both_databases;
-use auth_service::names;
+use auth_service::identity::names;
 use auth_service::store::{Client, NewSession, NewUser, Presented, Rotation};
 use claims::SessionId;
 

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use acceptance::rule::{self, Answer, Caller, Ends, Limits, Operation, Reason, Row, State};
 use acceptance::{Database, Kind, World};
-use auth_service::names::{self, NameKey};
+use auth_service::identity::names::{self, NameKey};
 use auth_service::store::{
     self, Client, EndReason, Grant, NewPassword, NewSession, NewUser, OtherSessions, Presented,
     Removal, Rotation, Store, StoreError,

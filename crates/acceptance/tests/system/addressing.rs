@@ -4,7 +4,7 @@ use std::process::Output;
 
 use acceptance::service::run;
 use acceptance::{PASSWORD, World, on_both_databases};
-use auth_service::names;
+use auth_service::identity::names;
 use auth_service::store::NewUser;
 use claims::UserId;
 use serde_json::json;

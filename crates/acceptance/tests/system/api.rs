@@ -132,7 +132,7 @@ fn assert_examples(what: &str, part: &Value) {
 /// A page that tells an operator of a setting names one that exists.
 #[test]
 fn the_settings_that_problem_pages_name_exist() {
-    let text = read("crates/auth-service/src/http/problems/text.rs");
+    let text = read("crates/auth-service/src/http/pages/problems/text.rs");
     let known = setting_names("auth-service");
     let sections: BTreeSet<_> = known.iter().filter_map(|name| name.split_once('.')).collect();
     let mut named = 0;

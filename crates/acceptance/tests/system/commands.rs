@@ -163,7 +163,7 @@ on_both_databases! {
             wrong.assert_problem(401, "invalid-credentials");
             let answer = world.post("/login", &body("an imported sentence")).await;
             assert_eq!(answer.status, 200, "{name}: {}", answer.text);
-            let key = auth_service::names::username(name).unwrap();
+            let key = auth_service::identity::names::username(name).unwrap();
             until("the hash is renewed", async || {
                 let now = world.store.credentials(key.clone()).await.unwrap().unwrap();
                 now.password_hash.starts_with("$argon2id$") && now.password_hash != hash

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use acceptance::service::until;
 use acceptance::{Answer, Database, Kind, PASSWORD, Redis, Service, Tokens};
+use auth_service::identity::pseudonyms::Pseudonyms;
 use auth_service::limits::{Bucket, Charge, Key, Local, Outcome, Rule, Shared, Verdict};
-use auth_service::pseudonyms::Pseudonyms;
 use futures_util::future::join_all;
 use redis::AsyncTypedCommands as _;
 use serde_json::json;

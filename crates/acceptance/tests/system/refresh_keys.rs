@@ -41,7 +41,8 @@ async fn revoke(world: &World) -> String {
 
 /// Whether the session is over, as the database has it.
 async fn is_over(world: &World, tokens: &Tokens) -> bool {
-    let live = world.store.live_sessions(auth_service::names::username("ada").unwrap()).await;
+    let live =
+        world.store.live_sessions(auth_service::identity::names::username("ada").unwrap()).await;
     live.unwrap().iter().all(|view| view.id.to_string() != tokens.session)
 }
 

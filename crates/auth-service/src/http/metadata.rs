@@ -15,20 +15,20 @@ use crate::app::App;
 
 /// RFC 8414.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Metadata {
+pub(crate) struct Metadata {
     /// As in the `iss` of tokens.
-    pub(super) issuer: String,
+    pub(crate) issuer: String,
     /// Where the public keys are.
-    pub(super) jwks_uri: String,
+    pub(crate) jwks_uri: String,
     /// What tokens may allow.
-    pub(super) scopes_supported: Vec<String>,
+    pub(crate) scopes_supported: Vec<String>,
     /// None: there is no authorization endpoint.
-    pub(super) response_types_supported: [&'static str; 0],
+    pub(crate) response_types_supported: [&'static str; 0],
     /// None: there is no OAuth grant.
-    pub(super) grant_types_supported: [&'static str; 0],
+    pub(crate) grant_types_supported: [&'static str; 0],
 }
 
-pub(super) async fn jwks(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
+pub(crate) async fn jwks(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
     let set = JwkSet { keys: app.keyring.now().public.clone() };
     let body = serde_json::to_vec(&set).unwrap_or_default();
     // Whoever keeps it that long still meets no key unprepared.
@@ -36,7 +36,7 @@ pub(super) async fn jwks(app: web::Data<App>, request: HttpRequest) -> HttpRespo
     public(&request, jwk::MEDIA_TYPE, &format!("public, max-age={seconds}"), body)
 }
 
-pub(super) async fn authorization_server(
+pub(crate) async fn authorization_server(
     app: web::Data<App>,
     request: HttpRequest,
 ) -> HttpResponse {
@@ -68,7 +68,7 @@ fn public(
 }
 
 /// A document, and 304 for whoever has it already.
-pub(super) fn held(
+pub(crate) fn held(
     request: &HttpRequest,
     media_type: &'static str,
     cache: &str,

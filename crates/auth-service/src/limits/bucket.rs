@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::rule::Rule;
-use crate::pseudonyms::Pseudonym;
+use crate::identity::pseudonyms::Pseudonym;
 
 /// What a bucket counts, and whose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

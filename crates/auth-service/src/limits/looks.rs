@@ -11,7 +11,7 @@ use quick_cache::unsync::Cache;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
-use crate::pseudonyms::Pseudonym;
+use crate::identity::pseudonyms::Pseudonym;
 
 /// How long it is remembered what was found.
 const REMEMBERED_MS: u64 = 5_000;
@@ -103,7 +103,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::pseudonyms::Pseudonyms;
+    use crate::identity::pseudonyms::Pseudonyms;
 
     fn key(name: &str) -> Pseudonym {
         Pseudonyms::new(&[1; 32]).of("test", &[name.as_bytes()])

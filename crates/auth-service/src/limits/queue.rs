@@ -145,7 +145,7 @@ mod tests {
 
     use super::super::rule::Rule;
     use super::*;
-    use crate::pseudonyms::Pseudonyms;
+    use crate::identity::pseudonyms::Pseudonyms;
 
     fn bucket(name: u64) -> Bucket {
         let whose = Pseudonyms::new(&[1; 32]).of("test", &[&name.to_be_bytes()]);

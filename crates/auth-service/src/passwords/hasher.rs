@@ -11,7 +11,8 @@ use super::foreign::{Argon2id, Stored};
 use super::peppers::Pepper;
 use super::pool::Arena;
 use super::{Checked, Peppers, Unusable, normalized};
-use crate::{config, random};
+use crate::config;
+use crate::identity::random;
 
 const HASH_BYTES: usize = 32;
 /// So much address space is asked for at least. glibc maps what is larger than 32 MiB apart from

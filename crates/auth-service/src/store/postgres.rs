@@ -17,7 +17,7 @@ use super::records::{Credentials, NewUser, UserRecord};
 use super::revocations::RevocationReader;
 use super::rows::{self, credentials_columns};
 use super::{OpenError, PURGED_AT_ONCE, StoreError, WORK_PATIENCE, bounded};
-use crate::names::NameKey;
+use crate::identity::names::NameKey;
 
 /// For the server, which otherwise keeps connections for two hours whose client is gone without a
 /// word, and the lock with them of one that was migrating. Also keeps firewalls from forgetting a

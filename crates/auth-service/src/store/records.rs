@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use claims::{ClientId, Scope, SessionId, Timestamp, UserId, UserView};
 
-use crate::names::NameKey;
+use crate::identity::names::NameKey;
 
 /// A user to be added.
 #[derive(Debug)]

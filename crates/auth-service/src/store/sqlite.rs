@@ -22,7 +22,7 @@ use super::records::{Credentials, EndReason, NewUser, UserRecord};
 use super::revocations::RevocationReader;
 use super::rows::{self, credentials_columns};
 use super::{OpenError, PURGED_AT_ONCE, StoreError};
-use crate::names::NameKey;
+use crate::identity::names::NameKey;
 
 #[derive(Debug)]
 pub(super) struct Sqlite {

@@ -5,7 +5,7 @@ use hosting::openapi::{ParameterIn, Required, Route};
 use serde_json::json;
 
 use super::examples;
-use crate::http::{events, me, password, register, sessions};
+use crate::http::account::{events, me, password, register, sessions};
 
 const TAG: &str = "Account";
 

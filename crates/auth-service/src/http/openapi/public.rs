@@ -4,7 +4,8 @@ use claims::ProblemCode as Code;
 use claims::jwk::{self, Algorithm, Jwk, JwkSet};
 use hosting::openapi::{ParameterIn, Route};
 
-use crate::http::{health, metadata};
+use crate::http::internal::health;
+use crate::http::metadata;
 
 const TAG: &str = "Metadata";
 const TAG_TEXT: &str = "Names this version of the document.";

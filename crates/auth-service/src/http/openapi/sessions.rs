@@ -5,7 +5,7 @@ use hosting::openapi::{Required, Route};
 use serde_json::json;
 
 use super::examples;
-use crate::http::{login, logout, refresh};
+use crate::http::account::{login, logout, refresh};
 
 const TAG: &str = "Logging in and out";
 const COOKIE: &str = "With `transport` `cookie`: `__Host-Http-refresh`, which is then the only place that has the \

@@ -13,7 +13,7 @@ use super::super::rows::{
 };
 use super::super::{ENDED_AT_ONCE, StoreError};
 use super::Postgres;
-use crate::names::NameKey;
+use crate::identity::names::NameKey;
 #[cfg(feature = "planted-bugs")]
 use crate::planted::{self, Bug};
 

@@ -13,7 +13,7 @@ use super::super::rows::{self, grant_columns, is_caller, live, session_columns, 
 use super::super::{ENDED_AT_ONCE, StoreError};
 use super::limit::{count, end_each, end_surplus, others};
 use super::{Sqlite, Write, raise_version};
-use crate::names::NameKey;
+use crate::identity::names::NameKey;
 
 impl Sqlite {
     pub(in crate::store) async fn open_session(

@@ -1,0 +1,4 @@
+//! What runs beside the answers.
+
+pub(crate) mod clock_watch;
+pub(crate) mod housekeeping;

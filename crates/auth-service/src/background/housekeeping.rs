@@ -1,0 +1,101 @@
+//! Keeps the tables small: expired revocations go, sessions that are over for a week, and old events.
+//! At the start it brings sessions down to the present limits, where those were lowered.
+//!
+//! What is old is judged by a time that is trusted ([`ClockWatch`]); while there is none, nothing is
+//! deleted for its age.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use claims::Timestamp;
+
+use crate::background::clock_watch::ClockWatch;
+use crate::config;
+use crate::store::{Store, StoreError};
+
+const HOUR_MS: i64 = 3600 * 1000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+/// How long ended sessions are kept, so that a client can be told why.
+const KEEP_ENDED_MS: i64 = 7 * DAY_MS;
+/// How long revocations are kept after they have expired. By then every replica that is up has seen them
+/// for as long as they matter, also one whose database has a clock that is somewhat wrong.
+const KEEP_EXPIRED_MS: i64 = 2 * HOUR_MS;
+/// Nothing happened before this moment.
+const NOTHING_IS_OLD: Timestamp = Timestamp(i64::MIN);
+const BATCH: i64 = 1000;
+const BETWEEN_BATCHES: Duration = Duration::from_secs(1);
+/// Ten million sessions take ten minutes.
+const BETWEEN_LOWERED: Duration = Duration::from_millis(50);
+const BETWEEN_PASSES: Duration = Duration::from_mins(10);
+
+/// Walks the tables for ever, a small batch a second, so that it is never felt. Replicas may all do
+/// so: a row is deleted once.
+pub(crate) async fn run(
+    store: Store,
+    tokens: config::Tokens,
+    events: config::Events,
+    watch: Arc<ClockWatch>,
+) {
+    lower_ends(&store, &tokens).await;
+    loop {
+        let done = async {
+            trim_events(&store, events, &watch).await?;
+            purge_expired(&store, &watch).await
+        };
+        if let Err(error) = done.await {
+            tracing::debug!(%error, "housekeeping is put off");
+        }
+        tokio::time::sleep(BETWEEN_PASSES).await;
+    }
+}
+
+/// A refresh judges by the present limits itself. This is for whatever else looks at the end of a
+/// session: the list that its owner sees, and routes that take an access token. No clock is asked.
+async fn lower_ends(store: &Store, tokens: &config::Tokens) {
+    let [idle, absolute] =
+        [tokens.idle_seconds, tokens.absolute_seconds].map(|seconds| i64::from(seconds) * 1000);
+    let mut after = None;
+    loop {
+        match store.lower_ends(idle, absolute, after.clone(), BATCH).await {
+            Ok(None) => return,
+            Ok(next) => {
+                after = next;
+                tokio::time::sleep(BETWEEN_LOWERED).await;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the ends of sessions are brought down later");
+                tokio::time::sleep(BETWEEN_BATCHES).await;
+            }
+        }
+    }
+}
+
+/// Deletes events that are too many, whatever the time is, and those that are too old.
+async fn trim_events(
+    store: &Store,
+    events: config::Events,
+    watch: &ClockWatch,
+) -> Result<(), StoreError> {
+    let keep_ms = i64::from(events.keep_days) * DAY_MS;
+    loop {
+        let old = watch.trusted_time().map(|now| Timestamp(now.0 - keep_ms));
+        let before = old.unwrap_or(NOTHING_IS_OLD);
+        if store.purge_events(before, events.most.into(), BATCH).await? == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(BETWEEN_BATCHES).await;
+    }
+}
+
+async fn purge_expired(store: &Store, watch: &ClockWatch) -> Result<(), StoreError> {
+    let mut after = None;
+    loop {
+        let now = watch.trusted().await;
+        store.purge_revocations(Timestamp(now.0 - KEEP_EXPIRED_MS)).await?;
+        after = store.purge_sessions(Timestamp(now.0 - KEEP_ENDED_MS), after, BATCH).await?;
+        if after.is_none() {
+            return Ok(());
+        }
+        tokio::time::sleep(BETWEEN_BATCHES).await;
+    }
+}

@@ -1,0 +1,153 @@
+//! The command line: serving, and what administrators do. What they do works on the database; running
+//! services learn of it as they learn of everything else.
+
+mod calibrate;
+mod console;
+mod doctor;
+mod find;
+mod import;
+mod keys;
+mod secrets;
+mod sessions;
+mod users;
+
+use std::path::PathBuf;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use hosting::{probe, process, settings, stop, telemetry};
+use verifier::Clock;
+
+use crate::store::Store;
+use crate::{Application, Config};
+
+/// Issues access tokens, rotates refresh tokens, revokes both.
+#[derive(Parser)]
+#[command(name = "auth-service", version)]
+struct Arguments {
+    /// A TOML file with settings; variables `AUTH__SECTION__KEY` override it.
+    #[arg(long, global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve (the default).
+    Serve,
+    /// Bring the database schema up to date, and end.
+    Migrate,
+    /// Ask the running service whether it is ready; ends with 0 if so.
+    Healthcheck,
+    /// Check settings, database, clock, keys and Redis; one line each, ends with 0 if nothing is bad.
+    Doctor,
+    /// Look after users.
+    #[command(subcommand)]
+    User(users::Users),
+    /// Look after sessions.
+    #[command(subcommand)]
+    Session(sessions::Sessions),
+    /// Look after the keys in the database.
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// Measure which cost of password hashing takes about so long on this machine.
+    Calibrate {
+        /// For one hash: `50ms`.
+        #[arg(long, default_value = "50ms", value_parser = milliseconds)]
+        target: Duration,
+    },
+    /// Write the secrets that a deployment needs into a directory, those that are not there yet.
+    Secrets {
+        /// Where to write them.
+        directory: PathBuf,
+        /// Let the group read them too, where the database runs as another user.
+        #[arg(long)]
+        group_readable: bool,
+    },
+}
+
+/// Reads the arguments of the process and does what they say.
+#[must_use]
+pub fn main() -> ExitCode {
+    process::prepare();
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("auth-service: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let config = || Config::load(arguments.config.as_deref(), settings::environment());
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::Serve => on_the_runtime(serve(config()?)),
+        Command::Migrate => on_the_runtime(migrate(config()?)),
+        Command::Doctor => on_the_runtime(doctor::run(config().map_err(Into::into))),
+        Command::User(what) => {
+            let config = config()?;
+            on_the_runtime(async move { users::run(&config, what).await })
+        }
+        Command::Session(what) => {
+            let config = config()?;
+            on_the_runtime(async move { sessions::run(&config, what).await })
+        }
+        Command::Keys(what) => {
+            let config = config()?;
+            on_the_runtime(async move { keys::run(&config, what).await })
+        }
+        Command::Healthcheck => Ok(probe::ready(&config()?.http.listen)?),
+        Command::Calibrate { target } => {
+            println!("{}", calibrate::measure(target));
+            Ok(())
+        }
+        Command::Secrets { directory, group_readable } => {
+            secrets::write(&directory, group_readable)
+        }
+    }
+}
+
+fn milliseconds(text: &str) -> Result<Duration, String> {
+    let number = text.strip_suffix("ms").and_then(|number| number.parse().ok());
+    let target = number.filter(|number| (1..=10_000).contains(number));
+    target
+        .map(Duration::from_millis)
+        .ok_or_else(|| "must be such as 50ms, up to 10000ms".to_owned())
+}
+
+/// The one multi-thread runtime: database work runs here, where no dropped handler and no ended
+/// worker takes it along.
+fn on_the_runtime<F>(work: F) -> Result<(), Box<dyn std::error::Error>>
+where
+    F: Future<Output = Result<(), Box<dyn std::error::Error>>>,
+{
+    telemetry::init_logs();
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?
+        .block_on(work)
+}
+
+async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
+    let clock = Clock::with_offset(config.clock.offset_seconds);
+    let mut stop = pin!(stop::requested());
+    let application = tokio::select! {
+        biased;
+        // It may be waiting for the database, or for the migration of another replica.
+        () = &mut stop => return Ok(()),
+        application = Application::build(config, clock) => application?,
+    };
+    Ok(application.run_until_stopped(stop).await?)
+}
+
+async fn migrate(mut config: Config) -> Result<(), Box<dyn std::error::Error>> {
+    config.database.migrate_on_start = true;
+    Store::open(&config.database, Clock::default()).await?.close().await;
+    tracing::info!("the database schema is up to date");
+    Ok(())
+}

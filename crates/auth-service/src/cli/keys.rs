@@ -1,0 +1,145 @@
+//! `auth-service keys …`
+
+use crate::Config;
+use crate::store::{KeyState, Purpose, Store};
+use crate::tokens::keyring::place;
+use crate::tokens::rotation::{Schedule, new_key};
+use claims::KeyId;
+use clap::{Subcommand, ValueEnum};
+
+use super::console::{Failure, instant, open, say};
+
+/// What to do with the keys in the database.
+#[derive(Subcommand)]
+pub(super) enum Keys {
+    /// List them: id, purpose, algorithm, state, since when; of a revoked refresh key also until when its
+    /// tokens still log their owners out.
+    List,
+    /// Publish the next key now; it takes over after `keys.publish_seconds`.
+    Rotate {
+        /// Which of the two.
+        #[arg(long, value_enum, default_value_t = Which::Sign)]
+        purpose: Which,
+        /// Let it take over at once. For emergencies: services that do not know it yet refuse its
+        /// tokens until they have fetched it, for up to ten seconds.
+        #[arg(long)]
+        now: bool,
+    },
+    /// Revoke a key for ever: services refuse every token it signed, or will sign, within
+    /// milliseconds. Tokens of a revoked refresh key are refused as soon, but for logging out: whoever has
+    /// one must log in again.
+    Revoke {
+        /// Which key.
+        #[arg(allow_hyphen_values = true)]
+        id: KeyId,
+    },
+    /// Seal every key with `keys.master_key` that is sealed with `keys.other_master_key`.
+    Reseal,
+}
+
+/// What a key is for.
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum Which {
+    /// Access tokens.
+    Sign,
+    /// Refresh tokens.
+    Refresh,
+}
+
+pub(super) async fn run(config: &Config, what: Keys) -> Result<(), Failure> {
+    let store = open(config).await?;
+    let done = act(config, &store, what).await;
+    store.close().await;
+    done
+}
+
+async fn act(config: &Config, store: &Store, what: Keys) -> Result<(), Failure> {
+    match what {
+        Keys::List => {
+            let schedule = Schedule::new(config);
+            for key in store.keys().await?.keys {
+                let until = schedule.logs_out_until(&key).map(instant);
+                say(&format!(
+                    "{}\t{}\t{}\t{}\t{}{}",
+                    key.id,
+                    key.purpose.as_str(),
+                    key.algorithm.map_or("-", claims::Algorithm::as_str),
+                    key.state.as_str(),
+                    instant(key.since),
+                    until.map_or_else(String::new, |until| format!("\tlogs out until {until}")),
+                ));
+            }
+            Ok(())
+        }
+        Keys::Rotate { purpose, now } => {
+            let purpose = match purpose {
+                Which::Sign => Purpose::Sign,
+                Which::Refresh => Purpose::Refresh,
+            };
+            rotate(config, store, purpose, now).await
+        }
+        Keys::Revoke { id } => revoke(config, store, id).await,
+        Keys::Reseal => reseal(config, store).await,
+    }
+}
+
+async fn rotate(
+    config: &Config,
+    store: &Store,
+    purpose: Purpose,
+    now: bool,
+) -> Result<(), Failure> {
+    let masters = config.master_keys()?;
+    if store.keys().await?.one(purpose, KeyState::Active).is_none() {
+        return Err("there are no keys yet; the first start of the service makes them".into());
+    }
+    let key = new_key(&masters, purpose, config.keys.algorithm);
+    store.add_key(key, KeyState::Published).await?;
+    if now {
+        Schedule::new(config).take_over_now(store, purpose).await?;
+    }
+    let read = store.keys().await?;
+    let state = if now { KeyState::Active } else { KeyState::Published };
+    let key = read.one(purpose, state).ok_or("another key took over meanwhile; see `keys list`")?;
+    let when = if now {
+        "is active".to_owned()
+    } else {
+        format!(
+            "is published and takes over {} s after {}",
+            config.keys.publish_seconds,
+            instant(key.since)
+        )
+    };
+    say(&format!("{} {when}", key.id));
+    Ok(())
+}
+
+async fn revoke(config: &Config, store: &Store, id: KeyId) -> Result<(), Failure> {
+    let read = store.keys().await?;
+    let key = read.keys.iter().find(|key| key.id == id).ok_or("there is no such key")?;
+    let replacement = new_key(&config.master_keys()?, key.purpose, config.keys.algorithm);
+    if !store.revoke_key(id.clone(), replacement).await? {
+        return Err("there is no such key".into());
+    }
+    say(&format!("{id} is revoked"));
+    Ok(())
+}
+
+async fn reseal(config: &Config, store: &Store) -> Result<(), Failure> {
+    let masters = config.master_keys()?;
+    let mut resealed = 0;
+    for key in store.keys().await?.keys {
+        if key.sealed.is_empty() {
+            continue;
+        }
+        let new = masters.reseal(&place(&key.id), &key.sealed).map_err(|_| {
+            format!("key {} opens with neither keys.master_key nor keys.other_master_key", key.id)
+        })?;
+        let Some(new) = new else { continue };
+        if store.reseal_key(key.id, key.sealed, new).await? {
+            resealed += 1;
+        }
+    }
+    say(&format!("{resealed} resealed; all keys open with keys.master_key"));
+    Ok(())
+}

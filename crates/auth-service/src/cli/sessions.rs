@@ -1,0 +1,70 @@
+//! `auth-service session …`
+
+use crate::Config;
+use crate::store::{EndReason, Store};
+use clap::Subcommand;
+
+use super::console::{Failure, instant, open, say};
+use super::find::find;
+
+/// What to do with sessions. USER is `id:…`, `name:…` or `email:…`, or a bare id, name or
+/// address that can mean one user only.
+#[derive(Subcommand)]
+pub(super) enum Sessions {
+    /// List the live ones of a user, at most 100: id, begin, last use, address, device, program.
+    List {
+        /// Whose.
+        user: String,
+    },
+    /// End one, or all of a user.
+    Revoke {
+        /// Which one. One in 64 begins with a hyphen.
+        #[arg(required_unless_present = "all_of", allow_hyphen_values = true)]
+        session: Option<String>,
+        /// Every session of this user.
+        #[arg(long, value_name = "USER", conflicts_with = "session")]
+        all_of: Option<String>,
+    },
+}
+
+pub(super) async fn run(config: &Config, what: Sessions) -> Result<(), Failure> {
+    let store = open(config).await?;
+    let done = act(&store, what).await;
+    store.close().await;
+    done
+}
+
+async fn act(store: &Store, what: Sessions) -> Result<(), Failure> {
+    match what {
+        Sessions::List { user } => {
+            for session in store.sessions_of(find(store, &user).await?).await? {
+                let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+                // What a client calls itself is its own to choose; it must not move the cursor.
+                say(&format!(
+                    "{}\t{}\t{}\t{}\t{}\t{}",
+                    session.id,
+                    instant(session.created_at),
+                    instant(session.last_used_at),
+                    or_dash(session.ip),
+                    or_dash(session.device).escape_debug(),
+                    or_dash(session.user_agent).escape_debug(),
+                ));
+            }
+        }
+        Sessions::Revoke { session: Some(session), .. } => {
+            // Not repeated: it may be a token.
+            let id = session.parse().map_err(|_| "that is no session id; see `session list`")?;
+            store.end_session(id, EndReason::Admin).await?;
+            say(&format!("session {id} is over"));
+        }
+        Sessions::Revoke { all_of, .. } => {
+            let user = all_of.ok_or("say which session")?;
+            let user = find(store, &user).await?;
+            if !store.end_all_of(user, EndReason::Admin).await? {
+                return Err("there is no such user".into());
+            }
+            say(&format!("every session of {user} is over"));
+        }
+    }
+    Ok(())
+}

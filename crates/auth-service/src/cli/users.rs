@@ -1,0 +1,167 @@
+//! `auth-service user …`
+
+use crate::Config;
+use crate::error::Error;
+use crate::passwords::password_policy;
+use crate::passwords::{Passwords, Purpose};
+use crate::policy::accounts::{self, Registration};
+use crate::store::{Client, NewUser, Store};
+use clap::Subcommand;
+use secrecy::SecretString;
+use std::path::PathBuf;
+
+use super::console::{Failure, check_roles, instant, open, read_password, say};
+use super::find::find;
+use super::import;
+
+const PAGE: i64 = 500;
+
+/// What to do with users. USER is `id:…`, `name:…` or `email:…`, or a bare id, name or
+/// address that can mean one user only.
+#[derive(Subcommand)]
+pub(super) enum Users {
+    /// Add one; asks for the password, or reads it as a line from standard input.
+    Create {
+        /// The name.
+        username: String,
+        /// The address.
+        #[arg(long)]
+        email: Option<String>,
+        /// A role; may be given several times.
+        #[arg(long = "role")]
+        roles: Vec<String>,
+    },
+    /// Add the users of a file, one JSON object a line: `username`, `password_hash` (argon2id, bcrypt,
+    /// scrypt or PBKDF2; made anew at the first login), and optionally `email` and `roles`. Who is there
+    /// already is left as they are.
+    Import {
+        /// The file.
+        file: PathBuf,
+    },
+    /// List them, one line each: id, name, address, roles, whether disabled, since when.
+    List,
+    /// End every session of a user and let them log in no more.
+    Disable {
+        /// Who.
+        user: String,
+    },
+    /// Let them log in again; no session comes back.
+    Enable {
+        /// Who.
+        user: String,
+    },
+    /// Give a user another password and end every session; asks as `create` does.
+    SetPassword {
+        /// Who.
+        user: String,
+    },
+    /// Give a user these roles and no others; tokens have them from the next refresh on.
+    Roles {
+        /// Who.
+        user: String,
+        /// The roles.
+        #[arg(required_unless_present = "none")]
+        roles: Vec<String>,
+        /// Take all of them away.
+        #[arg(long, conflicts_with = "roles")]
+        none: bool,
+    },
+}
+
+pub(super) async fn run(config: &Config, what: Users) -> Result<(), Failure> {
+    let store = open(config).await?;
+    let done = act(config, &store, what).await;
+    store.close().await;
+    done
+}
+
+async fn act(config: &Config, store: &Store, what: Users) -> Result<(), Failure> {
+    match what {
+        Users::Create { username, email, roles } => {
+            check_roles(&roles)?;
+            let password = read_password("Password")?;
+            let registration =
+                Registration { username, password, email, client: Client::default() };
+            let (username_key, email) =
+                accounts::check(&config.passwords, &registration).map_err(explained)?;
+            let password_hash = hash(config, registration.password).await?;
+            let username = registration.username;
+            let user = NewUser { username, username_key, email, password_hash, roles };
+            let user = store.create_user(user).await?.ok_or("the name or the address is taken")?;
+            say(&format!("{}", user.id));
+        }
+        Users::Import { file } => import::run(store, &file).await?,
+        Users::List => list(store).await?,
+        Users::Disable { user } => {
+            let user = find(store, &user).await?;
+            known(store.set_enabled(user, false).await?)?;
+            say(&format!("{user} is disabled; every session is over"));
+        }
+        Users::Enable { user } => {
+            let user = find(store, &user).await?;
+            known(store.set_enabled(user, true).await?)?;
+            say(&format!("{user} is enabled"));
+        }
+        Users::SetPassword { user } => {
+            let id = find(store, &user).await?;
+            let found = store.credentials_of(id).await?.ok_or("there is no such user")?;
+            let password = read_password("New password")?;
+            let mut own_names = vec![found.username.as_str()];
+            own_names.extend(found.email.as_deref());
+            let violations = password_policy::violations(&config.passwords, &password, &own_names);
+            if !violations.is_empty() {
+                return Err(explained(Error::PasswordPolicy(violations)));
+            }
+            known(store.set_password(id, hash(config, password).await?).await?)?;
+            say(&format!("{id} has the new password; every session is over"));
+        }
+        Users::Roles { user, roles, none: _ } => {
+            check_roles(&roles)?;
+            let told = if roles.is_empty() { "no roles".to_owned() } else { roles.join(", ") };
+            let user = find(store, &user).await?;
+            known(store.set_roles(user, roles).await?)?;
+            say(&format!("{user} has {told}"));
+        }
+    }
+    Ok(())
+}
+
+async fn list(store: &Store) -> Result<(), Failure> {
+    let mut after = None;
+    loop {
+        let page = store.list_users(after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.user.id);
+        for one in &page {
+            let user = &one.user;
+            say(&format!(
+                "{}\t{}\t{}\t{}\t{}\t{}",
+                user.id,
+                user.username,
+                user.email.as_deref().unwrap_or("-"),
+                if user.roles.is_empty() { "-".to_owned() } else { user.roles.join(",") },
+                if one.enabled { "enabled" } else { "disabled" },
+                instant(user.created_at),
+            ));
+        }
+    }
+}
+
+async fn hash(config: &Config, password: SecretString) -> Result<String, Failure> {
+    let passwords = Passwords::new(&config.passwords)?;
+    Ok(passwords.enter(Purpose::Login)?.hash(&password).await?)
+}
+
+fn explained(error: Error) -> Failure {
+    match error {
+        Error::PasswordPolicy(violations) => {
+            let names: Vec<_> = violations.iter().map(|one| one.as_str()).collect();
+            format!("choose another password: {}", names.join(", ")).into()
+        }
+        error => error.to_string().into(),
+    }
+}
+
+fn known(known: bool) -> Result<(), Failure> {
+    if known { Ok(()) } else { Err("there is no such user".into()) }
+}

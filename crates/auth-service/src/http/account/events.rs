@@ -1,0 +1,26 @@
+//! `GET /sessions/events`: why was I logged out?
+
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::{HttpResponse, web};
+use claims::EventView;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::sessions::caller;
+use crate::app::App;
+use crate::error::Error;
+use crate::http::edge::bearer::Bearer;
+use crate::policy::sessions;
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Events)]
+pub(crate) struct Answer {
+    /// The latest first.
+    pub(crate) events: Vec<EventView>,
+}
+
+pub(crate) async fn list(app: web::Data<App>, bearer: Bearer) -> Result<HttpResponse, Error> {
+    let events = sessions::events(&app, caller(&bearer)?).await?;
+    let no_store = (CACHE_CONTROL, "no-store");
+    Ok(HttpResponse::Ok().insert_header(no_store).json(Answer { events }))
+}

@@ -1,0 +1,28 @@
+//! `GET /me`
+
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::{HttpResponse, web};
+use claims::UserView;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::sessions::caller;
+use crate::app::App;
+use crate::error::Error;
+use crate::http::edge::bearer::Bearer;
+use crate::policy::accounts;
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Me)]
+pub(crate) struct Answer {
+    #[serde(flatten)]
+    pub(crate) user: UserView,
+    /// As in the user's tokens.
+    pub(crate) roles: Vec<String>,
+}
+
+pub(crate) async fn me(app: web::Data<App>, bearer: Bearer) -> Result<HttpResponse, Error> {
+    let user = accounts::user(&app, caller(&bearer)?).await?;
+    let answer = Answer { roles: user.roles.clone(), user: user.into() };
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(answer))
+}

@@ -1,0 +1,41 @@
+//! `POST /password`
+
+use actix_web::{HttpResponse, web};
+use hosting::Json;
+use secrecy::SecretString;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::sessions::caller;
+use crate::app::App;
+use crate::error::Error;
+use crate::http::edge::bearer::Bearer;
+use crate::policy::accounts;
+use crate::store::OtherSessions;
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = PasswordRequest)]
+pub(crate) struct Request {
+    /// The one that is to go.
+    #[schema(value_type = String)]
+    current_password: SecretString,
+    /// The one that is to come, which the same rules apply to as at registration.
+    #[schema(value_type = String)]
+    new_password: SecretString,
+    /// Which of the user's sessions end with the old password.
+    #[serde(default)]
+    sessions: OtherSessions,
+}
+
+pub(crate) async fn change(
+    app: web::Data<App>,
+    bearer: Bearer,
+    Json(request): Json<Request>,
+) -> Result<HttpResponse, Error> {
+    let Request { current_password, new_password, sessions } = request;
+    let (caller, subject) = (caller(&bearer)?, &bearer.0.verified().claims().sub);
+    let user = subject.user_id().ok_or(Error::Forbidden)?;
+    accounts::change_password(&app, caller, user, current_password, new_password, sessions).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

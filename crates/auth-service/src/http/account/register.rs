@@ -1,0 +1,47 @@
+//! `POST /register`
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use claims::UserView;
+use hosting::Json;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::error::Error;
+use crate::http::edge::requester;
+use crate::policy::accounts::{self, Registration};
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = RegisterRequest)]
+pub(crate) struct Request {
+    /// 1 to 64 characters, no `@`, nothing invisible, no spaces around it; not like a UUID, and without
+    /// `id:`, `name:` or `email:` at its beginning.
+    #[schema(min_length = 1, max_length = 64)]
+    username: String,
+    /// 15 to 256 characters, unless the service is set to other bounds.
+    #[schema(value_type = String)]
+    password: SecretString,
+    /// One `@` with something on each side. It is not written to.
+    email: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Registered)]
+pub(crate) struct Answer {
+    /// The account.
+    pub(crate) user: UserView,
+}
+
+pub(crate) async fn register(
+    app: web::Data<App>,
+    request: HttpRequest,
+    Json(fields): Json<Request>,
+) -> Result<HttpResponse, Error> {
+    let Request { username, password, email } = fields;
+    let client = requester::client(&app, &request);
+    let registration = Registration { username, password, email, client };
+    let user = accounts::register(&app, registration).await?;
+    Ok(HttpResponse::Created().json(Answer { user: user.into() }))
+}

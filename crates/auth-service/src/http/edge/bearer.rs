@@ -1,0 +1,54 @@
+//! The bearer token of a request; those that are none are counted.
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest, web};
+use verifier::actix::{Bearer as Verified, Denial, Denied};
+use verifier::{Rejection, actix};
+
+use super::requester;
+use crate::app::App;
+use crate::error::Error;
+use crate::policy::admission;
+
+/// A verified bearer token.
+pub(crate) struct Bearer(pub(crate) actix::Bearer);
+
+impl FromRequest for Bearer {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let verified = Verified::from_request(request, payload).into_inner();
+        ready(verified.map(Self).map_err(|denied| answer(request, denied)))
+    }
+}
+
+fn answer(request: &HttpRequest, denied: Denied) -> Error {
+    let app = request.app_data::<web::Data<App>>();
+    match (app, denied.why()) {
+        (Some(app), Denial::Rejected(why)) if was_never_good(why) => {
+            admission::forged(app, &requester::client(app, request), denied.into())
+        }
+        _ => denied.into(),
+    }
+}
+
+/// Honest clients send tokens that have expired or were revoked, and tokens from before a key change;
+/// it is not their fault either when they cannot be judged.
+const fn was_never_good(why: Rejection) -> bool {
+    !matches!(
+        why,
+        Rejection::Expired
+            | Rejection::NotYetValid
+            | Rejection::IssuedInFuture
+            | Rejection::UnknownKey
+            | Rejection::SessionRevoked
+            | Rejection::SubjectRevoked
+            | Rejection::TokenRevoked
+            | Rejection::KeyRevoked
+            | Rejection::NoKeys
+            | Rejection::Stale
+    )
+}

@@ -1,0 +1,104 @@
+//! Where a request came from: the one place that looks at a proxy's word for it.
+//!
+//! Whoever connects may write any `X-Forwarded-For`. Each proxy appends the address it was connected
+//! from, so the list is read from its end, for as long as a trusted proxy wrote what is read. The
+//! other headers of that kind are never looked at: nothing here depends on a host or a scheme.
+
+use std::net::{IpAddr, SocketAddr};
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{HeaderMap, USER_AGENT};
+use ipnet::IpNet;
+
+use crate::app::App;
+use crate::store::Client;
+
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// Who sent the request.
+pub(crate) fn client(app: &App, request: &HttpRequest) -> Client {
+    let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
+    let trusted = &app.config.http.trusted_proxies;
+    let address = request.peer_addr().map(|peer| address(peer.ip(), request.headers(), trusted));
+    Client {
+        ip: address.map(|address| address.to_string()),
+        user_agent: user_agent.map(|text| text.chars().take(256).collect()),
+    }
+}
+
+/// The last address that is no trusted proxy's. What cannot be read ends the search at the last good
+/// hop: nothing before it was written by anybody we know.
+fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
+    let mut nearest = peer.to_canonical();
+    // Several headers are one list (RFC 9110 §5.3).
+    let lists: Vec<_> = headers.get_all(FORWARDED_FOR).collect();
+    let mut hops = lists.iter().rev().flat_map(|list| list.as_bytes().rsplit(|byte| *byte == b','));
+    while is_trusted(nearest) {
+        let Some(hop) = hops.next().and_then(read) else { break };
+        nearest = hop;
+    }
+    nearest
+}
+
+/// An address, also with a port, as some proxies write it.
+fn read(hop: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(hop).ok()?.trim();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let address = bare.parse().or_else(|_| text.parse().map(|at: SocketAddr| at.ip()));
+    address.ok().map(|address: IpAddr| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    /// N-T06
+    #[test]
+    fn the_client_is_the_last_hop_that_no_trusted_proxy_is() {
+        let trusted: Vec<IpNet> =
+            ["10.0.0.0/8", "fd00::/8", "192.0.2.9/32"].map(|it| it.parse().unwrap()).to_vec();
+        for (peer, lists, expected) in [
+            // Nobody we know: whatever it says.
+            ("203.0.113.1", &["198.51.100.7"][..], "203.0.113.1"),
+            ("::ffff:203.0.113.1", &["198.51.100.7"], "203.0.113.1"),
+            ("2001:db8::1", &["198.51.100.7"], "2001:db8::1"),
+            // A proxy of ours.
+            ("10.0.0.1", &[], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.7"], "198.51.100.7"),
+            ("::ffff:10.0.0.1", &["198.51.100.7"], "198.51.100.7"),
+            ("fd00::1", &["2001:db8::7"], "2001:db8::7"),
+            ("10.0.0.1", &["::ffff:198.51.100.7"], "198.51.100.7"),
+            // What stands before the last untrusted hop is that hop's own story.
+            ("10.0.0.1", &["127.0.0.1, 198.51.100.7"], "198.51.100.7"),
+            ("10.0.0.1", &["1.2.3.4,198.51.100.7 ,10.2.3.4, 192.0.2.9"], "198.51.100.7"),
+            ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+            // Several headers are one list.
+            ("10.0.0.1", &["1.2.3.4", "198.51.100.7"], "198.51.100.7"),
+            ("10.0.0.1", &["1.2.3.4, 198.51.100.7", "10.0.0.2"], "198.51.100.7"),
+            // With ports.
+            ("10.0.0.1", &["198.51.100.7:4711"], "198.51.100.7"),
+            ("10.0.0.1", &["[2001:db8::7]:4711"], "2001:db8::7"),
+            ("10.0.0.1", &["[2001:db8::7]"], "2001:db8::7"),
+            // Garbage: the last good hop.
+            ("10.0.0.1", &["unknown"], "10.0.0.1"),
+            ("10.0.0.1", &[""], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.7,"], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.7, 1.2.3.4.5, 10.0.0.2"], "10.0.0.2"),
+            ("10.0.0.1", &["198.51.100.7, \u{fc}, 10.0.0.2"], "10.0.0.2"),
+        ] {
+            let mut headers = HeaderMap::new();
+            for list in lists {
+                let value = HeaderValue::from_bytes(list.as_bytes()).unwrap();
+                headers.append(HeaderName::from_static(FORWARDED_FOR), value);
+            }
+            for (name, value) in [("forwarded", "for=6.6.6.6"), ("x-real-ip", "6.6.6.6")] {
+                headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            }
+            let found = address(peer.parse().unwrap(), &headers, &trusted);
+            assert_eq!(found.to_string(), expected, "{peer} {lists:?}");
+        }
+    }
+}

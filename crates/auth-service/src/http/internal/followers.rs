@@ -1,0 +1,60 @@
+//! Who may ask on the internal listener, and how they know that the answer is ours.
+
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::{HttpRequest, HttpResponse};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use secrecy::ExposeSecret as _;
+use verifier::actix::bearer_token;
+use verifier::{FeedSecret, MAC_HEADER};
+
+use crate::app::App;
+use crate::error::Error;
+
+/// Lets in who knows the feed's secret; everybody where there is none.
+pub(crate) fn admit(app: &App, request: &HttpRequest) -> Result<(), Error> {
+    let feed = &app.config.feed;
+    let secret = feed.secret.expose_secret();
+    if secret.is_empty() {
+        return Ok(());
+    }
+    let given = bearer_token(request).map_err(|_| Error::InvalidToken)?;
+    if FeedSecret::new(secret).is_bearer(given) {
+        return Ok(());
+    }
+    // As followers of the first version show it.
+    let plain = verify_slices_are_equal(given, secret.as_bytes()).is_ok();
+    if plain && feed.accept_plain_secret {
+        metrics::counter!("latchkey_feed_plain_secret_total").increment(1);
+        return Ok(());
+    }
+    Err(Error::InvalidToken)
+}
+
+/// Refuses what is no nonce. 128 bits are 22 characters of base64url or 32 hexadecimal digits.
+pub(crate) fn check_nonce(nonce: Option<&str>) -> Result<(), Error> {
+    let good = nonce.is_none_or(|nonce| {
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        (22..=64).contains(&nonce.len()) && nonce.bytes().all(known)
+    });
+    if good {
+        return Ok(());
+    }
+    Err(Error::InvalidRequest("nonce has 22 to 64 letters, digits, hyphens and underlines.".into()))
+}
+
+/// An answer, with its code for who sent a nonce.
+pub(crate) fn answer(
+    app: &App,
+    nonce: Option<&str>,
+    cursor: &str,
+    media_type: &'static str,
+    body: Vec<u8>,
+) -> HttpResponse {
+    let secret = app.config.feed.secret.expose_secret();
+    let mut answer = HttpResponse::Ok();
+    answer.insert_header((CACHE_CONTROL, "no-store")).insert_header((CONTENT_TYPE, media_type));
+    if let Some(nonce) = nonce.filter(|_| !secret.is_empty()) {
+        answer.insert_header((MAC_HEADER, FeedSecret::new(secret).code(nonce, cursor, &body)));
+    }
+    answer.body(body)
+}

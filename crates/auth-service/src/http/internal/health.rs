@@ -1,0 +1,51 @@
+//! `GET /health/live`, `GET /health/ready` and `GET /metrics`: for whoever watches the service.
+
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::{HttpResponse, web};
+use hosting::{Workers, telemetry};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::App;
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Health)]
+pub(crate) struct Answer {
+    /// In a word or two, for people.
+    pub(crate) status: String,
+}
+
+/// The process runs. Touches nothing.
+pub(crate) async fn live() -> HttpResponse {
+    answer(true, "live")
+}
+
+/// Every thread of the public listener serves, the service can sign (it has its keys, or it would not
+/// serve), the database takes writes, and bearer tokens can be judged, which takes a first read of the
+/// revocations.
+pub(crate) async fn ready(app: web::Data<App>, public: web::Data<Workers>) -> HttpResponse {
+    if app.draining() {
+        return answer(false, "stopping");
+    }
+    if !public.answer().await {
+        return answer(false, "public listener unavailable");
+    }
+    if !app.store.takes_writes().await {
+        return answer(false, "database unavailable");
+    }
+    match app.verifier.ready() {
+        Ok(()) => answer(true, "ready"),
+        Err(why) => answer(false, &why.to_string()),
+    }
+}
+
+/// The Prometheus text format.
+pub(crate) async fn metrics(app: web::Data<App>) -> HttpResponse {
+    telemetry::revocations(&app.verifier);
+    telemetry::metrics().await
+}
+
+fn answer(good: bool, status: &str) -> HttpResponse {
+    let mut response = if good { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    response.insert_header((CACHE_CONTROL, "no-store")).json(Answer { status: status.to_owned() })
+}

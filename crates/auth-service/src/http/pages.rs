@@ -1,0 +1,4 @@
+//! Pages for people.
+
+pub(super) mod page;
+pub(super) mod problems;

@@ -1,0 +1,173 @@
+//! The policy of accounts: who may register, and what it takes to change a password.
+
+use std::time::Duration;
+
+use claims::UserId;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::app::App;
+use crate::config;
+use crate::error::Error;
+use crate::identity::names::new::{new_email, new_username};
+use crate::identity::names::{self, NameKey};
+use crate::limits::Outcome;
+use crate::passwords::password_policy::{self, Violation};
+use crate::passwords::{MAX_BYTES, Place, Purpose};
+use crate::policy::admission;
+use crate::store::{Caller, Client, Credentials, NewPassword, NewUser, OtherSessions, UserRecord};
+
+/// A registration.
+pub struct Registration {
+    /// The name.
+    pub username: String,
+    /// The password.
+    pub password: SecretString,
+    /// The address.
+    pub email: Option<String>,
+    /// From where.
+    pub client: Client,
+}
+
+/// Adds a user, unless too many were tried to be added from there.
+pub async fn register(app: &App, registration: Registration) -> Result<UserRecord, Error> {
+    let attempt = admission::register(app, &registration.client).await?;
+    let added = add(app, registration, attempt.waited()).await;
+    let outcome = match &added {
+        // A conflict has told that there is such an account.
+        Ok(_) | Err(Error::Conflict) => Outcome::Failed,
+        Err(_) => Outcome::Void,
+    };
+    attempt.settle(outcome).await;
+    added
+}
+
+async fn add(app: &App, registration: Registration, waited: Duration) -> Result<UserRecord, Error> {
+    let (username_key, email) = check(&app.config.passwords, &registration)?;
+    let Registration { username, password, .. } = registration;
+    let place = app.passwords.enter_after(Purpose::Registration, waited)?;
+    let password_hash = place.hash(&password).await?;
+    let roles = Vec::new();
+    let user = NewUser { username, username_key, email, password_hash, roles };
+    let user = app.store.create_user(user).await?.ok_or(Error::Conflict)?;
+    tracing::info!(user.id = %user.id, "registered");
+    Ok(user)
+}
+
+/// Whether somebody may register so: what the name is compared by, and the address with what that is
+/// compared by.
+pub fn check(
+    policy: &config::Passwords,
+    registration: &Registration,
+) -> Result<(NameKey, Option<(String, NameKey)>), Error> {
+    let Registration { username, password, email, client: _ } = registration;
+    let invalid = |detail: &str| Error::InvalidRequest(detail.to_owned());
+    let username_key = new_username(username).map_err(invalid)?;
+    let email = match email {
+        Some(email) => Some((email.clone(), new_email(email).map_err(invalid)?)),
+        None => None,
+    };
+    check_password_text(password)?;
+    let mut own_names = vec![username.as_str()];
+    own_names.extend(email.as_ref().map(|(email, _)| email.as_str()));
+    let violations = password_policy::violations(policy, password, &own_names);
+    if !violations.is_empty() {
+        return Err(Error::PasswordPolicy(violations));
+    }
+    Ok((username_key, email))
+}
+
+/// The caller's user.
+pub async fn user(app: &App, caller: Caller) -> Result<UserRecord, Error> {
+    app.store.user_of(caller).await?.ok_or(Error::InvalidToken)
+}
+
+/// The account that everybody may use, if there is one and nobody has given it another password.
+pub async fn demo(app: &App) -> Option<(&str, &str)> {
+    let page = &app.config.page;
+    let found = app.store.credentials(names::username(&page.demo_username)?).await.ok()??;
+    (found.enabled && found.password_version == 1)
+        .then_some((&page.demo_username, &page.demo_password))
+}
+
+/// Changes the password of `user`, who must know the present one and not guess at it too often.
+pub async fn change_password(
+    app: &App,
+    caller: Caller,
+    user: UserId,
+    current: SecretString,
+    new: SecretString,
+    sessions: OtherSessions,
+) -> Result<(), Error> {
+    let attempt = admission::password(app, caller.session).await?;
+    let waited = attempt.waited();
+    let changed = change(app, caller, user, current, new, sessions, waited).await;
+    let outcome = match &changed {
+        Ok(()) | Err(Error::PasswordPolicy(_)) => Outcome::Succeeded,
+        Err(Error::InvalidCredentials) => Outcome::Failed,
+        Err(_) => Outcome::Void,
+    };
+    attempt.settle(outcome).await;
+    changed
+}
+
+async fn change(
+    app: &App,
+    caller: Caller,
+    user: UserId,
+    current: SecretString,
+    new: SecretString,
+    sessions: OtherSessions,
+    waited: Duration,
+) -> Result<(), Error> {
+    check_password_text(&current)?;
+    check_password_text(&new)?;
+    // Before the database is asked: a flood is turned away at the door.
+    let mut place = app.passwords.enter_after(Purpose::Login, waited)?;
+    let credentials = app.store.credentials_of(user).await?.ok_or(Error::InvalidToken)?;
+    if !place.check(&current, Some(credentials.password_hash.clone())).await?.is_good() {
+        return Err(Error::InvalidCredentials);
+    }
+    let violations = violations(app, &mut place, &credentials, &new).await?;
+    if !violations.is_empty() {
+        return Err(Error::PasswordPolicy(violations));
+    }
+    let change = NewPassword {
+        session: caller.session,
+        user,
+        password_version: credentials.password_version,
+        password_hash: place.hash(&new).await?,
+        sessions,
+    };
+    if !app.store.change_password(change).await? {
+        return Err(Error::InvalidToken);
+    }
+    tracing::info!(user.id = %user, sessions = ?sessions, "changed the password");
+    Ok(())
+}
+
+async fn violations(
+    app: &App,
+    place: &mut Place,
+    credentials: &Credentials,
+    new: &SecretString,
+) -> Result<Vec<Violation>, Error> {
+    let mut own_names = vec![credentials.username.as_str()];
+    own_names.extend(credentials.email.as_deref());
+    let mut violations = password_policy::violations(&app.config.passwords, new, &own_names);
+    if place.check(new, Some(credentials.password_hash.clone())).await?.is_good() {
+        violations.push(Violation::Unchanged);
+    }
+    Ok(violations)
+}
+
+/// What can be no password at all, before anything is spent on it.
+pub(crate) fn check_password_text(password: &SecretString) -> Result<(), Error> {
+    let text = password.expose_secret();
+    if text.len() > MAX_BYTES {
+        return Err(Error::InvalidRequest(format!("A password has at most {MAX_BYTES} bytes.")));
+    }
+    if text.contains('\0') {
+        return Err(Error::InvalidRequest("A password has no NUL character.".to_owned()));
+    }
+    Ok(())
+}

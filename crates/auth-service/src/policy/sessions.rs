@@ -1,0 +1,199 @@
+//! The policy: what it takes to rotate and to end a session, and what is answered. How one begins is told in
+//! `logins`.
+//!
+//! Joins tokens, passwords and the store. It knows nothing of HTTP.
+
+use claims::{EventView, SessionId, SessionView, TokenAnswer, Transport};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::app::App;
+use crate::error::Error;
+use crate::policy::admission;
+use crate::policy::callers::{read, read_revoked};
+use crate::store::{
+    Caller, Client, EndReason, Grant, Happening, Presented, Removal, Reuse, Rotation, TrailEntry,
+};
+use crate::tokens::RefreshToken;
+
+/// What login and refresh give: the answer, and the refresh token apart from it, because how that
+/// travels is not decided here.
+pub(crate) struct Issued {
+    /// The answer without a refresh token.
+    pub(crate) answer: TokenAnswer,
+    /// The refresh token.
+    pub(crate) refresh_token: SecretString,
+    /// How it is to travel.
+    pub(crate) transport: Transport,
+}
+
+/// Which sessions a logout ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Ending {
+    /// The caller's own.
+    #[default]
+    Current,
+    /// All but the caller's own.
+    Others,
+    /// All.
+    All,
+}
+
+/// Exchanges a refresh token for its successor and a fresh access token.
+pub(crate) async fn refresh(
+    app: &App,
+    text: &SecretString,
+    transport: Transport,
+    client: Client,
+) -> Result<Issued, Error> {
+    let Some(token) = read(app, text.expose_secret(), transport) else {
+        // Made here, so it is no guess, and its owner's network must not suffer for it.
+        if read_revoked(app, text.expose_secret(), transport).is_some() {
+            return Err(Error::InvalidToken);
+        }
+        return Err(admission::forged(app, &client, Error::InvalidToken));
+    };
+    let session = token.session_id();
+    admission::refresh(app, session)?;
+    let presented = Presented {
+        session,
+        client_id: app.config.tokens.client_id.clone(),
+        generation: token.generation(),
+        client: client.clone(),
+        idle_ms: i64::from(app.config.tokens.idle_seconds) * 1000,
+        absolute_ms: i64::from(app.config.tokens.absolute_seconds) * 1000,
+        grace_ms: app.grace_ms(),
+    };
+    let rotation = app.store.rotate(presented).await?;
+    metrics::counter!("latchkey_refreshes_total", "outcome" => outcome(&rotation)).increment(1);
+    match rotation {
+        Rotation::Rotated(grant) => Ok(issue(app, &grant, &token, transport)),
+        Rotation::Repeated { grant, rotated_by } => {
+            if rotated_by != client {
+                tracing::info!(
+                    session.id = %session, rotated_by = ?rotated_by, presented_by = ?client,
+                    "a refresh token came again within the window, from elsewhere"
+                );
+                let entry = TrailEntry {
+                    client,
+                    other: rotated_by,
+                    ..TrailEntry::new(Happening::RefreshReplayed)
+                };
+                tell(app, &grant, entry).await;
+            }
+            Ok(issue(app, &grant, &token, transport))
+        }
+        Rotation::FastForwarded(grant) => {
+            tracing::warn!(session.id = %session, "the database had forgotten a rotation");
+            let entry = TrailEntry { client, ..TrailEntry::new(Happening::RotationRestored) };
+            tell(app, &grant, entry).await;
+            Ok(issue(app, &grant, &token, transport))
+        }
+        Rotation::Reused(Reuse { grant, rotated_by }) => {
+            tracing::warn!(
+                session.id = %session, user.id = %grant.user.id, rotated_by = ?rotated_by,
+                presented_by = ?client, "a spent refresh token was presented; the session is ended"
+            );
+            Err(Error::TokenReused)
+        }
+        Rotation::Expired | Rotation::Unknown => Err(Error::SessionExpired),
+        Rotation::Ended(reason) => Err(Error::SessionRevoked(reason)),
+        Rotation::TooFarAhead => Err(Error::InvalidToken),
+    }
+}
+
+/// Adds to the trail of a session. Not being able to does not undo what happened.
+async fn tell(app: &App, grant: &Grant, entry: TrailEntry) {
+    let (user, session) = (Some(grant.user.id), Some(grant.session_id));
+    if let Err(error) = app.store.tell(TrailEntry { user, session, ..entry }).await {
+        tracing::warn!(%error, "the trail has a gap");
+    }
+}
+
+/// Ends sessions on behalf of `callers`, who are one person with several credentials. The own
+/// session of each ends with any token it ever had, in one step with the others'. Other sessions and
+/// all are ended for the first caller whose token is good.
+///
+/// # Errors
+/// [`Error::InvalidToken`] where no caller's token is good enough; [`Error::Store`] where it is not
+/// known whether anything was ended.
+pub(crate) async fn log_out(app: &App, callers: &[Caller], ending: Ending) -> Result<(), Error> {
+    if ending == Ending::Current {
+        if !callers.is_empty() {
+            let sessions = callers.iter().map(|caller| caller.session).collect();
+            app.store.end_each(sessions, EndReason::Logout).await?;
+        }
+        for caller in callers {
+            tracing::info!(session.id = %caller.session, ending = ?ending, "logged out");
+        }
+        return Ok(());
+    }
+    for caller in callers {
+        let done = match ending {
+            Ending::All => app.store.end_all_sessions(*caller).await?,
+            Ending::Others | Ending::Current => app.store.end_other_sessions(*caller).await?,
+        };
+        if done {
+            tracing::info!(session.id = %caller.session, ending = ?ending, "logged out");
+            return Ok(());
+        }
+    }
+    Err(Error::InvalidToken)
+}
+
+/// Ends one session of the caller's user.
+pub(crate) async fn remove(app: &App, caller: Caller, target: SessionId) -> Result<(), Error> {
+    match app.store.remove_session(caller, target).await? {
+        Removal::Ended => Ok(()),
+        Removal::NotFound => Err(Error::NotFound),
+        Removal::CallerEnded => Err(Error::InvalidToken),
+    }
+}
+
+/// The live sessions of the caller's user.
+pub(crate) async fn list(app: &App, caller: Caller) -> Result<Vec<SessionView>, Error> {
+    app.store.list_sessions(caller).await?.ok_or(Error::InvalidToken)
+}
+
+/// What happened to the account of the caller's user.
+pub(crate) async fn events(app: &App, caller: Caller) -> Result<Vec<EventView>, Error> {
+    app.store.events_of(caller).await?.ok_or(Error::InvalidToken)
+}
+
+pub(crate) fn issue(
+    app: &App,
+    grant: &Grant,
+    token: &RefreshToken,
+    transport: Transport,
+) -> Issued {
+    let keys = app.keyring.now();
+    // What was granted at the login and may be granted now.
+    let scope = grant.scope.within(&app.config.tokens.scopes);
+    let access = keys.access.mint(grant, scope.as_ref());
+    let token = token.at(grant.generation);
+    let answer = TokenAnswer {
+        access_token: access.text,
+        token_type: "Bearer",
+        expires_in: access.expires_in,
+        refresh_token: None,
+        refresh_token_timeout: grant.now.seconds_until(grant.idle_expires_at),
+        authorization_expires_in: grant.now.seconds_until(grant.expires_at),
+        scope,
+        session_id: grant.session_id,
+    };
+    let refresh_token = keys.refresh.write(&token, &grant.client_id, transport);
+    Issued { answer, refresh_token, transport }
+}
+
+const fn outcome(rotation: &Rotation) -> &'static str {
+    match rotation {
+        Rotation::Rotated(_) => "rotated",
+        Rotation::Repeated { .. } => "repeated",
+        Rotation::FastForwarded(_) => "fast_forwarded",
+        Rotation::Reused(_) => "reused",
+        Rotation::Unknown => "unknown",
+        Rotation::Expired => "expired",
+        Rotation::Ended(_) => "ended",
+        Rotation::TooFarAhead => "too_far_ahead",
+    }
+}
