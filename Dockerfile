@@ -17,7 +17,7 @@ FROM gcr.io/distroless/cc-debian13:nonroot AS auth-service
 # The list of common passwords is compiled in, and its licence asks for its notice beside the binary.
 LABEL org.opencontainers.image.licenses="(Apache-2.0 OR MIT) AND BSD-3-Clause"
 COPY --from=build /out/licenses /usr/local/share/licenses/latchkey
-COPY crates/auth-service/src/common_passwords.LICENSE /usr/local/share/licenses/latchkey/
+COPY crates/auth-service/src/passwords/common_passwords.LICENSE /usr/local/share/licenses/latchkey/
 COPY --from=build /out/auth-service /usr/local/bin/auth-service
 # A new volume takes over the owner of the directory that it is mounted on: so the `init` of
 # docker-compose.yml can write without being root.
