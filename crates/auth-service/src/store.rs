@@ -48,6 +48,7 @@ use claims::{SessionId, SessionView, Timestamp, UserId};
 use secrecy::ExposeSecret as _;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
 use verifier::Clock;
 
@@ -354,13 +355,20 @@ impl Store {
     {
         let task = self.tasks.spawn_on(work, &self.runtime);
         match tokio::time::timeout(PATIENCE, task).await {
-            Ok(Ok(result)) => self.writes.made(result, |_| false),
-            Ok(Err(failed)) => match failed.try_into_panic() {
+            Ok(done) => self.outcome(done),
+            Err(_) => Err(StoreError::Timeout),
+        }
+    }
+
+    /// What became of a task.
+    fn outcome<T>(&self, done: Result<Result<T, StoreError>, JoinError>) -> Result<T, StoreError> {
+        match done {
+            Ok(result) => self.writes.made(result, |_| false),
+            Err(failed) => match failed.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 // The process ends and takes its runtime with it.
                 Err(_) => Err(StoreError::Timeout),
             },
-            Err(_) => Err(StoreError::Timeout),
         }
     }
 }

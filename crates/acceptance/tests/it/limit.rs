@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use acceptance::{PASSWORD, Tokens, World, on_both_databases};
+use acceptance::{Kind, PASSWORD, Tokens, World, on_both_databases};
 use auth_service::store::{EndReason, Grant, NewPassword, OtherSessions, Rotation, Store};
 use claims::Revoked;
 use futures_util::future::join_all;
@@ -285,6 +285,51 @@ on_both_databases! {
         let created: Vec<_> = sessions.iter().map(|one| one["created_at"].as_str().unwrap()).collect();
         assert!(created.is_sorted_by(|a, b| a >= b), "newest first: {created:?}");
     }
+}
+
+/// Ending 2000 of the crowd takes more than two seconds from now on, and ending all of it twelve.
+async fn slow_down(world: &World) {
+    world
+        .database
+        .execute(
+            "create function slow() returns trigger language plpgsql as \
+             $$ begin perform pg_sleep(2.4); return new; end $$",
+        )
+        .await;
+    world
+        .database
+        .execute(
+            "create trigger slow before update of revoked_at on sessions for each row \
+             when (new.revoked_at is not null and old.created_at % 2000 = 0) execute function slow()",
+        )
+        .await;
+}
+
+/// The database answers all the while; there is just much to do. Whoever asks again meanwhile waits for
+/// the others' steps.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_long_for_the_end_of_the_others_is_told_that_it_is_done() {
+    let world = World::start(Kind::Postgres).await;
+    let own = world.newcomer("ada").await;
+    crowd(&world).await;
+    slow_down(&world).await;
+    let five = (0..5).map(|_| world.logout(&own.refresh, "others"));
+    let done = join_all(five).await;
+    let statuses: Vec<_> = done.iter().map(|one| one.status).collect();
+    assert_eq!(statuses, [204; 5], "{}", done[0].text);
+    assert_eq!(count_live(&world).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_long_for_a_password_change_is_told_that_it_is_done() {
+    let world = World::start(Kind::Postgres).await;
+    let own = world.newcomer("ada").await;
+    crowd(&world).await;
+    slow_down(&world).await;
+    let change = json!({"current_password": PASSWORD, "new_password": "another ordinary sentence"});
+    let answer = world.post_as(&own.access, "/password", &change).await;
+    assert_eq!(answer.status, 204, "{}", answer.text);
+    assert_eq!(count_live(&world).await, 1);
 }
 
 async fn crowd_again(world: &World) {

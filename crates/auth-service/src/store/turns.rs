@@ -31,7 +31,7 @@ pub(super) struct Turn {
 }
 
 impl Turns {
-    /// Lines in which nobody waits for longer than `patience`.
+    /// Lines in which [`Self::wait`] waits for `patience` at the most.
     pub(super) fn new(patience: Duration) -> Self {
         Self { lines: Arc::default(), patience }
     }
@@ -39,12 +39,14 @@ impl Turns {
     /// Waits for the user's turn, first come, first served. Whoever stops waiting gives up their
     /// place: nothing was begun for them.
     pub(super) async fn wait(&self, user: UserId) -> Result<Turn, StoreError> {
+        tokio::time::timeout(self.patience, self.next(user)).await.map_err(|_| StoreError::Timeout)
+    }
+
+    /// The same, however long it takes: for whoever stops waiting by themselves, or never.
+    pub(super) async fn next(&self, user: UserId) -> Turn {
         let place = self.place(user);
-        let waiting = Arc::clone(&place.line).lock_owned();
-        match tokio::time::timeout(self.patience, waiting).await {
-            Ok(held) => Ok(Turn { _held: held, place }),
-            Err(_) => Err(StoreError::Timeout),
-        }
+        let held = Arc::clone(&place.line).lock_owned().await;
+        Turn { _held: held, place }
     }
 
     fn place(&self, user: UserId) -> Place {

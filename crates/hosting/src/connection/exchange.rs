@@ -15,8 +15,10 @@ use tokio::time::Instant;
 /// The answer to `Expect: 100-continue` (RFC 9110 §10.1.1).
 pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Until a part of the answer is taken. The longest that a route waits on purpose is twenty seconds,
-/// for who follows the feed.
+/// Until an answer begins. The longest that a route takes is forty seconds, where very many sessions end,
+/// and fifteen before that for a password in a queue. Usual proxies wait a minute too.
+const FIRST_TIME: Duration = Duration::from_mins(1);
+/// Until a part of the answer is taken.
 const ANSWER_TIME: Duration = Duration::from_secs(24);
 /// For an answer from its beginning to its end, and again for each [`PART_BYTES`] of it that were taken:
 /// whoever takes 100 kB in a second has any answer whole.
@@ -69,10 +71,10 @@ impl Progress {
 
     /// When the exchange ends, if nothing more is taken until then.
     pub(crate) fn deadline(&self) -> Instant {
-        let next = self.last.get() + ANSWER_TIME;
-        let Some(begun) = self.begun.get() else { return next };
+        let last = self.last.get();
+        let Some(begun) = self.begun.get() else { return last + FIRST_TIME };
         let parts = u32::try_from(self.taken.get() / PART_BYTES).unwrap_or(u32::MAX);
-        next.min(begun + WHOLE_TIME + PART_TIME.saturating_mul(parts))
+        (last + ANSWER_TIME).min(begun + WHOLE_TIME + PART_TIME.saturating_mul(parts))
     }
 
     /// The HTTP library has `length` bytes to write.
@@ -196,7 +198,7 @@ mod tests {
     #[test]
     fn who_takes_an_answer_in_drops_has_a_minute_and_who_takes_it_slowly_has_it_whole() {
         let progress = Progress::new();
-        assert_eq!(progress.deadline(), progress.last.get() + ANSWER_TIME);
+        assert_eq!(progress.deadline(), progress.last.get() + FIRST_TIME);
         let begun = Instant::now();
         progress.offered(94_000);
         progress.begun.set(Some(begun));
