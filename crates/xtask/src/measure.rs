@@ -1,4 +1,4 @@
-//! The measurements of the `acceptance` crate, in a release build.
+//! The measurements of the `trials` crate, in a release build.
 
 use std::ffi::OsString;
 use std::process::Command;

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use acceptance::{Answer, PASSWORD, Tokens, World, on_both_databases};
 use serde_json::{Value, json};
+use testbed::{Answer, PASSWORD, Tokens, World, on_both_databases};
 
 use crate::support::{assert_one_sentence, members, state, user_of};
 

@@ -1,9 +1,9 @@
 //! Bodies that no honest client sends. Every refusal says one sentence, and nothing changes.
 
-use acceptance::{Answer, Kind, PASSWORD, Tokens, World, on_both_databases};
 use reqwest::RequestBuilder;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde_json::json;
+use testbed::{Answer, Kind, PASSWORD, Tokens, World, on_both_databases};
 
 use crate::support::{assert_refused, raw, state, statuses};
 

@@ -1,9 +1,9 @@
 //! The refresh cookie: how it is set, what it is worth, and what it is not.
 
-use acceptance::{Answer, Kind, PASSWORD, Tokens, World, on_both_databases};
 use claims::refresh_token;
 use reqwest::header::{COOKIE, SET_COOKIE};
 use serde_json::json;
+use testbed::{Answer, Kind, PASSWORD, Tokens, World, on_both_databases};
 
 use crate::support::{
     assert_one_sentence, cookie_token, generation, members, raw, set_cookie, state, statuses,

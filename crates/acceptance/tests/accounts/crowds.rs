@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use acceptance::{Kind, PASSWORD, Tokens, World};
 use futures_util::future::{join, join_all};
 use serde_json::json;
+use testbed::{Kind, PASSWORD, Tokens, World};
 
 use crate::limits::{AS_SHIPPED, attempt, post_from};
 
@@ -146,7 +146,7 @@ async fn an_owner_passes_a_crowd_of_strangers() {
             let request = world.http.post(format!("{}/login", world.auth));
             let request = request.header("x-forwarded-for", "192.0.2.99");
             let answer = request.bearer_auth(&tokens.access).json(&body);
-            Tokens::of(&acceptance::Answer::to(answer).await);
+            Tokens::of(&testbed::Answer::to(answer).await);
             got_in += 1;
         }
         got_in

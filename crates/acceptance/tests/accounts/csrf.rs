@@ -1,11 +1,11 @@
 //! Which pages may call and use the cookie, and which may read an answer (CORS).
 
-use acceptance::world::{ISSUER, auth_settings};
-use acceptance::{Answer, Kind, PASSWORD, Tokens, World};
 use claims::refresh_token;
 use reqwest::header::{CONTENT_TYPE, COOKIE, ORIGIN, SET_COOKIE};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use testbed::world::{ISSUER, auth_settings};
+use testbed::{Answer, Kind, PASSWORD, Tokens, World};
 
 use crate::support::{
     assert_one_sentence, claims_of, cookie_token, generation, state, with_cookie,

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use acceptance::world::{AUDIENCE, ISSUER};
-use acceptance::{Answer, Kind, World};
 use claims::ProblemCode;
 use serde_json::{Value, json};
+use testbed::world::{AUDIENCE, ISSUER};
+use testbed::{Answer, Kind, World};
 
 /// An answer of a service, at a path of it.
 async fn at(world: &World, base: &str, path: &str) -> Answer {

@@ -1,6 +1,6 @@
 //! Where a request ends: what can be read in two ways is refused, and with it what follows.
 
-use acceptance::{Kind, World, on_both_databases};
+use testbed::{Kind, World, on_both_databases};
 
 use crate::support::{login_bytes, raw, state, statuses};
 

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use acceptance::{Answer, Kind, PASSWORD, Tokens, World};
 use serde_json::{Value, json};
+use testbed::{Answer, Kind, PASSWORD, Tokens, World};
 
 /// As shipped, behind a proxy, so that a test can come from many networks.
 pub(crate) const AS_SHIPPED: [(&str, &str); 8] = [

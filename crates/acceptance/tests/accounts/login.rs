@@ -1,10 +1,10 @@
 //! Login: what whoever knows the password gets, and that nobody else learns anything.
 
-use acceptance::world::{AUDIENCE, ISSUER};
-use acceptance::{Answer, PASSWORD, Tokens, World, on_both_databases};
 use futures_util::future::join_all;
 use reqwest::header::{CONTENT_TYPE, SET_COOKIE};
 use serde_json::{Value, json};
+use testbed::world::{AUDIENCE, ISSUER};
+use testbed::{Answer, PASSWORD, Tokens, World, on_both_databases};
 
 use crate::support::{
     assert_one_sentence, claims_of, generation, jwt_part, members, state, user_of,

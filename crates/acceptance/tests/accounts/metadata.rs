@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use acceptance::world::ISSUER;
-use acceptance::{Answer, Kind, PASSWORD, Tokens, World, on_both_databases};
 use reqwest::RequestBuilder;
 use reqwest::header::{HOST, IF_NONE_MATCH};
 use serde_json::{Value, json};
+use testbed::world::ISSUER;
+use testbed::{Answer, Kind, PASSWORD, Tokens, World, on_both_databases};
 
 use crate::support::{assert_one_sentence, jwt_part, members};
 

@@ -1,7 +1,7 @@
 //! N-U08: what is done with a token is done to who it speaks for, while their session is live.
 
-use acceptance::{Answer, PASSWORD, World, on_both_databases};
 use serde_json::json;
+use testbed::{Answer, PASSWORD, World, on_both_databases};
 
 use crate::support::state;
 

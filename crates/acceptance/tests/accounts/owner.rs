@@ -1,10 +1,10 @@
 //! N-U06: strangers cannot lock an owner out.
 
-use acceptance::{Answer, Kind, PASSWORD, Tokens, World};
 use claims::refresh_token;
 use futures_util::future::join_all;
 use reqwest::header::{AUTHORIZATION, COOKIE};
 use serde_json::json;
+use testbed::{Answer, Kind, PASSWORD, Tokens, World};
 
 use crate::limits::{AS_SHIPPED, assert_limited, at_once, attempt, post_from};
 use crate::support::cookie_token;

@@ -1,8 +1,8 @@
 //! The routes of the account page are there to be got, where they are enabled, and nothing else.
 
-use acceptance::{Answer, Kind, World};
 use reqwest::Method;
 use reqwest::header::{ALLOW, ORIGIN};
+use testbed::{Answer, Kind, World};
 
 use crate::support::{raw, statuses};
 

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use acceptance::{Answer, Kind, PASSWORD, Tokens, World, on_both_databases};
 use futures_util::future::join_all;
 use serde_json::json;
+use testbed::{Answer, Kind, PASSWORD, Tokens, World, on_both_databases};
 
 use crate::support::assert_one_sentence;
 

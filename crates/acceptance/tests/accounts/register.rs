@@ -1,9 +1,9 @@
 //! Registration: who gets an account, and who does not.
 
-use acceptance::{Answer, Kind, PASSWORD, World, on_both_databases};
 use futures_util::future::join_all;
 use reqwest::header::SET_COOKIE;
 use serde_json::json;
+use testbed::{Answer, Kind, PASSWORD, World, on_both_databases};
 
 use crate::support::{assert_one_sentence, members, state};
 

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use acceptance::{Answer, PASSWORD, World};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use claims::{RefreshTokenShape, UserId, refresh_token};
 use reqwest::RequestBuilder;
 use reqwest::header::{COOKIE, SET_COOKIE};
 use serde_json::{Value, json};
+use testbed::{Answer, PASSWORD, World};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 

@@ -1,10 +1,10 @@
 //! Requests that are odd before anybody looks into their bodies: methods, paths, headers, bytes.
 
-use acceptance::world::ISSUER;
-use acceptance::{Answer, Kind, PASSWORD, Tokens, World, on_both_databases};
 use reqwest::header::{ALLOW, AUTHORIZATION, HOST};
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
+use testbed::world::ISSUER;
+use testbed::{Answer, Kind, PASSWORD, Tokens, World, on_both_databases};
 
 use crate::support::{
     assert_one_sentence, assert_refused, claims_of, login_bytes, raw, state, statuses,

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use acceptance::{Kind, PASSWORD, Tokens, World, on_both_databases};
 use auth_service::store::{EndReason, Grant, NewPassword, OtherSessions, Rotation, Store};
 use claims::Revoked;
 use futures_util::future::join_all;
 use serde_json::json;
+use testbed::{Kind, PASSWORD, Tokens, World, on_both_databases};
 
 use crate::store::{caller, credentials, is_live, open, revoked, rotate, session, user};
 

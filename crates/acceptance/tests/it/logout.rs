@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use acceptance::{Answer, Kind, Tokens, World, on_both_databases};
 use serde_json::json;
+use testbed::{Answer, Kind, Tokens, World, on_both_databases};
 
 async fn assert_ended(world: &World, tokens: &Tokens) {
     let answer = world.refresh(&tokens.refresh).await;
@@ -158,7 +158,7 @@ on_both_databases! {
     async fn without_the_database_nobody_is_told_they_are_out(world) {
         let browser = world.browser();
         world.register("ada").await;
-        assert_eq!(browser.login("ada", acceptance::PASSWORD).await.status, 200);
+        assert_eq!(browser.login("ada", testbed::PASSWORD).await.status, 200);
         let cookie = browser.cookie().unwrap();
         world.database.take_away().await;
         let answer = browser.post("/logout", &json!({})).await;

@@ -2,9 +2,9 @@
 //! newest refresh token that there is, refreshes by itself, and keeps what it is given. Nobody may be
 //! logged out by that, in whatever order requests and replies arrive.
 
-use acceptance::{Answer, Browser, Kind, PASSWORD, Tokens, World};
 use fastrand::Rng;
 use serde_json::json;
+use testbed::{Answer, Browser, Kind, PASSWORD, Tokens, World};
 
 const CALLS: usize = 10;
 /// However slow the machine is, a page is done within the window.

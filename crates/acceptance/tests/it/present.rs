@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use acceptance::{Tokens, World, on_both_databases};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use testbed::{Tokens, World, on_both_databases};
 
 const DAY: i64 = 86_400;
 
@@ -17,7 +17,7 @@ fn claims(access: &str) -> Value {
 async fn write_report(world: &World, tokens: &Tokens) -> u16 {
     let request = world.http.post(format!("{}/reports", world.resource));
     let request = request.bearer_auth(&tokens.access).json(&json!({"title": "x"}));
-    acceptance::Answer::to(request).await.status
+    testbed::Answer::to(request).await.status
 }
 
 async fn restart_with(world: &mut World, settings: &[(&str, &str)]) {

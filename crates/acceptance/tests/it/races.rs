@@ -1,9 +1,9 @@
 //! Two at once: whatever the order, nothing survives a logout, and nobody is refused who should
 //! not be.
 
-use acceptance::{Tokens, World, on_both_databases};
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
+use testbed::{Tokens, World, on_both_databases};
 use tokio::task::yield_now;
 
 /// One refresh against one logout; what the refresh got, if it got anything.
@@ -72,7 +72,7 @@ on_both_databases! {
     /// N-R16
     async fn a_login_in_flight_does_not_survive_a_password_change(world) {
         world.register("ada").await;
-        let mut password = acceptance::PASSWORD.to_owned();
+        let mut password = testbed::PASSWORD.to_owned();
         for round in 0..30 {
             let body = serde_json::json!({"username": "ada", "password": password});
             let own = Tokens::of(&world.post("/login", &body).await);
@@ -102,7 +102,7 @@ on_both_databases! {
         world.register("ada").await;
         for _ in 0..20 {
             let own = world.login("ada").await;
-            let body = serde_json::json!({"username": "ada", "password": acceptance::PASSWORD});
+            let body = serde_json::json!({"username": "ada", "password": testbed::PASSWORD});
             let (logins, out) = tokio::join!(
                 join_all((0..4).map(|_| world.post("/login", &body))),
                 world.logout(&own.refresh, "all"),

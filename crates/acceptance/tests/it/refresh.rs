@@ -1,9 +1,9 @@
 //! Rotation: one successor, retries that work, replays that end the session.
 
-use acceptance::{Kind, Tokens, World, on_both_databases};
 use claims::RefreshTokenShape;
 use futures_util::future::join_all;
 use serde_json::json;
+use testbed::{Kind, Tokens, World, on_both_databases};
 
 fn generation(token: &str) -> u32 {
     RefreshTokenShape::parse(token).expect("a refresh token").generation
@@ -221,7 +221,7 @@ async fn with_a_window_of_zero_every_second_use_ends_the_session() {
         world.refresh(&second.refresh).await.assert_problem(401, "session-revoked");
 
         let browser = world.browser();
-        assert_eq!(browser.login("ada", acceptance::PASSWORD).await.status, 200);
+        assert_eq!(browser.login("ada", testbed::PASSWORD).await.status, 200);
         assert_eq!(browser.refresh().await.status, 200);
         let spent = browser.cookie();
         assert_eq!(browser.refresh().await.status, 200);

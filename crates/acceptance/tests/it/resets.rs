@@ -4,11 +4,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use acceptance::link::Mode;
-use acceptance::reset::post_and_reset;
-use acceptance::{Database, Kind, Link, PASSWORD, Tokens, World};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use testbed::link::Mode;
+use testbed::reset::post_and_reset;
+use testbed::{Database, Kind, Link, PASSWORD, Tokens, World};
 
 const RESETS: usize = 20_000;
 

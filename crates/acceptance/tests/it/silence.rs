@@ -4,11 +4,11 @@
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use acceptance::link::Mode;
-use acceptance::service::{assert_one_clear_line, run, until};
-use acceptance::{Database, Kind, Link, Service, Tokens, World};
 use futures_util::future::join_all;
 use sqlx::{Executor as _, PgPool, Postgres, Transaction};
+use testbed::link::Mode;
+use testbed::service::{assert_one_clear_line, run, until};
+use testbed::{Database, Kind, Link, Service, Tokens, World};
 use tokio::task::JoinHandle;
 
 const WAITING: &str = "select count(*) from pg_stat_activity \

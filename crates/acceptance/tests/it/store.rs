@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use acceptance::{Database, Kind, World, on_both_databases};
 use auth_service::identity::names;
 use auth_service::store::{
     Caller, Client, Credentials, EndReason, Grant, NewPassword, NewSession, NewUser, OtherSessions,
@@ -10,6 +9,7 @@ use auth_service::store::{
 };
 use claims::{Revoked, SessionId, Timestamp, UserId};
 use futures_util::future::join_all;
+use testbed::{Database, Kind, World, on_both_databases};
 use uuid::Uuid;
 
 const GRACE_MS: i64 = 30_000;

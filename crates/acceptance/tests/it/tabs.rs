@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use acceptance::{Browser, PASSWORD, World, on_both_databases};
 use aws_lc_rs::rand;
 use futures_util::future::join_all;
 use serde_json::json;
+use testbed::{Browser, PASSWORD, World, on_both_databases};
 
 /// A random part of `most`.
 fn part_of(most: Duration) -> Duration {

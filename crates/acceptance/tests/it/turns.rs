@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use acceptance::{Answer, Kind, Tokens, World, on_both_databases};
 use auth_service::store::{Caller, EndReason, Removal, Rotation};
 use claims::SessionId;
 use futures_util::future::{join_all, select_all};
 use sqlx::Executor as _;
+use testbed::{Answer, Kind, Tokens, World, on_both_databases};
 
 use crate::store::{caller, credentials, is_live, open, rotate, session, user};
 

@@ -1,9 +1,9 @@
 //! A discrepancy that the sequences found, told plainly.
 
-use acceptance::on_both_databases;
 use auth_service::identity::names;
 use auth_service::store::{Client, NewSession, NewUser, Presented, Rotation};
 use claims::SessionId;
+use testbed::on_both_databases;
 
 on_both_databases! {
     /// A failover can come so soon after another rotation, or to a server whose clock is so far

@@ -3,6 +3,7 @@
 mod forgotten;
 mod pages;
 mod promises;
+mod rule;
 mod search;
 mod stores;
 mod tabs;

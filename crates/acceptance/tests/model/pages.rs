@@ -2,7 +2,7 @@
 //! refresh token out of the storage, refreshes by itself, and puts there what it is given. Every
 //! request and every reply meets a delay of its own, as on a phone.
 
-use acceptance::rule::{self, Answer, Limits, Operation, State};
+use crate::rule::{self, Answer, Limits, Operation, State};
 use fastrand::Rng;
 
 use crate::search::Rule;

@@ -1,7 +1,7 @@
 //! An honest client whose replies get lost, and a thief who holds every token that ever was: all
 //! that they can do to a user's sessions, and what the rule promises meanwhile.
 
-use acceptance::rule::{self, Answer, Caller, Limits, Operation, Reason, State};
+use crate::rule::{self, Answer, Caller, Limits, Operation, Reason, State};
 
 use crate::search::{Rule, World, search};
 

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::rc::Rc;
 
-use acceptance::rule::{Answer, Limits, Operation, State};
+use crate::rule::{Answer, Limits, Operation, State};
 
 /// The rule, or a wrong one.
 pub(crate) type Rule = fn(Limits, &State, Operation) -> (State, Answer);

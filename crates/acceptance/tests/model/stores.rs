@@ -6,8 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Mutex;
 
-use acceptance::rule::{self, Answer, Caller, Ends, Limits, Operation, Reason, Row, State};
-use acceptance::{Database, Kind, World};
+use crate::rule::{self, Answer, Caller, Ends, Limits, Operation, Reason, Row, State};
 use auth_service::identity::names::{self, NameKey};
 use auth_service::store::{
     self, Client, EndReason, Grant, NewPassword, NewSession, NewUser, OtherSessions, Presented,
@@ -17,6 +16,7 @@ use claims::{SessionId, Timestamp, UserId};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 use sqlx::{PgPool, SqlitePool, query};
+use testbed::{Database, Kind, World};
 use uuid::Uuid;
 
 const CASES: u32 = 100;

@@ -1,7 +1,7 @@
 //! The tabs of a browser, which share one jar of cookies, or the calls of a page, which share one
 //! place in its storage: requests and replies overtake each other in every order.
 
-use acceptance::rule::{self, Limits, Operation, State};
+use crate::rule::{self, Limits, Operation, State};
 
 use crate::search::{Rule, World, search};
 use crate::wrong::only_the_parent_has_a_window;

@@ -4,7 +4,7 @@
 //! Whoever goes first spends the token. The other one is given its successor within the window, and
 //! after that ends the session. Neither knows when the other one refreshes.
 
-use acceptance::rule::{self, Limits, Operation, State};
+use crate::rule::{self, Limits, Operation, State};
 use fastrand::Rng;
 
 use crate::search::Rule;

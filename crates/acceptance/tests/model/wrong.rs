@@ -1,6 +1,6 @@
 //! Rules that are wrong: the search must say so, or it would prove nothing.
 
-use acceptance::rule::{self, Answer, Limits, Operation, State};
+use crate::rule::{self, Answer, Limits, Operation, State};
 
 use crate::promises::{Promise, one_session};
 use crate::search::{Rule, search};

@@ -2,12 +2,12 @@
 
 use std::process::Output;
 
-use acceptance::service::run;
-use acceptance::{PASSWORD, World, on_both_databases};
 use auth_service::identity::names;
 use auth_service::store::NewUser;
 use claims::UserId;
 use serde_json::json;
+use testbed::service::run;
+use testbed::{PASSWORD, World, on_both_databases};
 
 use crate::commands::{bad, command, good, told};
 

@@ -4,11 +4,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use acceptance::link::Mode;
-use acceptance::on_each_empty_database;
-use acceptance::service::until;
-use acceptance::{Link, Service, Tokens};
 use futures_util::future::join_all;
+use testbed::link::Mode;
+use testbed::on_each_empty_database;
+use testbed::service::until;
+use testbed::{Link, Service, Tokens};
 use uuid::Uuid;
 
 const BOUND: Duration = Duration::from_secs(5);

@@ -4,12 +4,12 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
-use acceptance::service::until;
-use acceptance::{Database, Kind, Tokens, World, on_both_databases};
 use claims::time::REVOCATION_TTL_SECONDS;
 use claims::{Revoked, Timestamp};
 use serde_json::json;
 use sqlx::Executor as _;
+use testbed::service::until;
+use testbed::{Database, Kind, Tokens, World, on_both_databases};
 
 /// What the database says to a statement that it refuses.
 async fn refused(database: &Database, sql: &'static str) -> String {
@@ -192,7 +192,7 @@ on_both_databases! {
             assert_eq!(world.database.number(for_ever).await, 1, "{sql}");
             until("services accept tokens of the next key", async || {
                 let login = world.post("/login", &json!({
-                    "username": "ada", "password": acceptance::PASSWORD})).await;
+                    "username": "ada", "password": testbed::PASSWORD})).await;
                 login.status == 200 && world.whoami(&Tokens::of(&login).access).await.status == 200
             }).await;
             world.database.execute("delete from users; delete from revocations").await;
@@ -214,7 +214,7 @@ on_both_databases! {
         assert_ended(&world, &tokens, "twice").await;
         assert_eq!(entries(&world.database).await, 2);
         let url = format!("{}/internal/revocations", world.internal);
-        let batch = acceptance::Answer::to(world.http.get(url)).await.json();
+        let batch = testbed::Answer::to(world.http.get(url)).await.json();
         assert_eq!(batch["entries"].as_array().unwrap().len(), 1, "{batch}");
     }
 

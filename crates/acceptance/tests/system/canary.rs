@@ -3,15 +3,17 @@
 //!
 //! Every route and command is used well and badly with passwords, tokens and keys that are known here,
 //! and then everything that was written anywhere is searched for them, in all forms that
-//! [`acceptance::canary`] knows.
+//! [`canaries`] knows.
 
+mod canaries;
 mod commands;
+mod dump;
 mod routes;
 mod scene;
 mod site;
 
-use acceptance::canary::{Canaries, Place};
-use acceptance::{Database, Kind};
+use canaries::{Canaries, Place};
+use testbed::{Database, Kind};
 
 use scene::Scene;
 use site::Site;

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use acceptance::{Answer, Browser, PASSWORD, Tokens, World, on_both_databases};
 use serde_json::json;
+use testbed::{Answer, Browser, PASSWORD, Tokens, World, on_both_databases};
 
-use acceptance::on_each_empty_database;
-use acceptance::service::Service;
+use testbed::on_each_empty_database;
+use testbed::service::Service;
 
 /// Posts the login form, keeps both tokens from the JSON, and refreshes when a call is refused.
 struct FormClient<'a> {

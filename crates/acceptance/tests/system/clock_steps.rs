@@ -1,9 +1,9 @@
 //! A clock that is wrong for a moment does no lasting harm.
 
-use acceptance::service::{run, until};
-use acceptance::{Answer, Tokens, World, on_both_databases};
 use auth_service::store::{KeyState, Purpose};
 use serde_json::Value;
+use testbed::service::{run, until};
+use testbed::{Answer, Tokens, World, on_both_databases};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;

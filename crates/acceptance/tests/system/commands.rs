@@ -3,11 +3,11 @@
 use std::io::Write as _;
 use std::process::{Output, Stdio};
 
-use acceptance::service::{run, until};
-use acceptance::{PASSWORD, Tokens, World, on_both_databases, process};
 use auth_service::store::{Happening, TrailEntry};
 use claims::{Timestamp, UserId};
 use serde_json::{Value, json};
+use testbed::service::{run, until};
+use testbed::{PASSWORD, Tokens, World, on_both_databases, process};
 
 pub(crate) fn command(world: &World, arguments: &[&str]) -> Output {
     run("auth-service", arguments, &world.auth_settings())
@@ -257,7 +257,7 @@ on_both_databases! {
         let elsewhere = world.http.post(format!("{}/refresh", world.auth))
             .header("user-agent", "elsewhere")
             .json(&json!({"refresh_token": tokens.refresh}));
-        let again = Tokens::of(&acceptance::Answer::to(elsewhere).await);
+        let again = Tokens::of(&testbed::Answer::to(elsewhere).await);
         assert_eq!(again.refresh, next.refresh);
         let told = world.get_as(&next.access, "/sessions/events").await.json();
         let replay = &told["events"][0];

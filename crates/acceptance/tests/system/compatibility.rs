@@ -1,7 +1,7 @@
 //! A program and a schema that is newer: what an older service sees while an upgrade goes through.
 
-use acceptance::service::{assert_one_clear_line, run};
-use acceptance::{Database, Kind, Service, on_each_empty_database};
+use testbed::service::{assert_one_clear_line, run};
+use testbed::{Database, Kind, Service, on_each_empty_database};
 
 /// A migration that this program does not know.
 async fn apply_a_later_migration(database: &Database) {

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use acceptance::service::until;
-use acceptance::{Kind, Tokens, World, on_both_databases};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
+use testbed::service::until;
+use testbed::{Kind, Tokens, World, on_both_databases};
 
 /// The header (0) or the claims (1) of an access token.
 fn part(access: &str, index: usize) -> Value {
@@ -80,7 +80,7 @@ on_both_databases! {
         world.whoami(&later.access).await.assert_problem(401, "invalid-token");
         world.get_as(&later.access, "/me").await.assert_problem(401, "invalid-token");
         let feed = world.http.get(format!("{}/internal/revocations", world.internal));
-        let batch = acceptance::Answer::to(feed.timeout(Duration::from_secs(5))).await.json();
+        let batch = testbed::Answer::to(feed.timeout(Duration::from_secs(5))).await.json();
         let entry = &batch["entries"][0];
         assert_eq!((&entry["kind"], entry.get("expires_in")), (&Value::from("key"), None));
     }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use acceptance::usage::resident_kib;
-use acceptance::{Database, Kind, Service};
 use futures_util::future::join_all;
+use testbed::usage::resident_kib;
+use testbed::{Database, Kind, Service};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;

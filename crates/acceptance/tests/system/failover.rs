@@ -7,11 +7,11 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use acceptance::process::Process;
-use acceptance::service::{lasting_address, until};
-use acceptance::{Database, Kind, Link, Service, Tokens};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
+use testbed::process::Process;
+use testbed::service::{lasting_address, until};
+use testbed::{Database, Kind, Link, Service, Tokens};
 
 /// A server of one's own, of the same programs and the same user as the tests' server.
 struct Server {

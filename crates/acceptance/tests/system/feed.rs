@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use acceptance::database::Kind;
-use acceptance::{Answer, PASSWORD, Tokens, World, on_both_databases};
 use claims::Timestamp;
 use serde_json::{Value, json};
+use testbed::database::Kind;
+use testbed::{Answer, PASSWORD, Tokens, World, on_both_databases};
 
-use acceptance::on_each_empty_database;
-use acceptance::service::{Service, until};
+use testbed::on_each_empty_database;
+use testbed::service::{Service, until};
 
 const SECRET: &str = "a-secret-of-at-least-thirty-two-characters";
 
@@ -457,7 +457,7 @@ async fn answers_for_followers_are_proven() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_secret_itself_is_a_bearer_until_it_is_not() {
     for (accepted, status) in [("true", 200), ("false", 401)] {
-        let database = acceptance::Database::create(Kind::Sqlite).await;
+        let database = testbed::Database::create(Kind::Sqlite).await;
         let settings =
             [("AUTH__FEED__SECRET", SECRET), ("AUTH__FEED__ACCEPT_PLAIN_SECRET", accepted)];
         let mut auth = Service::auth(&database.url, &settings);
@@ -485,14 +485,14 @@ async fn the_secret_itself_is_a_bearer_until_it_is_not() {
 /// A service that does not know the secret is never ready, rather than never told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_know_the_secret_accepts_no_token() {
-    let database = acceptance::Database::create(Kind::Sqlite).await;
+    let database = testbed::Database::create(Kind::Sqlite).await;
     let mut auth = Service::auth(&database.url, &[("AUTH__FEED__SECRET", SECRET)]);
     auth.start().await;
     let tokens = auth.newcomer("ada").await;
     let mut resource = Service::resource(&auth, &[("RESOURCE__FEED__SECRET", "another one")]);
     resource.spawn();
     let live = format!("{}/health/live", resource.public);
-    acceptance::process::ready(&resource.http, &live).await;
+    testbed::process::ready(&resource.http, &live).await;
     until("the keys are there", async || {
         resource.whoami(&tokens.access).await.json()["code"] == "revocation-stale"
     })

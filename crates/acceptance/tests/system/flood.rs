@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use acceptance::usage::resident_kib;
-use acceptance::{Database, Kind, PASSWORD, Service, Tokens};
 use futures_util::future::join_all;
 use serde_json::json;
+use testbed::usage::resident_kib;
+use testbed::{Database, Kind, PASSWORD, Service, Tokens};
 
 const LOGINS: usize = 1000;
 

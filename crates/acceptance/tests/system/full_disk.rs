@@ -3,9 +3,9 @@
 
 use std::fs;
 
-use acceptance::service::until;
-use acceptance::{Database, Kind, PASSWORD, Service, Tokens};
 use serde_json::json;
+use testbed::service::until;
+use testbed::{Database, Kind, PASSWORD, Service, Tokens};
 
 /// The limit for files stands for the disk: it needs no rights, and can be raised meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use acceptance::service::run;
+use testbed::service::run;
 
 /// What serves, as opposed to what tests and helps developers.
 pub(crate) const PRODUCT: [&str; 6] =
@@ -284,7 +284,7 @@ fn both_databases_have_migrations_of_the_same_names() {
 #[test]
 fn no_file_is_longer_than_four_hundred_lines() {
     let mut crates = PRODUCT.to_vec();
-    crates.extend(["acceptance", "xtask"]);
+    crates.extend(["testbed", "trials", "xtask"]);
     for (name, text) in sources(&crates) {
         let lines = text.lines().count();
         assert!(lines <= 400, "{name} has {lines} lines without its tests");

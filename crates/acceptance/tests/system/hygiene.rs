@@ -1,11 +1,11 @@
 //! What a process that holds secrets asks of its system.
 
-use acceptance::{Kind, Service};
+use testbed::{Kind, Service};
 
 /// A core dump would leave keys and passwords on the disk.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_secret_is_left_behind_in_a_core_dump_and_files_are_not_short() {
-    let database = acceptance::Database::create(Kind::Sqlite).await;
+    let database = testbed::Database::create(Kind::Sqlite).await;
     let mut auth = Service::auth(&database.url, &[]);
     auth.start().await;
     let mut resource = Service::resource(&auth, &[]);

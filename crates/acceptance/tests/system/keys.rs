@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use acceptance::service::{Settings, run, until};
-use acceptance::{Answer, Kind, Service, Tokens, World, on_both_databases, on_each_empty_database};
 use auth_service::store::{KeyState, Purpose, Store};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
+use testbed::service::{Settings, run, until};
+use testbed::{Answer, Kind, Service, Tokens, World, on_both_databases, on_each_empty_database};
 
 const DAY: i64 = 24 * 3600;
 
@@ -188,18 +188,10 @@ on_each_empty_database! {
     }
 }
 
-/// `cargo xtask rotations` does it fifty times.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_good_token_is_refused_and_no_key_is_unknown_while_keys_rotate_under_load() {
-    let report = acceptance::rotations::rotate(2, Duration::from_secs(8), 500).await;
-    println!("{report}");
-    assert!(report.is_good() && report.verified > 100, "{report}");
-}
-
 /// Two replicas that step at the same time make one key, and both know it before it is used.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_rotate_together() {
-    let database = acceptance::Database::create(Kind::Postgres).await;
+    let database = testbed::Database::create(Kind::Postgres).await;
     let quick = [("AUTH__KEYS__PUBLISH_SECONDS", "6")];
     let (mut one, mut two) =
         (Service::auth(&database.url, &quick), Service::auth(&database.url, &quick));

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use acceptance::service::until;
-use acceptance::{Answer, Database, Kind, PASSWORD, Redis, Service, Tokens};
 use auth_service::identity::pseudonyms::Pseudonyms;
 use auth_service::limits::{Bucket, Charge, Key, Local, Outcome, Rule, Shared, Verdict};
 use futures_util::future::join_all;
 use redis::AsyncTypedCommands as _;
 use serde_json::json;
+use testbed::service::until;
+use testbed::{Answer, Database, Kind, PASSWORD, Redis, Service, Tokens};
 use verifier::Clock;
 
 const WRONG: &str = "not the right sentence";

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use acceptance::{Database, Kind, Service, Tokens};
 use futures_util::future::join_all;
+use testbed::{Database, Kind, Service, Tokens};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_replicas_give_one_successor() {

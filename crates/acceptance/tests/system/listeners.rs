@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use acceptance::database::{Database, Kind};
-use acceptance::process::{self, Process};
-use acceptance::service::{Service, Settings, owned, run};
-use acceptance::world::auth_settings;
+use testbed::database::{Database, Kind};
+use testbed::process::{self, Process};
+use testbed::service::{Service, Settings, owned, run};
+use testbed::world::auth_settings;
 
 /// Settings that no browser's `Origin` would ever equal, and what they should have been.
 const ORIGINS: [(&str, &str); 8] = [

@@ -5,13 +5,13 @@ use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 
-use acceptance::process::{Process, command};
-use acceptance::service::owned;
-use acceptance::{Answer, Database, Kind, PASSWORD, Service, Tokens};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
+use testbed::process::{Process, command};
+use testbed::service::owned;
+use testbed::{Answer, Database, Kind, PASSWORD, Service, Tokens};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use acceptance::proxy::{Kind as Which, Proxy};
-use acceptance::{Answer, Kind, PASSWORD, Tokens, World};
 use serde_json::json;
+use testbed::proxy::{Kind as Which, Proxy};
+use testbed::{Answer, Kind, PASSWORD, Tokens, World};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;

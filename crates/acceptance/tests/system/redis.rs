@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use acceptance::link::Mode;
-use acceptance::process::command;
-use acceptance::service::{run, until};
-use acceptance::{Answer, Database, Kind, Link, Redis, Service, Tokens};
 use redis::AsyncTypedCommands as _;
+use testbed::link::Mode;
+use testbed::process::command;
+use testbed::service::{run, until};
+use testbed::{Answer, Database, Kind, Link, Redis, Service, Tokens};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -284,7 +284,7 @@ async fn without_redis_everything_works_and_other_replicas_learn_a_poll_later() 
 async fn a_redis_that_is_absent_or_refuses_us_does_not_keep_the_service_from_starting() {
     let guarded = Redis::start(&[("requirepass", "a-password")]).await;
     let wrong = format!("redis://:wrong@{}", guarded.address);
-    let none = format!("redis://{}", acceptance::process::free_address());
+    let none = format!("redis://{}", testbed::process::free_address());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = format!("redis://{}", listener.local_addr().unwrap());
     for (name, url) in [("absent", &none), ("wrong password", &wrong), ("silent", &silent)] {
@@ -352,7 +352,7 @@ async fn a_redis_that_forgets_is_told_of_in_a_clear_line() {
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut starting: Command = command("auth-service", &[], &auth.settings);
     starting.stdout(Stdio::null()).stderr(log.reopen().unwrap());
-    let _process = acceptance::process::Process::run(&mut starting);
+    let _process = testbed::process::Process::run(&mut starting);
     auth.ready().await;
     until("it is told", async || {
         let log = fs::read_to_string(log.path()).unwrap();

@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use acceptance::service::{Settings, run, until};
-use acceptance::{Answer, Browser, Database, Kind, Service, Tokens, World, on_both_databases};
 use auth_service::store::{KeyState, Purpose, Store};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
+use testbed::service::{Settings, run, until};
+use testbed::{Answer, Browser, Database, Kind, Service, Tokens, World, on_both_databases};
 
 async fn active(store: &Store, purpose: Purpose) -> String {
     let read = store.keys().await.expect("the database answers");
@@ -133,7 +133,7 @@ on_both_databases! {
 /// What is left of a session in cookie mode: its access token, and which it is.
 async fn browser_login(browser: &mut Browser) -> Tokens {
     let body = json!({
-        "username": "ada", "password": acceptance::PASSWORD, "transport": "cookie"});
+        "username": "ada", "password": testbed::PASSWORD, "transport": "cookie"});
     let answer: Answer = browser.post("/login", &body).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     Tokens {

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use acceptance::service::until;
-use acceptance::{Answer, Database, Kind, Service};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection};
+use testbed::service::until;
+use testbed::{Answer, Database, Kind, Service};
 
 /// Two that run.
 async fn two_replicas(database: &Database, settings: &[(&str, &str)]) -> [Service; 2] {

@@ -2,17 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use acceptance::database::{Database, Kind};
-use acceptance::world::{AUDIENCE, ISSUER};
-use acceptance::{Answer, PASSWORD, Tokens, World, on_both_databases};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::join_all;
 use reqwest::Method;
 use reqwest::header::AUTHORIZATION;
 use serde_json::{Value, json};
+use testbed::database::{Database, Kind};
+use testbed::world::{AUDIENCE, ISSUER};
+use testbed::{Answer, PASSWORD, Tokens, World, on_both_databases};
 
-use acceptance::service::{Service, until};
+use testbed::service::{Service, until};
 
 const CHALLENGE: &str = "Bearer realm=\"resource\", \
     resource_metadata=\"http://127.0.0.1:8081/.well-known/oauth-protected-resource\"";
@@ -537,7 +537,7 @@ async fn before_the_first_key_set_no_token_can_be_judged() {
         let mut resource = Service::resource(&nobody, &[]);
         resource.spawn();
         let live = format!("{}/health/live", resource.public);
-        acceptance::process::ready(&resource.http, &live).await;
+        testbed::process::ready(&resource.http, &live).await;
         resource.whoami(&tokens.access).await.assert_problem(503, "unavailable");
         let (signed, _) = tokens.access.rsplit_once('.').unwrap();
         resource.whoami(&format!("{signed}.AAAA")).await.assert_problem(503, "unavailable");

@@ -7,17 +7,17 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use acceptance::database::{Database, Kind};
-use acceptance::world::auth_settings;
-use acceptance::{Answer, PASSWORD, Tokens};
 use claims::RefreshTokenShape;
 use futures_util::future::join_all;
 use serde_json::json;
 use sqlx::Connection as _;
+use testbed::database::{Database, Kind};
+use testbed::world::auth_settings;
+use testbed::{Answer, PASSWORD, Tokens};
 use uuid::Uuid;
 
-use acceptance::on_each_empty_database;
-use acceptance::service::{
+use testbed::on_each_empty_database;
+use testbed::service::{
     Service, Settings, assert_one_clear_line, lasting_address, owned, run, until,
 };
 
@@ -261,7 +261,7 @@ on_each_empty_database! {
         let mut resource = Service::resource(&auth, &[]);
         resource.spawn();
         let live = format!("{}/health/live", resource.public);
-        acceptance::process::ready(&resource.http, &live).await;
+        testbed::process::ready(&resource.http, &live).await;
         let output = run("resource-service", &["healthcheck"], &resource.settings);
         assert_one_clear_line(&output, "resource-service", &["answers 503"]);
         auth.start().await;

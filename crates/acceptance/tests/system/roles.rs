@@ -1,8 +1,8 @@
 //! The service as a role that may do no more than migrations/README.md grants it.
 
-use acceptance::service::run;
-use acceptance::{Database, Kind, Service, Tokens};
 use sqlx::{AssertSqlSafe, Executor as _};
+use testbed::service::run;
+use testbed::{Database, Kind, Service, Tokens};
 use uuid::Uuid;
 
 use crate::house::read;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use acceptance::service::until;
-use acceptance::{Answer, Database, Kind, Service, Tokens, World};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::join_all;
 use serde_json::json;
+use testbed::service::until;
+use testbed::{Answer, Database, Kind, Service, Tokens, World};
 
 /// Of each kind of oddity.
 const MANY: usize = 10_000;

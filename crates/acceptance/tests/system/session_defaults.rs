@@ -1,9 +1,9 @@
 //! What `alter database` and `alter role` may set for every session, and the SQL relies on.
 
-use acceptance::service::{assert_one_clear_line, run, until};
-use acceptance::{Answer, Database, Kind, PASSWORD, Service, Tokens};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor as _, PgPool};
+use testbed::service::{assert_one_clear_line, run, until};
+use testbed::{Answer, Database, Kind, PASSWORD, Service, Tokens};
 use uuid::Uuid;
 
 /// Each otherwise than it must be, and none can be helped by the service having set it before.

@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use acceptance::usage::resident_kib;
-use acceptance::{Database, Kind, Service, World};
 use futures_util::future::join_all;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use testbed::usage::resident_kib;
+use testbed::{Database, Kind, Service, World};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use acceptance::link::Mode;
-use acceptance::service::until;
-use acceptance::{Answer, Database, Kind, Link, Service, Tokens};
 use futures_util::future::join_all;
 use serde_json::Value;
+use testbed::link::Mode;
+use testbed::service::until;
+use testbed::{Answer, Database, Kind, Link, Service, Tokens};
 
 const BOUND: Duration = Duration::from_secs(6);
 

@@ -8,13 +8,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use acceptance::process;
-use acceptance::world::ISSUER;
-use acceptance::{Answer, Tokens};
 use serde_json::{Value, json};
+use testbed::process;
+use testbed::world::ISSUER;
+use testbed::{Answer, Tokens};
 
 use super::house::root;
-use acceptance::service::{Settings, assert_one_clear_line, lasting_address, owned, run};
+use testbed::service::{Settings, assert_one_clear_line, lasting_address, owned, run};
 
 const PASSWORD: &str = "open sesame, but only here";
 
@@ -155,7 +155,7 @@ async fn a_second_start_goes_on_with_the_same_data() {
     let first = start();
     let login = json!({"username": "demo", "password": PASSWORD});
     let tokens = Tokens::of(&first.post("/login", &login).await);
-    let body = json!({"username": "ada", "password": acceptance::PASSWORD});
+    let body = json!({"username": "ada", "password": testbed::PASSWORD});
     assert_eq!(first.post("/register", &body).await.status, 201);
     let made = key();
     first.stop().await;
@@ -170,7 +170,7 @@ async fn a_second_start_goes_on_with_the_same_data() {
         let answer = Answer::to(second.http.get(url).bearer_auth(access)).await;
         assert_eq!((answer.status, answer.member("username").as_str()), (200, "demo"));
     }
-    let body = json!({"username": "ada", "password": acceptance::PASSWORD});
+    let body = json!({"username": "ada", "password": testbed::PASSWORD});
     assert_eq!(second.post("/login", &body).await.status, 200);
     second.stop().await;
 }

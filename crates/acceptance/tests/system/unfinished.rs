@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use acceptance::usage::resident_kib;
-use acceptance::{Answer, Database, Kind, Service, Tokens};
 use futures_util::future::join_all;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use testbed::usage::resident_kib;
+use testbed::{Answer, Database, Kind, Service, Tokens};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;

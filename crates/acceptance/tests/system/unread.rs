@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use acceptance::service::until;
-use acceptance::usage::resident_kib;
-use acceptance::{Database, Kind, Service};
 use futures_util::future::join_all;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::SockRef;
+use testbed::service::until;
+use testbed::usage::resident_kib;
+use testbed::{Database, Kind, Service};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;

@@ -2,9 +2,6 @@
 
 use std::process::Output;
 
-use acceptance::service::{run, until};
-use acceptance::world::{ISSUER, auth_settings};
-use acceptance::{Database, Kind, PASSWORD, Service, Tokens, on_each_empty_database};
 use auth_service::Config;
 use auth_service::passwords::{Passwords, Purpose as Hashing};
 use auth_service::store::{NewKey, Purpose};
@@ -17,6 +14,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{Executor as _, SqlSafeStr as _};
+use testbed::service::{run, until};
+use testbed::world::{ISSUER, auth_settings};
+use testbed::{Database, Kind, PASSWORD, Service, Tokens, on_each_empty_database};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 

@@ -4,13 +4,13 @@
 use std::io::Write as _;
 use std::process::Stdio;
 
-use acceptance::canary::Place;
-use acceptance::canary::dump::ADDRESS;
-use acceptance::process;
-use acceptance::service::owned;
+use super::canaries::Place;
+use super::dump::ADDRESS;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
+use testbed::process;
+use testbed::service::owned;
 
 use super::scene::Scene;
 use super::site::Site;

@@ -1,13 +1,13 @@
 //! Every route of both services, used well and badly.
 
-use acceptance::Tokens;
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
+use testbed::Tokens;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use acceptance::canary::Place;
+use super::canaries::Place;
 
 use super::scene::Scene;
 use super::site::Site;

@@ -1,11 +1,11 @@
 //! What is said to the services, what they say, and every secret in it.
 
-use acceptance::canary::dump::ADDRESS;
-use acceptance::canary::{Canaries, Place};
-use acceptance::{Answer, Tokens};
+use super::canaries::{Canaries, Place};
+use super::dump::ADDRESS;
 use claims::{RefreshTokenShape, refresh_token};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use testbed::{Answer, Tokens};
 
 use super::site::Site;
 

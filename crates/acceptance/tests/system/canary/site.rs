@@ -4,12 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use acceptance::canary::Place;
-use acceptance::canary::dump::{self, Monitor};
-use acceptance::process::{self, Process};
-use acceptance::service::{Settings, lasting_address, owned, until};
-use acceptance::world::{AUDIENCE, ISSUER, auth_settings};
-use acceptance::{Answer, Database, PASSWORD, Redis};
+use super::canaries::Place;
+use super::dump::{self, Monitor};
 use auth_service::Config;
 use auth_service::store::Store;
 use auth_service::tokens::keyring::place;
@@ -17,6 +13,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use tempfile::TempDir;
+use testbed::process::{self, Process};
+use testbed::service::{Settings, lasting_address, owned, until};
+use testbed::world::{AUDIENCE, ISSUER, auth_settings};
+use testbed::{Answer, Database, PASSWORD, Redis};
 use verifier::Clock;
 
 use super::scene::Scene;

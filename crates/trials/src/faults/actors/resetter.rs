@@ -9,8 +9,8 @@ use tokio::time::sleep;
 use super::super::history::{Ending, Operation, Outcome};
 use super::super::person::Person;
 use super::newcomer;
-use crate::PASSWORD;
-use crate::reset::post_and_reset;
+use testbed::PASSWORD;
+use testbed::reset::post_and_reset;
 
 pub(super) async fn live(person: Person, mut rng: Rng) {
     let Some(grant) = newcomer(&person, &mut rng).await else { return };

@@ -4,8 +4,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use acceptance::drill::{Drill, Failure, Times};
 use clap::Parser;
+use trials::drill::{Drill, Failure, Times};
 
 /// How long after a logout's 204 each resource-service refuses the access token.
 #[derive(Parser)]

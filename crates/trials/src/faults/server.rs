@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::database::{Database, SERVER};
+use testbed::database::{Database, SERVER};
 
 /// The variable that names the data directory of the server. Whoever starts the server starts it
 /// again whenever it ends.

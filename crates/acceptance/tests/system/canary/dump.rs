@@ -1,10 +1,4 @@
 //! Everything that a database or a Redis holds, to be looked through.
-
-#![expect(
-    clippy::missing_panics_doc,
-    reason = "everything here panics when a server is not as a test needs it"
-)]
-
 use std::fs;
 use std::path::Path;
 
@@ -13,12 +7,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use super::Place;
-use crate::{Database, Kind};
+use super::canaries::Place;
+use testbed::{Database, Kind};
 
 /// Every column of every table, the files where there are any, and what the server remembers of the
 /// statements it was sent. Only the columns of users that hold addresses may hold addresses.
-pub async fn database(database: &Database) -> Vec<Place> {
+pub(crate) async fn database(database: &Database) -> Vec<Place> {
     match database.kind() {
         Kind::Postgres => postgres(database).await,
         Kind::Sqlite => sqlite(database).await,
@@ -86,7 +80,7 @@ async fn sqlite(database: &Database) -> Vec<Place> {
 }
 
 /// The kind of canary that an address is.
-pub const ADDRESS: &str = "e-mail";
+pub(crate) const ADDRESS: &str = "e-mail";
 
 fn of_column(table: &str, column: &str, text: Option<String>) -> Place {
     let place = Place::new(format!("column {table}.{column}"), text.unwrap_or_default());
@@ -95,7 +89,7 @@ fn of_column(table: &str, column: &str, text: Option<String>) -> Place {
 }
 
 /// Every key, of what type it is, how Redis would dump it, and what is in it.
-pub async fn redis(url: &str) -> Vec<Place> {
+pub(crate) async fn redis(url: &str) -> Vec<Place> {
     let client = redis::Client::open(url).expect("the URL is right");
     let mut redis = client.get_multiplexed_async_connection().await.expect("Redis answers");
     let keys: Vec<Vec<u8>> =
@@ -114,11 +108,11 @@ pub async fn redis(url: &str) -> Vec<Place> {
 
 /// Everything that anybody tells Redis, from now on.
 #[derive(Debug)]
-pub struct Monitor(JoinHandle<Vec<u8>>, tokio::sync::oneshot::Sender<()>);
+pub(crate) struct Monitor(JoinHandle<Vec<u8>>, tokio::sync::oneshot::Sender<()>);
 
 impl Monitor {
     /// Begins to listen; `password` is Redis's.
-    pub async fn start(address: &str, password: &str) -> Self {
+    pub(crate) async fn start(address: &str, password: &str) -> Self {
         let mut stream = TcpStream::connect(address).await.expect("Redis listens");
         let asked = format!("AUTH {password}\r\nMONITOR\r\n");
         stream.write_all(asked.as_bytes()).await.expect("Redis reads");
@@ -143,7 +137,7 @@ impl Monitor {
     }
 
     /// Ends it, with what was heard.
-    pub async fn stop(self) -> Place {
+    pub(crate) async fn stop(self) -> Place {
         let _ = self.1.send(());
         Place::new("what Redis was told", self.0.await.expect("it listens"))
     }

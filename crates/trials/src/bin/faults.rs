@@ -4,8 +4,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use acceptance::faults::run::{Plan, Play, Verdict, run};
 use clap::Parser;
+use trials::faults::run::{Plan, Play, Verdict, run};
 
 /// Live in an installation while everything that can fail does, and judge what is answered.
 #[derive(Parser)]

@@ -8,7 +8,7 @@ use claims::{Transport, refresh_token};
 use serde_json::Value;
 
 use super::history::{AccessToken, Grant, Moment, Outcome, RefreshToken};
-use crate::Answer;
+use testbed::Answer;
 
 /// What a good answer holds.
 #[derive(Debug, Clone, Copy)]

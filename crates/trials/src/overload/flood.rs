@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::process;
+use testbed::process;
 
 /// Whom to flood, and how.
 #[derive(Args, Debug, Clone)]

@@ -15,9 +15,9 @@ use super::person::Stage;
 use super::site::Site;
 use super::trouble::{Ends, Fault, Lane, Part, Way};
 use super::weather::Concern;
-use crate::Link;
-use crate::link::Mode;
-use crate::service::{lasting_address, owned};
+use testbed::Link;
+use testbed::link::Mode;
+use testbed::service::{lasting_address, owned};
 
 /// Faults that came, by kind.
 pub type Counts = Mutex<BTreeMap<Fault, u64>>;

@@ -6,60 +6,60 @@
 
 /// The limits, in seconds.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// For how long after a rotation its result is given again and the session does not rotate. 0: there
     /// is no window, and every refresh rotates.
-    pub window: i64,
+    pub(crate) window: i64,
     /// How long a session lasts unused.
-    pub idle: i64,
+    pub(crate) idle: i64,
     /// How long it lasts in any case.
-    pub absolute: i64,
+    pub(crate) absolute: i64,
 }
 
 /// One user and their sessions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct State {
+pub(crate) struct State {
     /// The time.
-    pub now: i64,
+    pub(crate) now: i64,
     /// Sessions of a lower version are over.
-    pub version: u32,
+    pub(crate) version: u32,
     /// Why the version was raised last.
-    pub raised_for: Option<Reason>,
+    pub(crate) raised_for: Option<Reason>,
     /// Whether the user may log in.
-    pub enabled: bool,
+    pub(crate) enabled: bool,
     /// The sessions, in the order in which they were opened.
-    pub sessions: Vec<Session>,
+    pub(crate) sessions: Vec<Session>,
 }
 
 /// A session.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Session {
+pub(crate) struct Session {
     /// What a refresh changes.
-    pub row: Row,
+    pub(crate) row: Row,
     /// The row before the last rotation, while a failover can lose that.
-    pub before: Option<Row>,
+    pub(crate) before: Option<Row>,
     /// When it ends in any case.
-    pub absolute_end: i64,
+    pub(crate) absolute_end: i64,
     /// Why it was ended, if it was.
-    pub ended: Option<Reason>,
+    pub(crate) ended: Option<Reason>,
     /// The user's version when it was opened.
-    pub subject_version: u32,
+    pub(crate) subject_version: u32,
 }
 
 /// What a refresh changes of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Row {
+pub(crate) struct Row {
     /// The generation of the token that is good now.
-    pub generation: u32,
+    pub(crate) generation: u32,
     /// When a rotation made that; `None` when the login did.
-    pub rotated_at: Option<i64>,
+    pub(crate) rotated_at: Option<i64>,
     /// When it ends unless used.
-    pub idle_end: i64,
+    pub(crate) idle_end: i64,
 }
 
 /// Why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// The user logged out.
     Logout,
     /// The password was changed.
@@ -74,16 +74,16 @@ pub enum Reason {
 
 /// Who acts: a session, by a refresh token of that generation, or by an access token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Caller {
+pub(crate) struct Caller {
     /// The session.
-    pub session: usize,
+    pub(crate) session: usize,
     /// The refresh token's generation; `None` with an access token.
-    pub generation: Option<u32>,
+    pub(crate) generation: Option<u32>,
 }
 
 /// Which sessions a password change ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ends {
+pub(crate) enum Ends {
     /// All but the caller's.
     Others,
     /// All.
@@ -94,7 +94,7 @@ pub enum Ends {
 
 /// What can happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
+pub(crate) enum Operation {
     /// A login, perhaps in place of another session.
     Open {
         /// The session that ends because of it.
@@ -129,7 +129,7 @@ pub enum Operation {
 
 /// What it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// It happened, or there was nothing to do.
     Done,
     /// Refused: the user is disabled, or the caller's session is over.
@@ -156,19 +156,18 @@ pub enum Answer {
 
 /// A token that is good, and until when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Grant {
+pub(crate) struct Grant {
     /// The token's generation.
-    pub generation: u32,
+    pub(crate) generation: u32,
     /// When the session ends unless used.
-    pub idle_end: i64,
+    pub(crate) idle_end: i64,
     /// When it ends in any case.
-    pub absolute_end: i64,
+    pub(crate) absolute_end: i64,
 }
 
 impl Answer {
     /// The token, where one is given.
-    #[must_use]
-    pub fn grant(self) -> Option<Grant> {
+    pub(crate) fn grant(self) -> Option<Grant> {
         match self {
             Self::Granted(grant) | Self::Repeated(grant) | Self::FastForwarded(grant) => {
                 Some(grant)
@@ -179,8 +178,7 @@ impl Answer {
 }
 
 /// The rule.
-#[must_use]
-pub fn apply(limits: Limits, state: &State, operation: Operation) -> (State, Answer) {
+pub(crate) fn apply(limits: Limits, state: &State, operation: Operation) -> (State, Answer) {
     let mut next = state.clone();
     let answer = next.step(limits, operation);
     (next, answer)
@@ -195,8 +193,7 @@ impl Default for State {
 
 impl State {
     /// Whether the session is good now.
-    #[must_use]
-    pub fn is_live(&self, session: usize) -> bool {
+    pub(crate) fn is_live(&self, session: usize) -> bool {
         self.sessions.get(session).is_some_and(|session| self.refusal(session).is_none())
     }
 
@@ -357,8 +354,7 @@ impl State {
 
 impl Session {
     /// The token that is good now.
-    #[must_use]
-    pub fn grant(&self) -> Grant {
+    pub(crate) fn grant(&self) -> Grant {
         let Row { generation, idle_end, .. } = self.row;
         Grant { generation, idle_end, absolute_end: self.absolute_end }
     }

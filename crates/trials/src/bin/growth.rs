@@ -6,11 +6,11 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use acceptance::{Kind, Tokens, World};
 use clap::Parser;
 use futures_util::future::join_all;
 use sqlx::postgres::PgPool;
 use sqlx::{Row as _, query};
+use testbed::{Kind, Tokens, World};
 
 /// How many refreshes, by how many clients at once.
 #[derive(Parser)]

@@ -14,8 +14,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::join_all;
 
-use crate::service::run;
-use crate::{Database, Kind, Service, Tokens};
+use testbed::service::run;
+use testbed::{Database, Kind, Service, Tokens};
 
 const CLIENTS: usize = 12;
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -213,5 +213,18 @@ impl Site {
             }
         };
         join_all((0..tokens).step_by(each.max(1)).map(send)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `cargo xtask rotations` does it fifty times.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_good_token_is_refused_and_no_key_is_unknown_while_keys_rotate_under_load() {
+        let report = rotate(2, Duration::from_secs(8), 500).await;
+        println!("{report}");
+        assert!(report.is_good() && report.verified > 100, "{report}");
     }
 }

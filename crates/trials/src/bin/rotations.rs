@@ -23,7 +23,7 @@ async fn main() -> ExitCode {
     let Arguments { rotations, invented } = Arguments::parse();
     // As short as can be told from the second in which services read the key set.
     let published = Duration::from_secs(3);
-    let report = acceptance::rotations::rotate(rotations, published, invented).await;
+    let report = trials::rotations::rotate(rotations, published, invented).await;
     println!("{report}");
     if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

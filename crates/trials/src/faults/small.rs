@@ -22,7 +22,7 @@ use super::person::{PATIENCE, Stage};
 use super::site::{answers_ready, revive};
 use super::trouble::{Fault, Lane, Room};
 use super::weather::{Concern, RECOVERY};
-use crate::{Database, PASSWORD, Service};
+use testbed::{Database, PASSWORD, Service};
 
 /// The variable that names a directory on a small disk of its own. Whoever starts the harness makes
 /// it, where that is allowed.

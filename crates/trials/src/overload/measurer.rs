@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::drill::Times;
-use crate::{Service, Tokens};
+use testbed::{Service, Tokens};
 
 /// Sessions that are refreshed, each once in a second.
 pub(super) const SESSIONS: u64 = 50;

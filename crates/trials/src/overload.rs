@@ -14,11 +14,11 @@ use std::time::Duration;
 use auth_service::passwords::permits;
 
 use crate::drill::Times;
-use crate::service::owned;
-use crate::usage::{cpu_seconds, postmaster, resident_kib, server_cpu_seconds};
-use crate::{Database, Kind, PASSWORD, Redis, Service};
 use flood::{Answers, Flood, Running};
 use measurer::{Measurer, Seen};
+use testbed::service::owned;
+use testbed::usage::{cpu_seconds, postmaster, resident_kib, server_cpu_seconds};
+use testbed::{Database, Kind, PASSWORD, Redis, Service};
 
 /// How much slower a flood may make others.
 const MOST: f64 = 3.0;
@@ -169,7 +169,7 @@ pub async fn overload(options: &Options) -> Report {
     // Who comes after the flood is served as before.
     site.auth.ready().await;
     let body = serde_json::json!({"username": flood::KNOWN, "password": PASSWORD});
-    crate::service::until("the queue is empty", async || {
+    testbed::service::until("the queue is empty", async || {
         site.auth.post("/login", &body).await.status == 200
     })
     .await;
@@ -220,4 +220,23 @@ fn since(
     after: Vec<(&'static str, f64)>,
 ) -> Vec<(&'static str, f64)> {
     before.iter().zip(after).map(|(before, after)| (after.0, after.1 - before.1)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What it does to others' waiting is measured by `cargo xtask overload`; a test machine that is busy
+    /// says nothing about that.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_flood_of_logins_is_turned_away_and_everybody_else_is_served() {
+        let options =
+            Options { seconds: 3, clients: 128, nice: 19, memory_kib: 19_456, iterations: 2 };
+        let report = overload(&options).await;
+        println!("{report}");
+        assert!(report.is_orderly(), "{report}");
+        let answered = |status| report.answers.counts.get(&status).copied().unwrap_or_default();
+        assert!(answered(401) > 0 && answered(503) + answered(429) > 0, "{report}");
+        assert!(report.flooded.seen.logout.count() == 15, "{report}");
+    }
 }

@@ -1,23 +1,16 @@
-//! Black-box tests: real services on real databases, spoken to over HTTP.
+//! What tests and trials are built from: real services on real databases, spoken to over HTTP.
 //!
 //! A [`World`] is one auth-service and one resource-service with a database of their
 //! own, a clock that a test can move, and clients that behave well or badly.
 
 pub mod answer;
 pub mod browser;
-pub mod canary;
 pub mod database;
-pub mod drill;
-pub mod faults;
-pub mod guessing;
 pub mod link;
-pub mod overload;
 pub mod process;
 pub mod proxy;
 pub mod redis;
 pub mod reset;
-pub mod rotations;
-pub mod rule;
 pub mod service;
 pub mod usage;
 pub mod world;

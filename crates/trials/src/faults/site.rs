@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use super::history::{BOUND, WINDOW};
 use super::person::Stage;
 use super::server::Server;
-use crate::{Database, Kind, Link, Redis, Service};
+use testbed::{Database, Kind, Link, Redis, Service};
 
 /// Everything that runs, and ends with the value.
 #[derive(Debug)]
@@ -126,7 +126,7 @@ impl Site {
     /// Makes every link carry again. What is paused or down is the business of whoever did it.
     pub fn heal(&self) {
         for link in self.links.all() {
-            link.set(crate::link::Mode::Pass);
+            link.set(testbed::link::Mode::Pass);
         }
     }
 

@@ -5,9 +5,9 @@
 
 use std::process::ExitCode;
 
-use acceptance::overload::flood::{self, Flood};
-use acceptance::overload::{Options, overload};
 use clap::{Parser, Subcommand};
+use trials::overload::flood::{self, Flood};
+use trials::overload::{Options, overload};
 
 /// How long, and how hard.
 #[derive(Parser)]

@@ -6,11 +6,11 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use acceptance::drill::{Drill, Failure, Times};
-use acceptance::link::Mode;
-use acceptance::service::until;
-use acceptance::{Database, Kind, Link, PASSWORD, Redis, Service};
 use clap::Parser;
+use testbed::link::Mode;
+use testbed::service::until;
+use testbed::{Database, Kind, Link, PASSWORD, Redis, Service};
+use trials::drill::{Drill, Failure, Times};
 
 /// Measures promises on an installation of its own: two auth-services, three resource-services.
 #[derive(Parser)]

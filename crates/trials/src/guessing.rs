@@ -12,8 +12,8 @@ use reqwest::Client;
 use serde_json::json;
 
 use crate::drill::Times;
-use crate::service::run;
-use crate::{Answer, Database, Kind, PASSWORD, Service};
+use testbed::service::run;
+use testbed::{Answer, Database, Kind, PASSWORD, Service};
 
 /// Accounts of each kind that exist.
 const ACCOUNTS: usize = 20;
@@ -227,5 +227,26 @@ mod tests {
         };
         assert!(report(0).is_good());
         assert!(!report(150).is_good());
+    }
+
+    /// Hashing as long as makes it most of a login, as it is by default.
+    const COST: [(&str, &str); 2] =
+        [("AUTH__PASSWORDS__MEMORY_KIB", "4096"), ("AUTH__PASSWORDS__ITERATIONS", "1")];
+
+    /// `cargo xtask guessing` tries two thousand of each, at the default cost.
+    async fn nothing_is_told(kind: Kind) {
+        let report = guess(kind, 150, &COST).await;
+        println!("{report}");
+        assert!(report.is_good(), "{report}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn unknown_wrong_and_disabled_are_answered_alike_and_as_late_on_postgres() {
+        nothing_is_told(Kind::Postgres).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn unknown_wrong_and_disabled_are_answered_alike_and_as_late_on_sqlite() {
+        nothing_is_told(Kind::Sqlite).await;
     }
 }

@@ -4,9 +4,9 @@
 
 use std::process::ExitCode;
 
-use acceptance::Kind;
-use acceptance::guessing::guess;
 use clap::{Parser, ValueEnum};
+use testbed::Kind;
+use trials::guessing::guess;
 
 /// How often, on what.
 #[derive(Parser)]

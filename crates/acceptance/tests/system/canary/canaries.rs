@@ -1,7 +1,5 @@
 //! Secrets that are looked for where none may be, in every form that a careless program gives them.
 
-pub mod dump;
-
 use std::collections::{BTreeSet, HashMap};
 
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -11,32 +9,30 @@ const BEGINNING: usize = 8;
 
 /// Something that was written somewhere, and what may stand in it.
 #[derive(Debug)]
-pub struct Place {
+pub(crate) struct Place {
     /// Where.
-    pub name: String,
+    pub(crate) name: String,
     /// All of it.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// The kind of canary that belongs here, if any: an address in the table of users.
-    pub allowed: Option<&'static str>,
+    pub(crate) allowed: Option<&'static str>,
 }
 
 impl Place {
     /// One where nothing may stand.
-    #[must_use]
-    pub fn new(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn new(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
         Self { name: name.into(), bytes: bytes.into(), allowed: None }
     }
 
     /// One where canaries of this kind may stand.
-    #[must_use]
-    pub fn allowing(self, kind: &'static str) -> Self {
+    pub(crate) fn allowing(self, kind: &'static str) -> Self {
         Self { allowed: Some(kind), ..self }
     }
 }
 
 /// All canaries, in all forms.
 #[derive(Debug, Default)]
-pub struct Canaries {
+pub(crate) struct Canaries {
     /// Kind, name.
     known: Vec<(&'static str, String)>,
     /// Which canary, what form, how it begins and goes on.
@@ -46,13 +42,12 @@ pub struct Canaries {
 
 impl Canaries {
     /// How many there are.
-    #[must_use]
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.known.len()
     }
 
     /// Adds a text.
-    pub fn text(&mut self, kind: &'static str, name: &str, text: &str) {
+    pub(crate) fn text(&mut self, kind: &'static str, name: &str, text: &str) {
         let json = json(text);
         let forms = [
             ("JSON", json.clone().into_bytes()),
@@ -68,7 +63,7 @@ impl Canaries {
     }
 
     /// Adds a key.
-    pub fn bytes(&mut self, kind: &'static str, name: &str, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, kind: &'static str, name: &str, bytes: &[u8]) {
         self.add(kind, name, bytes, Vec::new());
     }
 
@@ -103,8 +98,7 @@ impl Canaries {
     }
 
     /// Each canary that is where it may not be, with what stands before it.
-    #[must_use]
-    pub fn found<'a>(&self, places: impl IntoIterator<Item = &'a Place>) -> Vec<String> {
+    pub(crate) fn found<'a>(&self, places: impl IntoIterator<Item = &'a Place>) -> Vec<String> {
         // Most positions are ruled out by two bytes.
         let mut pairs = vec![false; 1 << 16];
         for beginning in self.by_beginning.keys() {

@@ -13,7 +13,7 @@ use super::history::{
 use super::reading::{self, Expected};
 use super::tally::Tally;
 use super::weather::Weather;
-use crate::PASSWORD;
+use testbed::PASSWORD;
 
 /// How long a client waits for an answer, unless it is told otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(4);

@@ -1,0 +1,10 @@
+//! What is measured on running services: the fault harness, a flood of logins, guesses at who has an
+//! account, keys that rotate under load, and how soon a logout is seen.
+//!
+//! `cargo xtask` runs the programs of this crate. What a trial is built from is in `testbed`.
+
+pub mod drill;
+pub mod faults;
+pub mod guessing;
+pub mod overload;
+pub mod rotations;
