@@ -21,9 +21,9 @@ use crate::background::housekeeping;
 use crate::config::{Config, ConfigError};
 use crate::http;
 use crate::identity::pseudonyms::Pseudonyms;
+use crate::limits::owners::Owners;
 use crate::limits::{Limits, PATIENCE, Shared};
 use crate::passwords::{Passwords, Unusable};
-use crate::policy::admission::Owners;
 use crate::policy::session_limit;
 use crate::redis::client;
 use crate::revocation::blacklist::Blacklist;
@@ -31,6 +31,7 @@ use crate::revocation::{self, Feed};
 use crate::store::{OpenError, Store};
 use crate::tokens::keyring::{Keyring, KeyringError};
 use crate::tokens::rotation::Rotation;
+use crate::tokens::seal::MasterKeys;
 
 /// Why the service does not start. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +81,7 @@ impl Application {
         let public = listen("http.listen", &config.http.listen)?;
         let internal = listen("http.internal_listen", &config.http.internal_listen)?;
         let redis = client::open(&config.redis)?;
-        let masters = config.master_keys()?;
+        let masters = MasterKeys::from_settings(&config)?;
         let pseudonyms = Pseudonyms::new(&*config.master_key()?);
         let store = Store::open(&config.database, clock.clone()).await?;
         let passwords = Passwords::new(&config.passwords)?;

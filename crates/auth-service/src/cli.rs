@@ -20,8 +20,9 @@ use clap::{Parser, Subcommand};
 use hosting::{probe, process, settings, stop, telemetry};
 use verifier::Clock;
 
+use crate::application::Application;
+use crate::config::Config;
 use crate::store::Store;
-use crate::{Application, Config};
 
 /// Issues access tokens, rotates refresh tokens, revokes both.
 #[derive(Parser)]

@@ -15,9 +15,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::tokens::seal::MasterKeys;
-
 mod check;
+mod peppers;
+
+pub(crate) use check::{MAX_MEMORY_KIB, MAX_WORK};
+pub(crate) use peppers::{Pepper, Peppers};
 
 const DEFAULTS: &str = include_str!("defaults.toml");
 
@@ -280,16 +282,13 @@ impl Config {
         key_of("keys.master_key", &self.keys.master_key)
     }
 
-    /// The master keys.
-    pub fn master_keys(&self) -> Result<MasterKeys, ConfigError> {
-        let current = self.master_key()?;
+    /// The 32 bytes of the master key that opens too, while one replaces the other.
+    pub fn other_master_key(&self) -> Result<Option<Zeroizing<[u8; 32]>>, ConfigError> {
         let other = &self.keys.other_master_key;
-        let other = if other.expose_secret().is_empty() {
-            None
-        } else {
-            Some(key_of("keys.other_master_key", other)?)
-        };
-        Ok(MasterKeys::new(&current, other.as_deref()))
+        if other.expose_secret().is_empty() {
+            return Ok(None);
+        }
+        key_of("keys.other_master_key", other).map(Some)
     }
 }
 

@@ -11,6 +11,7 @@ mod bucket;
 mod counter;
 mod local;
 mod looks;
+pub(crate) mod owners;
 mod queue;
 mod rule;
 mod shared;

@@ -7,7 +7,6 @@ mod common_passwords;
 pub mod foreign;
 mod hasher;
 pub mod password_policy;
-mod peppers;
 mod pool;
 
 use std::sync::Arc;
@@ -22,15 +21,10 @@ use crate::config::{self, ConfigError};
 use hasher::Hasher;
 use pool::{Pool, Seat};
 
-pub(crate) use peppers::Peppers;
 pub use pool::permits;
 
 /// The longest text taken for a password, in bytes; what is longer is no honest request.
 pub const MAX_BYTES: usize = 1024;
-/// The most memory that one hash may be configured to take, in KiB.
-pub(crate) const MAX_MEMORY_KIB: u32 = 128 * 1024;
-/// The most work that one Argon2id hash may be: memory in KiB, times passes.
-pub(crate) const MAX_WORK: u64 = 1024 * 1024;
 
 /// Why no answer can be given now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -160,6 +154,7 @@ pub(crate) fn normalized(password: &str) -> Zeroizing<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::MAX_MEMORY_KIB;
 
     fn settings(memory_kib: u32) -> config::Passwords {
         let peppers = SecretString::default();

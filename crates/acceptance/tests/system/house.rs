@@ -67,7 +67,7 @@ pub(crate) fn is_planted(name: &str) -> bool {
 }
 
 /// Without comments.
-fn code(text: &str) -> String {
+pub(crate) fn code(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
     lines.collect::<Vec<_>>().join("\n")
 }

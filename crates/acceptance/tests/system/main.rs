@@ -21,6 +21,7 @@ mod hostile;
 mod house;
 mod hygiene;
 mod keys;
+mod layers;
 mod limits;
 mod lineage;
 mod listeners;

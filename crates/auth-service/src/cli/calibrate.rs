@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::passwords::{MAX_WORK, permits, run_once};
+use crate::config::MAX_WORK;
+use crate::passwords::{permits, run_once};
 
 /// OWASP's floor.
 const LEAST_MEMORY_KIB: u32 = 19_456;

@@ -2,10 +2,11 @@
 
 use std::fmt::Display;
 
-use crate::Config;
+use crate::config::Config;
 use crate::revocation::blacklist::Blacklist;
 use crate::store::{KeyState, Purpose, Store};
 use crate::tokens::keyring;
+use crate::tokens::seal::MasterKeys;
 use claims::time::LEEWAY_SECONDS;
 use hosting::settings::is_loopback;
 use secrecy::ExposeSecret as _;
@@ -143,7 +144,7 @@ async fn keys(config: &Config, store: &Store, found: &mut Findings) {
     if read.keys.is_empty() {
         return found.warn("keys", "there are none yet; the first start of the service makes them");
     }
-    let masters = match config.master_keys() {
+    let masters = match MasterKeys::from_settings(config) {
         Ok(masters) => masters,
         Err(error) => return found.bad("keys", error),
     };

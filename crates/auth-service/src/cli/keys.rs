@@ -1,9 +1,10 @@
 //! `auth-service keys …`
 
-use crate::Config;
+use crate::config::Config;
 use crate::store::{KeyState, Purpose, Store};
 use crate::tokens::keyring::place;
 use crate::tokens::rotation::{Schedule, new_key};
+use crate::tokens::seal::MasterKeys;
 use claims::KeyId;
 use clap::{Subcommand, ValueEnum};
 
@@ -89,7 +90,7 @@ async fn rotate(
     purpose: Purpose,
     now: bool,
 ) -> Result<(), Failure> {
-    let masters = config.master_keys()?;
+    let masters = MasterKeys::from_settings(config)?;
     if store.keys().await?.one(purpose, KeyState::Active).is_none() {
         return Err("there are no keys yet; the first start of the service makes them".into());
     }
@@ -117,7 +118,8 @@ async fn rotate(
 async fn revoke(config: &Config, store: &Store, id: KeyId) -> Result<(), Failure> {
     let read = store.keys().await?;
     let key = read.keys.iter().find(|key| key.id == id).ok_or("there is no such key")?;
-    let replacement = new_key(&config.master_keys()?, key.purpose, config.keys.algorithm);
+    let replacement =
+        new_key(&MasterKeys::from_settings(config)?, key.purpose, config.keys.algorithm);
     if !store.revoke_key(id.clone(), replacement).await? {
         return Err("there is no such key".into());
     }
@@ -126,7 +128,7 @@ async fn revoke(config: &Config, store: &Store, id: KeyId) -> Result<(), Failure
 }
 
 async fn reseal(config: &Config, store: &Store) -> Result<(), Failure> {
-    let masters = config.master_keys()?;
+    let masters = MasterKeys::from_settings(config)?;
     let mut resealed = 0;
     for key in store.keys().await?.keys {
         if key.sealed.is_empty() {

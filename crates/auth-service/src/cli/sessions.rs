@@ -1,6 +1,6 @@
 //! `auth-service session …`
 
-use crate::Config;
+use crate::config::Config;
 use crate::store::{EndReason, Store};
 use clap::Subcommand;
 

@@ -1,6 +1,6 @@
 //! `auth-service user …`
 
-use crate::Config;
+use crate::config::Config;
 use crate::error::Error;
 use crate::passwords::password_policy;
 use crate::passwords::{Passwords, Purpose};

@@ -5,8 +5,12 @@ use hosting::origin::Origin;
 use hosting::settings::{self, ConfigError, fail};
 use secrecy::ExposeSecret as _;
 
-use super::{Config, Limits, SameSite};
-use crate::passwords::{MAX_MEMORY_KIB, MAX_WORK, Peppers};
+use super::{Config, Limits, Peppers, SameSite};
+
+/// The most memory that one hash may be configured to take, in KiB.
+pub(crate) const MAX_MEMORY_KIB: u32 = 128 * 1024;
+/// The most work that one Argon2id hash may be: memory in KiB, times passes.
+pub(crate) const MAX_WORK: u64 = 1024 * 1024;
 
 impl Config {
     /// Every setting by itself and beside the others.
@@ -80,7 +84,8 @@ impl Config {
     }
 
     fn check_keys(&self) -> Result<(), ConfigError> {
-        self.master_keys()?;
+        self.master_key()?;
+        self.other_master_key()?;
         let keys = &self.keys;
         // Verifiers fetch the key set every five minutes, and caches keep it as long.
         let least = if self.is_local() { 1 } else { 900 };

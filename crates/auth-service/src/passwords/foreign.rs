@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use zeroize::Zeroizing;
 
-use super::{MAX_MEMORY_KIB, MAX_WORK};
+use crate::config::{MAX_MEMORY_KIB, MAX_WORK};
 
 const MAX_ARGON2_LANES: u32 = 16;
 const BCRYPT_COSTS: std::ops::RangeInclusive<u32> = 4..=14;

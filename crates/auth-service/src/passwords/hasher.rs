@@ -8,10 +8,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
 use super::foreign::{Argon2id, Stored};
-use super::peppers::Pepper;
 use super::pool::Arena;
-use super::{Checked, Peppers, Unusable, normalized};
-use crate::config;
+use super::{Checked, Unusable, normalized};
+use crate::config::{self, Pepper, Peppers};
 use crate::identity::random;
 
 const HASH_BYTES: usize = 32;

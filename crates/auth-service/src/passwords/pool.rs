@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use argon2::Block;
 use tokio::sync::oneshot;
 
-use super::{MAX_MEMORY_KIB, Overloaded, Purpose};
+use super::{Overloaded, Purpose};
+use crate::config::MAX_MEMORY_KIB;
 
 /// What one hash works in. Kept, because fresh memory costs half as much again as the hash.
 pub(super) type Arena = Vec<Block>;

@@ -7,5 +7,5 @@ mod refusal;
 mod routes;
 
 pub(crate) use login::login;
-pub(crate) use owner::{Applicant, Owners};
+pub(crate) use owner::Applicant;
 pub(crate) use routes::{forged, password, refresh, register};

@@ -3,6 +3,7 @@
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
+use crate::config::{Config, ConfigError};
 use crate::identity::random;
 
 /// The sealed text was changed, is another row's, or is under another master key.
@@ -65,6 +66,11 @@ pub struct MasterKeys {
 }
 
 impl MasterKeys {
+    /// Those that the settings name.
+    pub fn from_settings(config: &Config) -> Result<Self, ConfigError> {
+        Ok(Self::new(&*config.master_key()?, config.other_master_key()?.as_deref()))
+    }
+
     /// `current` seals; `other` opens what was, or will be, sealed with it.
     #[must_use]
     pub fn new(current: &[u8; 32], other: Option<&[u8; 32]>) -> Self {

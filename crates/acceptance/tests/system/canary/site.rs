@@ -9,6 +9,7 @@ use super::dump::{self, Monitor};
 use auth_service::Config;
 use auth_service::store::Store;
 use auth_service::tokens::keyring::place;
+use auth_service::tokens::seal::MasterKeys;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
@@ -170,7 +171,7 @@ impl Site {
     /// Tells `scene` of the keys that are in the database now.
     pub(crate) async fn unseal(&self, scene: &mut Scene) {
         let config = Config::load(None, self.settings.clone()).expect("the settings are right");
-        let masters = config.master_keys().expect("the keys are right");
+        let masters = MasterKeys::from_settings(&config).expect("the keys are right");
         let store = Store::open(&config.database, Clock::default()).await.expect("it opens");
         for key in store.keys().await.expect("the database answers").keys {
             if key.sealed.is_empty() {

@@ -14,25 +14,21 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use claims::{SessionId, SessionView, Transport};
-use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::buckets::{address, bucket, whose};
 use crate::app::App;
 use crate::identity::names::{self, NameKey};
 use crate::identity::pseudonyms::{Pseudonym, Pseudonyms, network};
-use crate::limits::{Lane, Looks, Refusal, Rule};
+use crate::limits::owners::Networks;
+use crate::limits::{Refusal, Rule};
 use crate::policy::callers;
-use crate::store::{Caller, Client, UserRecord};
+use crate::store::{Caller, Client};
 
 /// Looks into the database for one session's sake.
 const LOOKS_OF_A_SESSION: Rule = Rule::Rate { burst: 10, interval_ms: 1000 };
 /// Looks for names that are refused because of their network, from each network.
 const LOOKS_OF_A_NETWORK: Rule = Rule::Rate { burst: 20, interval_ms: 500 };
-/// Accounts and sessions that something is remembered of.
-const CAPACITY: usize = 5_000;
-/// Names that somebody has logged in by from a network: some megabytes.
-const AT_HOME: usize = 50_000;
 
 /// Who would like to log in.
 pub(crate) struct Applicant<'a> {
@@ -50,43 +46,6 @@ impl Applicant<'_> {
     /// The name, together with where it is tried from.
     pub(crate) fn home(&self, app: &App) -> Pseudonym {
         pair(&app.pseudonyms, &names::anything(self.username), address(self.client))
-    }
-}
-
-/// Networks, each with a session that was opened from there.
-type Networks = Arc<[(Vec<u8>, SessionId)]>;
-
-/// What was found out about owners, and is remembered.
-pub(crate) struct Owners {
-    /// Whose a session is.
-    sessions: Looks<Arc<UserRecord>>,
-    /// From which networks the live sessions of an account were opened.
-    accounts: Looks<Networks>,
-    /// Names together with networks from which they have logged in, so far as this process knows.
-    at_home: Cache<Pseudonym, ()>,
-    /// For those who show a session.
-    shown: Lane,
-    /// For accounts at which somebody has failed too often: as many as have been guessed at.
-    besieged: Lane,
-    /// For all other names.
-    others: Lane,
-}
-
-impl Owners {
-    pub(crate) fn new() -> Self {
-        Self {
-            sessions: Looks::new(CAPACITY),
-            accounts: Looks::new(CAPACITY),
-            at_home: Cache::new(AT_HOME),
-            shown: Lane::new(2),
-            besieged: Lane::new(2),
-            others: Lane::new(1),
-        }
-    }
-
-    /// Remembers that somebody has logged in by a name from a network.
-    pub(crate) fn got_in(&self, home: Pseudonym) {
-        self.at_home.insert(home, ());
     }
 }
 

@@ -7,16 +7,16 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
-use crate::config::ConfigError;
+use super::ConfigError;
 
 const KEY: &str = "passwords.peppers";
 /// What the `keyid` of a PHC string holds.
 const MAX_VERSION_LENGTH: usize = 8;
 
 /// One pepper, and the name by which hashes remember it.
-pub(super) struct Pepper {
-    pub(super) version: String,
-    pub(super) secret: Zeroizing<Vec<u8>>,
+pub(crate) struct Pepper {
+    pub(crate) version: String,
+    pub(crate) secret: Zeroizing<Vec<u8>>,
 }
 
 /// The peppers that are configured: the first makes new hashes, all check.
@@ -47,12 +47,12 @@ impl Peppers {
         Ok(Self(peppers))
     }
 
-    pub(super) fn first(&self) -> Option<&Pepper> {
+    pub(crate) fn first(&self) -> Option<&Pepper> {
         self.0.first()
     }
 
     /// By what a hash has as its `keyid`.
-    pub(super) fn of_version(&self, version: &[u8]) -> Option<&Pepper> {
+    pub(crate) fn of_version(&self, version: &[u8]) -> Option<&Pepper> {
         self.0.iter().find(|pepper| pepper.version.as_bytes() == version)
     }
 }
