@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 mod clients;
 mod compose;
 mod deny;
+mod docs;
 mod faults;
 mod footprint;
 mod guard;
@@ -52,6 +53,8 @@ enum Command {
     Faults(faults::Options),
     /// Write openapi/*.json anew, as the code describes its routes.
     Openapi,
+    /// Write docs/settings.md anew, from the commented defaults of both services.
+    Docs,
     /// Measure size, time to ready and idle memory of what the image ships.
     Footprint,
     /// Refresh 200,000 times on a private Postgres and print what that did to the table.
@@ -113,6 +116,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Db => servers::keep_postgres(&project)?,
         Command::Faults(options) => return faults::run(&project, options),
         Command::Openapi => openapi(&project)?,
+        Command::Docs => docs::write(&project.root)?,
         Command::Footprint => footprint::run(&project)?,
         Command::Growth { rest } => measure::growth(&project, &rest)?,
         Command::Promises { rest } => measure::promises(&project, &rest)?,
