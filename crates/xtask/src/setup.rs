@@ -35,6 +35,13 @@ pub(crate) fn proxies() -> Result {
     if !succeeds(Command::new("haproxy").arg("-v")) {
         install("haproxy", "haproxy (Debian: apt-get install haproxy)")?;
     }
+    if !succeeds(Command::new("caddy").arg("version")) {
+        install("caddy", "caddy (Debian: apt-get install caddy)")?;
+    }
+    // Makes a certificate for them.
+    if !succeeds(Command::new("openssl").arg("version")) {
+        install("openssl", "openssl (Debian: apt-get install openssl)")?;
+    }
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::house::{files, read, root};
+use crate::house::{PRODUCT, files, read, root, sources};
 
 const LICENCE: &str = "Apache-2.0 OR MIT";
 
@@ -105,4 +105,79 @@ fn every_part_names_the_licence() {
     assert_eq!(image.matches("org.opencontainers.image.licenses=").count(), 2);
     // It is compiled in, and its licence asks for its notice beside every copy.
     assert!(image.contains("common_passwords.LICENSE"));
+}
+
+/// The metrics that the code has, by the macros that make them.
+fn metrics() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (_, text) in sources(&PRODUCT) {
+        for piece in text.split("\"latchkey_").skip(1) {
+            let name = piece.split('"').next().expect("a beginning");
+            if name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
+                found.insert(format!("latchkey_{name}"));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_metric_is_explained_and_every_explained_metric_is_there() {
+    let page = read("docs/operations.md");
+    let table = page.split("\n## Metrics\n").nth(1).and_then(|rest| rest.split("\n## ").next());
+    let rows = table.expect("the section").lines();
+    let rows = rows.filter_map(|line| line.strip_prefix("| `latchkey_"));
+    let explained: Vec<_> =
+        rows.map(|row| format!("latchkey_{}", row.split('`').next().expect("a name"))).collect();
+    let unique: BTreeSet<_> = explained.iter().cloned().collect();
+    assert_eq!(explained.len(), unique.len(), "none twice");
+    assert_eq!(unique, metrics());
+    // The alerts, and whatever else names one, name what is there.
+    for (name, path) in files("") {
+        if !ends_with(&name, "md") || name == "CHANGELOG.md" {
+            continue;
+        }
+        let text = fs::read_to_string(path).expect("text");
+        for piece in text.split("latchkey_").skip(1) {
+            let end = piece.find(|it: char| !it.is_ascii_lowercase() && it != '_');
+            let metric = format!("latchkey_{}", &piece[..end.unwrap_or(piece.len())]);
+            let other = ["latchkey_service", "latchkey_edge"].contains(&metric.as_str());
+            assert!(other || unique.contains(&metric), "{metric} in {name}");
+        }
+    }
+}
+
+#[test]
+fn every_field_of_the_log_that_is_explained_is_there() {
+    let page = read("docs/operations.md");
+    let table = page.split("| field | unit | meaning |").nth(1).expect("the table of fields");
+    let table = table.split("\n\n").next().expect("its end");
+    let code: String = sources(&PRODUCT).into_iter().map(|(_, text)| text).collect();
+    // Those that every line has come from the library.
+    for row in table.lines().skip(3).filter(|row| row.starts_with("| ")) {
+        for field in row.split(" | ").next().expect("a cell").split('`').skip(1).step_by(2) {
+            let set = [format!("{field} = "), format!(" {field},"), format!("{field}\n")];
+            let shown = [format!("%{field}"), format!("?{field}"), format!("({field}")];
+            let there = set.iter().chain(&shown).any(|text| code.contains(text));
+            assert!(there, "nothing logs {field}");
+        }
+    }
+}
+
+#[test]
+fn the_first_page_is_short() {
+    let lines = read("README.md").lines().count();
+    assert!(lines <= 150, "README.md has {lines} lines: what is more belongs into docs/");
+}
+
+#[test]
+fn the_glossary_names_files_that_are_there() {
+    let text = read("docs/glossary.md");
+    let names = text.split('`').skip(1).step_by(2);
+    let paths: Vec<_> = names.filter(|name| ends_with(name, "rs") || name.ends_with('/')).collect();
+    assert!(paths.len() > 8, "{paths:?}");
+    for path in paths {
+        let places = [root().join(path), root().join("crates/auth-service/src").join(path)];
+        assert!(places.iter().any(|place| place.exists()), "{path}");
+    }
 }

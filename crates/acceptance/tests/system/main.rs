@@ -28,6 +28,7 @@ mod listeners;
 mod log_lines;
 mod planted;
 mod proxies;
+mod proxy_examples;
 mod redis;
 mod refresh_keys;
 mod replicas;

@@ -1,4 +1,4 @@
-//! Measures the promises of the README that are figures: how soon a logout is seen, with Redis in
+//! Measures the promises (docs/promises.md) that are figures: how soon a logout is seen, with Redis in
 //! good and in bad states, and how a service behaves that is cut off.
 //!
 //! `cargo xtask promises` runs it on a private Postgres, with the programs of a release build.

@@ -1,0 +1,206 @@
+//! docs/proxies.md: real proxies serve the auth-service over TLS with the configurations that it shows.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use reqwest::header::LOCATION;
+use serde_json::json;
+use tempfile::TempDir;
+use testbed::process::Process;
+use testbed::service::lasting_address;
+use testbed::{Answer, Browser, Kind, PASSWORD, World};
+
+use crate::house::read;
+
+const HOST: &str = "auth.example.com";
+const ORIGIN: &str = "https://auth.example.com";
+const SECRET: &str = "a secret of the feed, for a test alone";
+
+/// The block of that language in the page.
+fn example(language: &str) -> String {
+    let page = read("docs/proxies.md");
+    let fence = format!("```{language}\n");
+    let mut blocks = page.split(&fence).skip(1).filter_map(|rest| rest.split("\n```").next());
+    let block = blocks.next().expect("the page has the example").to_owned();
+    assert_eq!(blocks.next(), None, "one example for each proxy");
+    block
+}
+
+/// Puts another text in place of each of these; the example must have them all.
+fn with(example: &str, changes: &[(&str, &str)]) -> String {
+    changes.iter().fold(example.to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replace(from, to)
+    })
+}
+
+/// A proxy in front of a service, ended with the value.
+struct Proxy {
+    https: SocketAddr,
+    http: SocketAddr,
+    certificate: reqwest::Certificate,
+    _process: Process,
+    _directory: TempDir,
+}
+
+impl Proxy {
+    async fn start(program: &str, target: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let place = directory.path();
+        let (https, http) = (lasting_address(), lasting_address());
+        let certificate = certificate(place);
+        let names = [place.join("cert.pem"), place.join("key.pem"), place.join("conf")];
+        let [pem, key, file] = names.each_ref().map(|path| path.to_str().expect("text"));
+        let own = [
+            ("127.0.0.1:8080", target),
+            ("/etc/ssl/auth.example.com.pem", pem),
+            ("/etc/ssl/auth.example.com.key", key),
+        ];
+        let mut command = Command::new(program);
+        let configuration = if program == "nginx" {
+            let prefix = place.to_str().expect("text");
+            command.args(["-p", prefix, "-e", "stderr", "-c", file]);
+            let ports = [
+                ("listen 443", format!("listen {https}")),
+                ("listen 80;", format!("listen {http};")),
+            ];
+            let ports = ports.each_ref().map(|(from, to)| (*from, to.as_str()));
+            nginx(place, &with(&with(&example("nginx"), &own), &ports))
+        } else {
+            command.args(["run", "--adapter", "caddyfile", "--config", file]).env("HOME", place);
+            command.env("XDG_DATA_HOME", place).env("XDG_CONFIG_HOME", place);
+            let port = |address: &str| address.rsplit(':').next().expect("a port").to_owned();
+            format!(
+                "{{\n\tadmin off\n\tdefault_bind 127.0.0.1\n\thttp_port {}\n\thttps_port {}\n}}\n{}\n",
+                port(&http),
+                port(&https),
+                with(&example("caddyfile"), &own)
+            )
+        };
+        fs::write(file, configuration).expect("it can be written");
+        let process = Process::run(command.stderr(Stdio::null()));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        for address in [&https, &http] {
+            while tokio::net::TcpStream::connect(address).await.is_err() {
+                assert!(Instant::now() < deadline, "{program} does not start");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        let [https, http] = [https, http].map(|address| address.parse().expect("an address"));
+        Self { https, http, certificate, _process: process, _directory: directory }
+    }
+
+    /// A client with an address of its own that finds the proxy by its name and trusts its certificate.
+    fn client(&self, from: &str, address: SocketAddr) -> reqwest::Client {
+        let from: IpAddr = from.parse().expect("an address");
+        reqwest::Client::builder()
+            .local_address(from)
+            .resolve(HOST, address)
+            .tls_certs_only([self.certificate.clone()])
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .expect("a client can be made")
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{ORIGIN}:{}{path}", self.https.port())
+    }
+}
+
+/// The rest of a configuration, around what stands in a file below `conf.d`; one process.
+fn nginx(place: &Path, example: &str) -> String {
+    let place = place.display();
+    let places = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|name| format!("{name}_temp_path {place}/{name};\n"))
+        .concat();
+    format!(
+        "daemon off; master_process off; pid {place}/pid; error_log stderr crit;\n\
+         events {{ worker_connections 256; }}\nhttp {{\naccess_log off;\n{places}{example}\n}}\n"
+    )
+}
+
+/// A certificate for the name, and its key, in files of that directory.
+fn certificate(place: &Path) -> reqwest::Certificate {
+    let (name, alternative) = (format!("/CN={HOST}"), format!("subjectAltName=DNS:{HOST}"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
+        .args(["-nodes", "-days", "2", "-subj", &name, "-addext", &alternative])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["-keyout", "key.pem", "-out", "cert.pem"])
+        .current_dir(place)
+        .output()
+        .expect("openssl can be run");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let pem = fs::read(place.join("cert.pem")).expect("a certificate");
+    reqwest::Certificate::from_pem(&pem).expect("a certificate")
+}
+
+/// An auth-service as it is behind a proxy: the public address is https, so no setting is a
+/// development default.
+async fn world() -> World {
+    let settings = [
+        ("AUTH__ISSUER", ORIGIN),
+        ("AUTH__HTTP__TRUSTED_PROXIES", "127.0.0.1"),
+        ("AUTH__FEED__SECRET", SECRET),
+        ("AUTH__HOUSEKEEPING__SETTLE_SECONDS", "3600"),
+        ("AUTH__PASSWORDS__MEMORY_KIB", "19456"),
+        ("AUTH__PASSWORDS__ITERATIONS", "2"),
+        ("RESOURCE__ISSUER", ORIGIN),
+        ("RESOURCE__FEED__SECRET", SECRET),
+    ];
+    World::start_with(Kind::Sqlite, &settings).await
+}
+
+/// What the page promises of either proxy.
+async fn serves(program: &str) {
+    let world = world().await;
+    let proxy = Proxy::start(program, world.auth.strip_prefix("http://").unwrap()).await;
+    world.register("ada").await;
+
+    // A person in a browser, with the cookie, who tells a story about where they are.
+    let http = proxy.client("127.0.0.2", proxy.https);
+    let told = http.post(proxy.url("/login")).header("x-forwarded-for", "203.0.113.9");
+    let login = json!({"username": "ada", "password": PASSWORD, "transport": "cookie"});
+    let login = told.header("origin", ORIGIN).header("sec-fetch-site", "same-origin").json(&login);
+    let login = Answer::to(login).await;
+    assert_eq!(login.status, 200, "{program}: {}", login.text);
+    let browser = Browser::new(http.clone(), proxy.url(""), ORIGIN.to_owned());
+    browser.take(&login);
+    assert!(browser.cookie().is_some(), "{program}");
+    let refreshed = browser.refresh().await;
+    assert_eq!(refreshed.status, 200, "{program}: {}", refreshed.text);
+
+    let sessions = http.get(proxy.url("/sessions")).bearer_auth(refreshed.member("access_token"));
+    let sessions = Answer::to(sessions).await.json();
+    assert_eq!(sessions["sessions"][0]["ip"], "127.0.0.2", "{program}: the client's own address");
+
+    // Nothing of the internal port.
+    for path in ["/internal/revocations", "/internal/keys", "/metrics"] {
+        let answer = Answer::to(http.get(proxy.url(path)).bearer_auth(SECRET)).await;
+        assert_eq!(answer.status, 404, "{program}: {path}");
+    }
+    let long = json!({"username": "a".repeat(20_000), "password": PASSWORD});
+    let answer = Answer::to(http.post(proxy.url("/login")).json(&long)).await;
+    assert_eq!(answer.status, 413, "{program}");
+
+    let plain = proxy.client("127.0.0.2", proxy.http);
+    let plain = plain.get(format!("http://{HOST}:{}/docs", proxy.http.port()));
+    let answer = Answer::to(plain).await;
+    assert!((300..400).contains(&answer.status), "{program}: {}", answer.status);
+    let location = answer.headers[LOCATION].to_str().expect("text");
+    assert!(location.starts_with(ORIGIN) && location.ends_with("/docs"), "{program}: {location}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nginx_serves_as_the_page_shows() {
+    serves("nginx").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn caddy_serves_as_the_page_shows() {
+    serves("caddy").await;
+}
