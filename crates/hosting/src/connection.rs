@@ -52,6 +52,14 @@ where
             }
             Collected::Over => return Ok(()),
         };
+        // An answer takes its memory before anybody can count it, so that it is begun only where there is
+        // room: otherwise all that are asked for at once would be held before the first is closed.
+        while connection.worker.shared.unread.is_full() {
+            if connection.place.was_closed() {
+                return Ok(());
+            }
+            tokio::task::yield_now().await;
+        }
         poll_fn(|cx| http.poll_ready(cx)).await?;
         let exchange = Exchange::new(Rc::clone(&connection.stream), request, whole);
         let progress = exchange.progress();
@@ -102,6 +110,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::future::{Ready, ready};
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -133,13 +143,56 @@ mod tests {
         assert_eq!(done.await, Ok(false));
     }
 
+    /// Says that it has begun, and is done.
+    struct Answering(Rc<Cell<bool>>);
+
+    impl Service<(Exchange, Protocol, Option<SocketAddr>)> for Answering {
+        type Response = ();
+        type Error = DispatchError;
+        type Future = Ready<Result<(), DispatchError>>;
+
+        actix_service::always_ready!();
+
+        fn call(&self, _: (Exchange, Protocol, Option<SocketAddr>)) -> Self::Future {
+            self.0.set(true);
+            ready(Ok(()))
+        }
+    }
+
+    /// What becomes of a request while others that were closed still hold as much as all may.
+    #[tokio::test]
+    async fn an_answer_is_begun_when_those_that_were_closed_have_freed_theirs() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let shared = Arc::new(Shared::new(CancellationToken::new()));
+        let worker = Rc::new(Worker::new(Arc::clone(&shared), 16));
+        let begun = Rc::new(Cell::new(false));
+        let http = Rc::new(Answering(Rc::clone(&begun)));
+        let closed: Arc<waiting::Place> = Arc::default();
+        let (turn, _) = shared.unread.enter(&closed, usize::MAX / 2);
+        assert!(closed.was_closed());
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let serving = serve(stream, worker, http);
+        let others = async {
+            for _ in 0..1000 {
+                tokio::task::yield_now().await;
+                assert!(!begun.get(), "there is no room");
+            }
+            shared.unread.leave(&turn);
+        };
+        let both = timeout(Duration::from_mins(1), async { tokio::join!(serving, others).0 });
+        assert!(both.await.is_ok());
+        assert!(begun.get());
+    }
+
     #[tokio::test]
     async fn a_connection_whose_answer_is_not_read_may_be_closed_for_others() {
         let (mut connection, shared, _client) = connect().await;
         let mut exchange = Exchange::new(Rc::clone(&connection.stream), Vec::new(), true);
         let progress = exchange.progress();
         let answering = Box::pin(async move {
-            let _ = exchange.write_all(&vec![0; 64 << 20]).await;
+            let _ = exchange.write_all(&vec![0; 32 << 20]).await;
             Ok(())
         });
         let closing = async {

@@ -5,19 +5,23 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use testbed::service::until;
 use testbed::usage::resident_kib;
 use testbed::{Answer, Database, Kind, Service, Tokens};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::unread::cut;
+use crate::unread::{all_at_once, cut};
 
 /// Of each form, at each listener.
 const CONNECTIONS: usize = 160;
 /// What the unfinished requests of both listeners may hold, and what connections take besides, in a
 /// debug build.
 const MORE_KIB: u64 = 64 * 1024;
+/// When all come at once: what the unfinished requests of one listener may hold, an eighth of it that is
+/// about to be freed, and what connections take besides. The requests would be 90 MiB alone.
+const MORE_AT_ONCE_KIB: u64 = 56 * 1024;
 /// Less than the ten seconds after which a request is too slow.
 const SOON: Duration = Duration::from_secs(8);
 const WHOLE: &str = "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -186,6 +190,27 @@ async fn of_too_much_that_is_unfinished_the_longest_waiting_is_closed_and_no_oth
         assert!(["HTTP/1.1 200", "HTTP/1.1 401"].contains(&&*answer), "{answer}");
     }
     assert!(cut(&auth, &["too-much"]).await > 0);
+}
+
+/// Each thread finds thousands of connections on which everything has come already.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_unfinished_keeps_to_its_bound_at_every_moment_when_all_of_it_comes_at_once() {
+    let (auth, resource) = both().await;
+    let head = head(15_900);
+    let body = format!("{POST}Content-Length: 16002\r\n\r\n{{{}", " ".repeat(16_000));
+    for (service, url) in [(&auth, &auth.public), (&resource, &resource.public)] {
+        let before = resident_kib(service.pid()).0;
+        let asks: Vec<_> = (0..3000).flat_map(|_| [head.as_bytes(), body.as_bytes()]).collect();
+        let all = all_at_once(service, url, &asks).await;
+        until("those beyond the bound are closed", async || {
+            cut(service, &["too-much", "too-slow"]).await >= all.len() - 2100
+        })
+        .await;
+        let grown = resident_kib(service.pid()).1.saturating_sub(before);
+        println!("{url}: {grown} KiB more at the most for {} requests", all.len());
+        assert!(grown < MORE_AT_ONCE_KIB, "{grown} KiB more");
+        assert_eq!(service.get("/health/ready").await.status, 200);
+    }
 }
 
 /// What is collected below HTTP is still HTTP: requests sent ahead are answered in their order, and who

@@ -210,6 +210,11 @@ impl Connection {
         if self.place.is_closed(cx) {
             return Poll::Ready(Came::Closed);
         }
+        if self.worker.shared.unfinished.is_full() {
+            // What has come stays with the system until those that were closed have left.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let worker = Rc::clone(&self.worker);
         let mut buffer = worker.buffer.borrow_mut();
         let room = room.min(buffer.len());

@@ -50,6 +50,9 @@ struct All {
     next: u64,
     bytes: usize,
     places: BTreeMap<u64, (Arc<Place>, usize)>,
+    /// What those hold that were closed and have not left yet.
+    closed_bytes: usize,
+    closed: BTreeMap<u64, usize>,
 }
 
 /// Where a connection stands. It is given back with [`Waiting::leave`].
@@ -95,7 +98,15 @@ impl Waiting {
         let mut all = locked(&self.all);
         if let Some((_, bytes)) = all.places.remove(&turn.0) {
             all.bytes -= bytes;
+        } else if let Some(bytes) = all.closed.remove(&turn.0) {
+            all.closed_bytes -= bytes;
         }
+    }
+
+    /// Whether those that were closed still hold so much that nobody should take more before they have
+    /// left: each leaves when its task runs, and thousands of tasks may run before it.
+    pub(crate) fn is_full(&self) -> bool {
+        locked(&self.all).closed_bytes > self.most_bytes / 8
     }
 
     /// Closes the one who has waited longest.
@@ -117,8 +128,10 @@ impl Waiting {
 
 impl All {
     fn close_first(&mut self) -> bool {
-        let Some((_, (place, bytes))) = self.places.pop_first() else { return false };
+        let Some((turn, (place, bytes))) = self.places.pop_first() else { return false };
         self.bytes -= bytes;
+        self.closed_bytes += bytes;
+        self.closed.insert(turn, bytes);
         place.close();
         true
     }
@@ -140,6 +153,28 @@ mod tests {
     fn closed(places: &[Arc<Place>]) -> Vec<bool> {
         let cx = Context::from_waker(Waker::noop());
         places.iter().map(|place| place.is_closed(&cx)).collect()
+    }
+
+    #[test]
+    fn who_was_closed_counts_until_it_has_left() {
+        let waiting = Waiting::new(10, 800);
+        let all = places::<4>();
+        let turns: Vec<_> = all.iter().map(|place| waiting.enter(place, 300).0).collect();
+        assert_eq!(closed(&all), [true, true, false, false]);
+        assert!(waiting.is_full(), "1200 bytes are held");
+        waiting.leave(&turns[3]);
+        waiting.leave(&turns[0]);
+        assert!(waiting.is_full(), "one is left that holds too much");
+        waiting.leave(&turns[1]);
+        assert!(!waiting.is_full());
+        // A little more than the bound is all right: nobody waits for the last of them.
+        let (turn, _) = waiting.enter(&all[3], 100);
+        waiting.close_first();
+        waiting.close_first();
+        assert!(waiting.is_full());
+        waiting.leave(&turns[2]);
+        assert!(!waiting.is_full());
+        waiting.leave(&turn);
     }
 
     #[test]
