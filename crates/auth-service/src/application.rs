@@ -29,7 +29,7 @@ use crate::redis::client;
 use crate::revocation::blacklist::Blacklist;
 use crate::revocation::{self, Feed};
 use crate::store::{OpenError, Store};
-use crate::tokens::keyring::{Keyring, KeyringError};
+use crate::tokens::keyring::KeyringError;
 use crate::tokens::rotation::Rotation;
 use crate::tokens::seal::MasterKeys;
 
@@ -105,8 +105,8 @@ impl Application {
             feed: Arc::clone(&feed),
             watch: Arc::clone(&watch),
         };
-        let (known, keys) = rotation.begin().await?;
-        let keyring = Arc::new(Keyring::new(keys));
+        let (known, keyring) = rotation.begin().await?;
+        let keyring = Arc::new(keyring);
         let mut background =
             redis.map_or_else(Vec::new, |redis| Blacklist(redis).run(&feed, store.commits()));
         let poll = revocation::poll(Arc::clone(&feed), store.clone(), Arc::clone(&watch));

@@ -41,5 +41,6 @@ mod slow;
 mod stale_feeds;
 mod standalone;
 mod unfinished;
+mod unheard_keys;
 mod unread;
 mod upgrade;

@@ -7,6 +7,7 @@ use auth_service::store::{KeyState, Purpose, Store};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
+use sqlx::Executor as _;
 use testbed::service::{Settings, run, until};
 use testbed::{Answer, Browser, Database, Kind, Service, Tokens, World, on_both_databases};
 
@@ -128,6 +129,73 @@ on_both_databases! {
         assert_eq!(world.logout(&tokens.refresh, "current").await.status, 204);
         assert!(is_over(&world, &tokens).await);
     }
+}
+
+/// Takes away the refresh key that makes tokens, as somebody with psql does.
+const REVOKE: &str =
+    "update keys set state = 'revoked' where purpose = 'refresh' and state = 'active'";
+
+on_both_databases! {
+    /// Also where the service has not heard of it by itself.
+    async fn a_login_after_a_key_was_revoked_gets_no_token_of_it(world) {
+        world.register("ada").await;
+        let mut browser = world.browser();
+        for round in 0..5 {
+            world.database.execute(REVOKE).await;
+            let tokens = world.login("ada").await;
+            assert_eq!(world.refresh(&tokens.refresh).await.status, 200, "round {round}");
+            world.database.execute(REVOKE).await;
+            browser_login(&mut browser).await;
+            let refreshed = browser.post("/refresh", &json!({})).await;
+            assert_eq!(refreshed.status, 200, "by cookie, round {round}: {}", refreshed.text);
+        }
+    }
+}
+
+/// It was begun with a good token and ends with an answer, but whoever knows the key must not come out of
+/// it with a token of the next one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refresh_during_which_its_key_is_revoked_gets_no_token_of_the_next_key() {
+    let world = World::start(Kind::Postgres).await;
+    world.register("ada").await;
+    let pool = world.database.postgres().await;
+    // The server lets nobody wait for a lock for longer than three seconds: what was answered 503 on a busy
+    // machine proves nothing, and is done again.
+    let mut tried = 0;
+    let (by_body, browser) = loop {
+        tried += 1;
+        assert!(tried < 20, "no refresh was still under way when its key was revoked");
+        let tokens = world.login("ada").await;
+        let mut browser = world.browser();
+        browser_login(&mut browser).await;
+        let mut lock = pool.begin().await.unwrap();
+        lock.execute("select 1 from sessions for update").await.unwrap();
+        let meanwhile = async {
+            let waiting = "select count(*) from pg_stat_activity \
+                where datname = current_database() and wait_event_type = 'Lock'";
+            until("both wait", async || world.database.number(waiting).await >= 2).await;
+            world.database.execute(REVOKE).await;
+            until("the next key is in use", async || {
+                let probe = world.login("ada").await;
+                world.refresh(&probe.refresh).await.status == 200
+            })
+            .await;
+            lock.rollback().await.unwrap();
+        };
+        let nothing = json!({});
+        let (by_body, by_cookie, ()) = tokio::join!(
+            world.refresh(&tokens.refresh),
+            browser.send("/refresh", &nothing),
+            meanwhile
+        );
+        if by_body.status == 200 && by_cookie.status == 200 {
+            browser.take(&by_cookie);
+            break (Tokens::of(&by_body), browser);
+        }
+    };
+    world.refresh(&by_body.refresh).await.assert_problem(401, "invalid-token");
+    browser.post("/refresh", &json!({})).await.assert_problem(401, "invalid-token");
+    pool.close().await;
 }
 
 /// What is left of a session in cookie mode: its access token, and which it is.

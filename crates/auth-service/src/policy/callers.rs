@@ -1,9 +1,10 @@
 //! Who acts, by the credential that they show.
 
-use claims::{AccessTokenClaims, Transport};
+use claims::{AccessTokenClaims, RefreshTokenShape, Transport};
 
 use crate::app::App;
-use crate::store::Caller;
+use crate::error::Error;
+use crate::store::{Caller, StoreError};
 use crate::tokens::RefreshToken;
 
 /// Reads a refresh token. `None` when it is none of ours.
@@ -33,6 +34,26 @@ pub(crate) fn by_refresh_token_to_end(
 #[must_use]
 pub(crate) fn by_refresh_token(app: &App, text: &str, transport: Transport) -> Option<Caller> {
     read(app, text, transport).map(|token| of_token(app, &token))
+}
+
+/// Makes sure that all of `tokens` can be judged: one that has the form of a refresh token and was made
+/// with none of the keys at hand may be of a key that this replica has not heard of yet. Then the keys
+/// are read once more, which all who ask at the same time share.
+///
+/// # Errors
+/// [`Error::Store`] where the keys cannot be read.
+pub(crate) async fn can_be_judged<'a>(
+    app: &App,
+    mut tokens: impl Iterator<Item = (&'a str, Transport)>,
+) -> Result<(), Error> {
+    let unknown = tokens.any(|(text, by)| {
+        RefreshTokenShape::parse(text).is_some()
+            && read(app, text, by).or_else(|| read_revoked(app, text, by)).is_none()
+    });
+    if unknown && !app.keyring.as_of(app.verifier.clock().elapsed()).await {
+        return Err(StoreError::Timeout.into());
+    }
+    Ok(())
 }
 
 fn of_token(app: &App, token: &RefreshToken) -> Caller {

@@ -74,7 +74,11 @@ async fn open_for(app: &App, login: LogIn, waited: Duration) -> Result<Issued, E
         None => None,
     };
     let hash = credentials.as_ref().map(|credentials| credentials.password_hash.clone());
-    let checked = place.check(&login.password, hash).await?;
+    // Beside the check, which takes longer: a login after a key was revoked gets no token of that key.
+    // Where the keys cannot be read, those at hand will do, or the session cannot be opened either.
+    let keys = app.keyring.as_of(app.verifier.clock().elapsed());
+    let (checked, _) = tokio::join!(place.check(&login.password, hash), keys);
+    let checked = checked?;
     drop(place);
     let good = |found: &Credentials| checked.is_good() && found.enabled;
     let known = credentials.as_ref().map(|found| found.user);
@@ -106,7 +110,7 @@ async fn open_for(app: &App, login: LogIn, waited: Duration) -> Result<Issued, E
     if checked == Checked::Outdated {
         renew_hash(app, user, hash, login.password);
     }
-    Ok(issue(app, &grant, &token, login.transport))
+    Ok(issue(app, &app.keyring.now().refresh, &grant, &token, login.transport))
 }
 
 /// Stores a hash as it is made now in place of an outdated one, beside the answer, and only where

@@ -9,11 +9,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::app::App;
 use crate::error::Error;
 use crate::policy::admission;
-use crate::policy::callers::{read, read_revoked};
+use crate::policy::callers::read_revoked;
 use crate::store::{
     Caller, Client, EndReason, Grant, Happening, Presented, Removal, Reuse, Rotation, TrailEntry,
 };
-use crate::tokens::RefreshToken;
+use crate::tokens::{RefreshKeys, RefreshToken};
 
 /// What login and refresh give: the answer, and the refresh token apart from it, because how that
 /// travels is not decided here.
@@ -46,7 +46,11 @@ pub(crate) async fn refresh(
     transport: Transport,
     client: Client,
 ) -> Result<Issued, Error> {
-    let Some(token) = read(app, text.expose_secret(), transport) else {
+    // The successor is made with one of the keys that were good when the token was judged. Otherwise a
+    // token whose key is revoked meanwhile would get a successor of the next key.
+    let keys = app.keyring.now();
+    let client_id = &app.config.tokens.client_id;
+    let Some(token) = keys.refresh.read(text.expose_secret(), client_id, transport) else {
         // Made here, so it is no guess, and its owner's network must not suffer for it.
         if read_revoked(app, text.expose_secret(), transport).is_some() {
             return Err(Error::InvalidToken);
@@ -57,7 +61,7 @@ pub(crate) async fn refresh(
     admission::refresh(app, session)?;
     let presented = Presented {
         session,
-        client_id: app.config.tokens.client_id.clone(),
+        client_id: client_id.clone(),
         generation: token.generation(),
         client: client.clone(),
         idle_ms: i64::from(app.config.tokens.idle_seconds) * 1000,
@@ -67,7 +71,7 @@ pub(crate) async fn refresh(
     let rotation = app.store.rotate(presented).await?;
     metrics::counter!("latchkey_refreshes_total", "outcome" => outcome(&rotation)).increment(1);
     match rotation {
-        Rotation::Rotated(grant) => Ok(issue(app, &grant, &token, transport)),
+        Rotation::Rotated(grant) => Ok(issue(app, &keys.refresh, &grant, &token, transport)),
         Rotation::Repeated { grant, rotated_by } => {
             if rotated_by != client {
                 tracing::info!(
@@ -81,13 +85,13 @@ pub(crate) async fn refresh(
                 };
                 tell(app, &grant, entry).await;
             }
-            Ok(issue(app, &grant, &token, transport))
+            Ok(issue(app, &keys.refresh, &grant, &token, transport))
         }
         Rotation::FastForwarded(grant) => {
             tracing::warn!(session.id = %session, "the database had forgotten a rotation");
             let entry = TrailEntry { client, ..TrailEntry::new(Happening::RotationRestored) };
             tell(app, &grant, entry).await;
-            Ok(issue(app, &grant, &token, transport))
+            Ok(issue(app, &keys.refresh, &grant, &token, transport))
         }
         Rotation::Reused(Reuse { grant, rotated_by }) => {
             tracing::warn!(
@@ -160,16 +164,17 @@ pub(crate) async fn events(app: &App, caller: Caller) -> Result<Vec<EventView>, 
     app.store.events_of(caller).await?.ok_or(Error::InvalidToken)
 }
 
+/// The answer of a login or a refresh, with a refresh token that one of `refresh_keys` makes.
 pub(crate) fn issue(
     app: &App,
+    refresh_keys: &RefreshKeys,
     grant: &Grant,
     token: &RefreshToken,
     transport: Transport,
 ) -> Issued {
-    let keys = app.keyring.now();
     // What was granted at the login and may be granted now.
     let scope = grant.scope.within(&app.config.tokens.scopes);
-    let access = keys.access.mint(grant, scope.as_ref());
+    let access = app.keyring.now().access.mint(grant, scope.as_ref());
     let token = token.at(grant.generation);
     let answer = TokenAnswer {
         access_token: access.text,
@@ -181,7 +186,7 @@ pub(crate) fn issue(
         scope,
         session_id: grant.session_id,
     };
-    let refresh_token = keys.refresh.write(&token, &grant.client_id, transport);
+    let refresh_token = refresh_keys.write(&token, &grant.client_id, transport);
     Issued { answer, refresh_token, transport }
 }
 

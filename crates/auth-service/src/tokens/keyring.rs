@@ -1,8 +1,10 @@
 //! The keys in use, opened with the master key, replaced as a whole when the database has others.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use claims::{Audience, Jwk, KeyId};
+use tokio::sync::{Notify, watch};
 use verifier::{KeySet, KeySetError};
 
 use crate::config::Config;
@@ -46,25 +48,61 @@ pub struct KeysInUse {
     pub set: KeySet,
 }
 
+/// How long somebody waits for the keys to be read again.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// The keys in use at the moment.
-pub struct Keyring(RwLock<Arc<KeysInUse>>);
+pub struct Keyring {
+    keys: RwLock<Arc<KeysInUse>>,
+    /// When they were last looked at in the database, and whether that worked.
+    looked: watch::Sender<Look>,
+    wanted: Notify,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    /// By the time since boot.
+    begun: Duration,
+    worked: bool,
+}
 
 impl Keyring {
-    /// Begins with `keys`.
+    /// Begins with `keys`, which were read from `begun` on.
     #[must_use]
-    pub fn new(keys: KeysInUse) -> Self {
-        Self(RwLock::new(Arc::new(keys)))
+    pub fn new(keys: KeysInUse, begun: Duration) -> Self {
+        let (keys, looked) = (RwLock::new(Arc::new(keys)), Look { begun, worked: true });
+        Self { keys, looked: watch::Sender::new(looked), wanted: Notify::new() }
     }
 
     /// The keys as they are now. One answer should be made with one of these.
     #[must_use]
     pub fn now(&self) -> Arc<KeysInUse> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// From now on, these.
     pub fn replace(&self, keys: KeysInUse) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+    }
+
+    /// They were looked at in the database from `begun` on; if that `worked`, they are the same.
+    pub(crate) fn looked(&self, begun: Duration, worked: bool) {
+        self.looked.send_replace(Look { begun, worked });
+    }
+
+    /// Has the keys looked at in the database once more, and waits until they are those of `moment` or
+    /// later. False where they cannot be read.
+    pub(crate) async fn as_of(&self, moment: Duration) -> bool {
+        let mut looked = self.looked.subscribe();
+        self.wanted.notify_one();
+        let look = looked.wait_for(|look| look.begun >= moment);
+        let look = tokio::time::timeout(PATIENCE, look).await;
+        look.is_ok_and(|look| look.is_ok_and(|look| look.worked))
+    }
+
+    /// Waits until somebody wants the keys to be read.
+    pub(crate) async fn wanted(&self) {
+        self.wanted.notified().await;
     }
 }
 

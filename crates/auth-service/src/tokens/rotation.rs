@@ -18,13 +18,15 @@ use crate::config::Config;
 use crate::identity::random;
 use crate::revocation::Feed;
 use crate::store::{KeyRead, KeyState, NewKey, Purpose, Store, StoreError, StoredKey};
-use crate::tokens::keyring::{self, Keyring, KeyringError, KeysInUse, place};
+use crate::tokens::keyring::{self, Keyring, KeyringError, place};
 use crate::tokens::seal::MasterKeys;
 use crate::tokens::signing_key::SigningKey;
 
 const RELOAD_AT_LEAST_EVERY: Duration = Duration::from_secs(10);
 /// How soon it is tried again where the keys could not be read: there may be a change to learn.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// The least time between two reads because somebody asks for one, however often they do.
+const READ_AT_MOST_EVERY: Duration = Duration::from_millis(50);
 const DAY_MS: i64 = 24 * 3600 * 1000;
 /// A replica that has not heard yet that its key retires goes on signing with it, but not for as long
 /// as this.
@@ -179,12 +181,13 @@ pub(crate) struct Rotation {
 impl Rotation {
     /// The keys to begin with; a database that has none gets them. Replicas that start together end
     /// up with the same ones.
-    pub(crate) async fn begin(&self) -> Result<(KeyRead, KeysInUse), KeyringError> {
+    pub(crate) async fn begin(&self) -> Result<(KeyRead, Keyring), KeyringError> {
         let schedule = Schedule::new(&self.config);
+        let begun = self.verifier.clock().elapsed();
         let read = schedule.step(&self.store, &self.masters, &self.watch).await?;
         let keys = keyring::open(&read.keys, &self.masters, &self.config)?;
         self.verifier.keys().replace(keys.set.clone());
-        Ok((read, keys))
+        Ok((read, Keyring::new(keys, begun)))
     }
 
     /// Follows the database until the task is aborted.
@@ -194,11 +197,19 @@ impl Rotation {
         loop {
             let every = schedule.reload_every();
             let pause = if failing { every.min(TRY_AGAIN_AFTER) } else { every };
+            let asked = async {
+                tokio::time::sleep(READ_AT_MOST_EVERY).await;
+                ring.wanted().await;
+            };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.feed.keys_changed() => {}
+                () = asked => {}
             }
-            match self.reload(schedule, &ring, &mut known).await {
+            let begun = self.verifier.clock().elapsed();
+            let reloaded = self.reload(schedule, &ring, &mut known).await;
+            ring.looked(begun, reloaded.is_ok());
+            match reloaded {
                 Ok(()) if std::mem::take(&mut failing) => tracing::info!("the keys are read again"),
                 Ok(()) => {}
                 Err(error) => {

@@ -38,14 +38,17 @@ pub(crate) async fn logout(
     let (cookie, fields): (_, Fields) =
         transport::cookie_and_body(&app, &request, payload.into_inner()).await?;
     let (ending, may_clear) = (fields.sessions, cookie.is_ok());
+    let ambient = cookie.as_ref().ok().and_then(Option::as_ref);
+    let known = callers::can_be_judged(&app, tokens(&fields, ambient)).await;
     let named = named(&app, &protection, &request, &fields, cookie);
     let done = match callers(&protection, named, ending) {
         Ok((callers, unjudged)) => {
             // What can be ended is ended, also where not all of it can be judged.
             let done = sessions::log_out(&app, &callers, ending).await;
-            done.and(unjudged.map_or(Ok(()), Err))
+            done.and(unjudged.map_or(Ok(()), Err)).and(known)
         }
-        Err(error) => Err(error),
+        // The token that cannot be judged may have been a better one.
+        Err(error) => Err(known.err().unwrap_or(error)),
     };
     let mut response = match done {
         Ok(()) => HttpResponse::NoContent().finish(),
@@ -56,6 +59,15 @@ pub(crate) async fn logout(
         transport::clear_cookie(&app, &mut response);
     }
     Ok(response)
+}
+
+/// The refresh tokens of a request, ours or not: the body's, then the cookie's.
+fn tokens<'a>(
+    fields: &'a Fields,
+    cookie: Option<&'a SecretString>,
+) -> impl Iterator<Item = (&'a str, Transport)> {
+    let tokens = [(fields.refresh_token.as_ref(), Transport::Body), (cookie, Transport::Cookie)];
+    tokens.into_iter().filter_map(|(token, by)| Some((token?.expose_secret(), by)))
 }
 
 /// The credentials of a request.
@@ -82,16 +94,15 @@ fn named(
         Ending::Current => callers::by_refresh_token_to_end,
         Ending::Others | Ending::All => callers::by_refresh_token,
     };
-    let body = fields.refresh_token.as_ref();
     let (cookie, refused_cookie) = match cookie {
         Ok(cookie) => (cookie, None),
         Err(error) => (None, Some(error)),
     };
-    let tokens = [(body, Transport::Body), (cookie.as_ref(), Transport::Cookie)];
-    let tokens = tokens.into_iter().filter_map(|(token, by)| Some((token?.expose_secret(), by)));
     Named {
-        any_refresh: tokens.clone().next().is_some(),
-        refresh: tokens.filter_map(|(text, by)| read(app, text, by)).collect(),
+        any_refresh: tokens(fields, cookie.as_ref()).next().is_some(),
+        refresh: tokens(fields, cookie.as_ref())
+            .filter_map(|(text, by)| read(app, text, by))
+            .collect(),
         refused_cookie,
         bearer: protection
             .authenticate(request)
