@@ -181,3 +181,24 @@ fn the_glossary_names_files_that_are_there() {
         assert!(places.iter().any(|place| place.exists()), "{path}");
     }
 }
+
+#[test]
+fn what_compose_passes_on_is_marked_in_the_example_and_nothing_else() {
+    let compose = read("docker-compose.yml");
+    let passed: BTreeSet<_> =
+        compose.split("${").skip(1).filter_map(|rest| rest.split(":-").next()).collect();
+    let example = read(".env.example");
+    let (mut marked, mut in_comment, mut found) = (false, false, BTreeSet::new());
+    for line in example.lines() {
+        let is_comment = line.starts_with("# ");
+        if is_comment {
+            marked = (marked && in_comment) || line.contains("[compose]");
+        } else if let Some((name, _)) = line.trim_start_matches('#').split_once('=') {
+            found.extend(marked.then_some(name));
+        } else {
+            marked = false;
+        }
+        in_comment = is_comment;
+    }
+    assert_eq!(found, passed);
+}
