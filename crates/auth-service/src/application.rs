@@ -12,8 +12,7 @@ use hosting::server::ListenError;
 use hosting::{Cors, Server, Workers, listen, telemetry};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use verifier::actix::Protection;
-use verifier::{Clock, Expectations, Verifier};
+use verifier::{Clock, Expectations, Protection, Verifier};
 
 use crate::app::App;
 use crate::background::clock_watch::ClockWatch;
@@ -85,11 +84,8 @@ impl Application {
         let pseudonyms = Pseudonyms::new(&*config.master_key()?);
         let store = Store::open(&config.database, clock.clone()).await?;
         let passwords = Passwords::new(&config.passwords)?;
-        let expectations = Expectations {
-            issuer: config.issuer.clone(),
-            audience: config.issuer.clone(),
-            max_staleness: Duration::from_secs(config.revocation.max_staleness_seconds),
-        };
+        let max_staleness = Duration::from_secs(config.revocation.max_staleness_seconds);
+        let expectations = Expectations::new(&config.issuer, &config.issuer, max_staleness);
         let shared = redis.clone().map(|redis| Shared::new(redis, clock.clone(), PATIENCE));
         let max_wait = Duration::from_secs(config.passwords.max_wait_seconds);
         let limits = Limits::new(config.limits, max_wait, shared, clock.clone());

@@ -5,9 +5,10 @@ use std::fmt;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
-use claims::{Problem, ProblemCode};
 use hosting::BadBody;
-use verifier::actix::{Denied, problem_response};
+use problem::actix::response as problem_response;
+use problem::{Problem, ProblemCode};
+use verifier::Challenge;
 
 use crate::limits::Refusal;
 use crate::passwords::Overloaded;
@@ -28,7 +29,7 @@ pub enum Error {
     /// The token is not one of ours, or not for this.
     InvalidToken,
     /// The bearer token was denied.
-    Denied(Denied),
+    Denied(Challenge),
     /// The session reached an end.
     SessionExpired,
     /// The session was ended.
@@ -203,8 +204,8 @@ impl From<BadBody> for Error {
     }
 }
 
-impl From<Denied> for Error {
-    fn from(error: Denied) -> Self {
+impl From<Challenge> for Error {
+    fn from(error: Challenge) -> Self {
         Self::Denied(error)
     }
 }

@@ -6,3 +6,6 @@ pub(crate) mod callers;
 pub(crate) mod logins;
 pub(crate) mod session_limit;
 pub(crate) mod sessions;
+mod token_answer;
+
+pub use token_answer::TokenAnswer;

@@ -36,6 +36,7 @@ mod schema;
 mod sqlite;
 mod trail;
 mod turns;
+mod views;
 mod watched;
 mod writes;
 
@@ -44,7 +45,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use claims::{SessionId, SessionView, Timestamp, UserId};
+use claims::{SessionId, Timestamp, UserId};
 use secrecy::ExposeSecret as _;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
@@ -65,6 +66,7 @@ pub use revocations::{Horizon, RevocationRead, RevocationReader, RevocationRow};
 pub use rotation::{Reuse, Rotation};
 pub use trail::{Happening, TrailEntry};
 use turns::Turns;
+pub use views::{EventView, SessionView, UserView};
 use writes::Writes;
 
 /// Longer than every time-out of the server's, so that a server that is there gives up first, and a

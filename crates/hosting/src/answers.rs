@@ -14,11 +14,11 @@ use actix_web::http::header::{
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest, HttpResponse, web};
-use claims::{Problem, ProblemCode};
 use futures_util::FutureExt as _;
+use problem::actix::response as problem_response;
+use problem::{Problem, ProblemCode};
 use tracing::Instrument as _;
 use uuid::Uuid;
-use verifier::actix::problem_response;
 
 use crate::cors::{REQUEST_ID, TRACEPARENT};
 

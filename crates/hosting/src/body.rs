@@ -8,9 +8,10 @@ use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError};
-use claims::{ProblemCode, strict_json};
+use claims::strict_json;
 use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
+use problem::ProblemCode;
 use serde::de::DeserializeOwned;
 
 use crate::answers::problem;

@@ -6,7 +6,7 @@
 mod problems;
 mod route;
 
-use claims::ProblemCode;
+use problem::ProblemCode;
 pub use route::Route;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
@@ -42,7 +42,7 @@ pub fn document(about: &About, routes: Vec<Route>) -> String {
         components.add_security_scheme(*name, scheme.clone());
     }
     let (mut paths, mut codes) = (Paths::new(), Vec::new());
-    route::add_schemas::<claims::Problem>(&mut components.schemas);
+    route::add_schemas::<problem::Problem>(&mut components.schemas);
     for route in routes {
         components.schemas.extend(route.schemas.clone());
         codes.extend(route.codes.clone());

@@ -12,7 +12,6 @@ use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use verifier::Verifier;
 
 const SUMMING_UP_EVERY: Duration = Duration::from_secs(5);
 
@@ -65,11 +64,11 @@ pub fn init_metrics() {
     });
 }
 
-/// Shows how much is known of revocations, and how old that knowledge is.
+/// Shows how many revocations are known, and how old that knowledge is.
 #[expect(clippy::cast_precision_loss, reason = "a gauge; no count reaches 2^52")]
-pub fn revocations(verifier: &Verifier) {
-    metrics::gauge!("latchkey_revocations").set(verifier.revocations().len() as f64);
-    if let Some(age) = verifier.revocation_age() {
+pub fn revocations(known: usize, age: Option<Duration>) {
+    metrics::gauge!("latchkey_revocations").set(known as f64);
+    if let Some(age) = age {
         metrics::gauge!("latchkey_revocation_age_seconds").set(age.as_secs_f64());
     }
 }

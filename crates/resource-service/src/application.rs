@@ -10,9 +10,8 @@ use actix_web::web;
 use hosting::cors::HeaderName;
 use hosting::server::ListenError;
 use hosting::{Cors, Server, Workers, listen, telemetry};
-use verifier::actix::Protection;
 use verifier::follow::{self, FollowError, Follower};
-use verifier::{Clock, Expectations, Verifier};
+use verifier::{Clock, Expectations, Protection, Verifier};
 
 use crate::app::App;
 use crate::config::{Config, ConfigError};
@@ -51,11 +50,8 @@ impl Application {
         telemetry::init_metrics();
         let public = listen("http.listen", &config.http.listen)?;
         let internal = listen("http.internal_listen", &config.http.internal_listen)?;
-        let expectations = Expectations {
-            issuer: config.issuer.clone(),
-            audience: config.audience.clone(),
-            max_staleness: Duration::from_secs(config.revocation.max_staleness_seconds),
-        };
+        let max_staleness = Duration::from_secs(config.revocation.max_staleness_seconds);
+        let expectations = Expectations::new(&config.issuer, &config.audience, max_staleness);
         let verifier = Arc::new(Verifier::new(expectations, clock));
         let follower = follow::follow(&verifier, config.sources())?;
         let docs = routes::docs(&config.issuer, &config.audience);

@@ -1,7 +1,7 @@
 //! The smallest honest service that verifies Latchkey access tokens on its own: it asks nobody on a
 //! request, and refuses a token moments after its session was logged out.
 //!
-//! Read `routes` first: a handler that takes a [`Bearer`](verifier::actix::Bearer) is protected.
+//! Read `routes` first: a handler that takes a [`Bearer`](verifier::Bearer) is protected.
 
 mod answers;
 mod app;

@@ -2,9 +2,10 @@
 
 use std::str::FromStr;
 
-use claims::{ProblemCode as Code, Timestamp};
+use claims::Timestamp;
 use hosting::docs;
 use hosting::openapi::{About, ParameterIn, Required, Route, bearer};
+use problem::ProblemCode as Code;
 use serde_json::json;
 
 use crate::answers::{Live, Metadata, NewReport, Ready, ReportList, WhoAmI};

@@ -5,12 +5,12 @@ use std::time::Duration;
 use actix_web::http::header::{CACHE_CONTROL, ETAG};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Responder};
-use claims::ProblemCode;
 use hosting::docs::{self, Docs};
 use hosting::routes::{delete, get};
 use hosting::{Json, Workers, allow, problem, telemetry};
+use problem::ProblemCode;
 use uuid::Uuid;
-use verifier::actix::{Bearer, Denied, Protection};
+use verifier::{Bearer, Challenge, Protection};
 
 use crate::answers::{Live, Metadata, NewReport, Ready, ReportList, WhoAmI};
 use crate::app::App;
@@ -64,7 +64,7 @@ async fn whoami(bearer: Bearer) -> impl Responder {
     })
 }
 
-async fn list(reports: web::Data<Reports>, bearer: Bearer) -> Result<HttpResponse, Denied> {
+async fn list(reports: web::Data<Reports>, bearer: Bearer) -> Result<HttpResponse, Challenge> {
     bearer.require_scope("reports:read")?;
     let reports = reports.of(&bearer.verified().claims().sub);
     let no_store = (CACHE_CONTROL, "no-store");
@@ -76,7 +76,7 @@ async fn create(
     reports: web::Data<Reports>,
     bearer: Bearer,
     Json(new): Json<NewReport>,
-) -> Result<HttpResponse, Denied> {
+) -> Result<HttpResponse, Challenge> {
     bearer.require_scope("reports:write")?;
     if !(1..=200).contains(&new.title.chars().count()) {
         let detail = "A title has 1 to 200 characters.";
@@ -91,7 +91,7 @@ async fn remove(
     reports: web::Data<Reports>,
     bearer: Bearer,
     id: web::Path<String>,
-) -> Result<HttpResponse, Denied> {
+) -> Result<HttpResponse, Challenge> {
     bearer.require_scope("reports:write")?;
     bearer.require_recent_login(RECENT)?;
     let removed =
@@ -118,7 +118,7 @@ async fn protected_resource(protection: web::Data<Protection>) -> impl Responder
 }
 
 async fn metrics(app: web::Data<App>) -> impl Responder {
-    telemetry::revocations(&app.verifier);
+    telemetry::revocations(app.verifier.revocations().len(), app.verifier.revocation_age());
     telemetry::metrics().await
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use claims::Timestamp;
+use latchkey_claims::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Wall time with a test offset, and elapsed time that no one can set.

@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use claims::{Algorithm, Jwk, KeyId, strict_json};
 use jsonwebtoken::DecodingKey;
+use latchkey_claims::{Algorithm, Jwk, KeyId, strict_json};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;

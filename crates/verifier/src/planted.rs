@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use claims::{AccessTokenClaims, Subject};
+use latchkey_claims::{AccessTokenClaims, Subject};
 
 use crate::clock::Clock;
 

@@ -1,9 +1,10 @@
 //! Why a token was not accepted: one variant per reason.
 
-use claims::strict_json::StrictJsonError;
+use latchkey_claims::strict_json::StrictJsonError;
 
 /// The reason. It is for metrics and tests; a client is told one text for all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum Rejection {
     /// Longer than 8 KiB.
     #[error("the token is too long")]

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use claims::{
+use latchkey_claims::{
     AccessTokenClaims, KeyId, RevocationEntry, Revoked, SessionId, Subject, Timestamp, TokenId,
 };
 

@@ -1,6 +1,6 @@
 //! The proof that a token was verified.
 
-use claims::{AccessTokenClaims, KeyId};
+use latchkey_claims::{AccessTokenClaims, KeyId};
 
 /// The claims of a token that was verified. Only [`Verifier::verify`](crate::Verifier::verify)
 /// makes one, so whoever holds it need not ask again what was checked.

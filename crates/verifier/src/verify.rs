@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use claims::time::{LEEWAY_SECONDS, LIFETIME_CAP_SECONDS};
-use claims::{AccessTokenClaims, Algorithm, KeyId, Timestamp, access_token, strict_json};
+use latchkey_claims::time::{LEEWAY_SECONDS, LIFETIME_CAP_SECONDS};
+use latchkey_claims::{AccessTokenClaims, Algorithm, KeyId, Timestamp, access_token, strict_json};
 use serde::Deserialize;
 
 use crate::cache::TokenCache;
@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::keys::Keys;
 #[cfg(feature = "planted-bugs")]
 use crate::planted::{self, Bug};
+use crate::presented::PresentedToken;
 use crate::rejection::Rejection;
 use crate::revocations::RevocationList;
 use crate::verified::Verified;
@@ -28,6 +29,7 @@ const MAX_HEADER_BYTES: usize = 512;
 
 /// What a verifier accepts.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Expectations {
     /// The issuer (`iss`), compared byte for byte.
     pub issuer: String,
@@ -35,6 +37,19 @@ pub struct Expectations {
     pub audience: String,
     /// How old the knowledge of revocations may be for a token to be accepted by it.
     pub max_staleness: Duration,
+}
+
+impl Expectations {
+    /// The tokens of `issuer` that are meant for `audience`, judged by what is known of revocations and
+    /// is no older than `max_staleness`.
+    #[must_use]
+    pub fn new(
+        issuer: impl Into<String>,
+        audience: impl Into<String>,
+        max_staleness: Duration,
+    ) -> Self {
+        Self { issuer: issuer.into(), audience: audience.into(), max_staleness }
+    }
 }
 
 /// Decides whether access tokens are good, without asking anybody.
@@ -64,9 +79,9 @@ impl Verifier {
         }
     }
 
-    /// Verifies an access token. Does no I/O and never waits.
-    pub fn verify(&self, token: &str) -> Result<Arc<Verified>, Rejection> {
-        let outcome = self.judge(token);
+    /// Verifies what was presented. Does no I/O and never waits.
+    pub fn verify(&self, presented: &PresentedToken<'_>) -> Result<Arc<Verified>, Rejection> {
+        let outcome = self.judge(presented.token());
         if let Err(rejection) = &outcome {
             metrics::counter!("latchkey_tokens_rejected_total", "reason" => rejection.label())
                 .increment(1);

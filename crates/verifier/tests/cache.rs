@@ -5,17 +5,17 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use claims::{Algorithm, Revoked};
 use common::{ALGORITHMS, Mint, SESSION, SUBJECT, SUBJECT_VERSION, Service, TOKEN, kid};
-use verifier::{Clock, Rejection};
+use latchkey_claims::{Algorithm, Revoked};
+use latchkey_verifier::{Clock, PresentedToken, Rejection};
 
 #[test]
 fn a_token_is_taken_apart_once() {
     let service = Service::new();
     for algorithm in ALGORITHMS {
         let token = service.token(algorithm);
-        let first = service.verifier.verify(&token).unwrap();
-        let second = service.verifier.verify(&token).unwrap();
+        let first = service.verifier.verify(&PresentedToken::bearer(&token)).unwrap();
+        let second = service.verifier.verify(&PresentedToken::bearer(&token)).unwrap();
         assert!(Arc::ptr_eq(&first, &second));
     }
 }
@@ -87,9 +87,12 @@ fn a_key_that_arrives_leaves_what_is_known() {
     let service = Service::new();
     service.trusts(&[Mint::real().jwk(Algorithm::Es256)]);
     let token = service.token(Algorithm::Es256);
-    let before = service.verifier.verify(&token).unwrap();
+    let before = service.verifier.verify(&PresentedToken::bearer(&token)).unwrap();
     service.trusts(&Mint::real().jwks());
-    assert!(Arc::ptr_eq(&before, &service.verifier.verify(&token).unwrap()));
+    assert!(Arc::ptr_eq(
+        &before,
+        &service.verifier.verify(&PresentedToken::bearer(&token)).unwrap()
+    ));
 }
 
 #[test]
@@ -108,7 +111,10 @@ fn a_known_token_vouches_for_no_other() {
 /// A token that is in the cache.
 fn is_known(service: &Service) -> String {
     let token = service.token(Algorithm::Es256);
-    let first = service.verifier.verify(&token).unwrap();
-    assert!(Arc::ptr_eq(&first, &service.verifier.verify(&token).unwrap()));
+    let first = service.verifier.verify(&PresentedToken::bearer(&token)).unwrap();
+    assert!(Arc::ptr_eq(
+        &first,
+        &service.verifier.verify(&PresentedToken::bearer(&token)).unwrap()
+    ));
     token
 }

@@ -12,11 +12,10 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::{App, HttpServer, get, rt, web};
-use claims::{Algorithm, Revoked};
 use common::{ISSUER, Mint, SESSION, SUBJECT, Service, claims_at, header, token_of, with, without};
+use latchkey_claims::{Algorithm, Revoked};
+use latchkey_verifier::{Bearer, Challenge, Clock, Protection, Verifier};
 use serde_json::{Value, json};
-use verifier::actix::{Bearer, Denied, Protection};
-use verifier::{Clock, Verifier};
 
 const METADATA: &str = "https://api.example.com/.well-known/oauth-protected-resource";
 const CHALLENGE: &str = r#"Bearer realm="orders", resource_metadata="https://api.example.com/.well-known/oauth-protected-resource""#;
@@ -25,13 +24,13 @@ const INVALID_TOKEN: &str =
 const MAX_AGE: Duration = Duration::from_mins(5);
 
 #[get("/orders")]
-async fn orders(bearer: Bearer) -> Result<String, Denied> {
+async fn orders(bearer: Bearer) -> Result<String, Challenge> {
     bearer.require_scope("orders:read")?;
     Ok(bearer.verified().claims().sub.to_string())
 }
 
 #[get("/password")]
-async fn password(bearer: Bearer) -> Result<String, Denied> {
+async fn password(bearer: Bearer) -> Result<String, Challenge> {
     bearer.require_recent_login(MAX_AGE)?;
     Ok(bearer.expires_in().to_string())
 }

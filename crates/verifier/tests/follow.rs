@@ -11,12 +11,12 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use actix_web::http::header::{AUTHORIZATION, LOCATION};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, rt, web};
-use claims::{Algorithm, RevocationBatch, RevocationEntry, Revoked};
 use common::{Mint, SESSION, SUBJECT, Service, TOKEN, header, kid, with};
 use futures_util::stream::{self, Stream, StreamExt as _};
+use latchkey_claims::{Algorithm, RevocationBatch, RevocationEntry, Revoked};
+use latchkey_verifier::follow::{FollowError, Follower, Sources, follow};
+use latchkey_verifier::{Clock, FeedSecret, MAC_HEADER, PresentedToken, Rejection};
 use serde_json::{Value, json};
-use verifier::follow::{FollowError, Follower, Sources, follow};
-use verifier::{Clock, FeedSecret, MAC_HEADER, Rejection};
 
 /// Long enough for a slow machine, and the end of a test that has failed.
 const DEADLINE: Duration = Duration::from_secs(8);
@@ -108,7 +108,7 @@ async fn a_new_key_is_learned_when_a_token_names_it() {
     issuer.state().key_set = all;
     let token = service.token(Algorithm::EdDsa);
     service.refuses(&token, Rejection::UnknownKey, "not fetched yet");
-    until(|| service.verifier.verify(&token).is_ok()).await;
+    until(|| service.verifier.verify(&PresentedToken::bearer(&token)).is_ok()).await;
     assert_eq!(issuer.state().key_set_fetches, 2);
 }
 
@@ -156,7 +156,8 @@ async fn what_the_feed_says_is_revoked_is_refused() {
         (Revoked::Key { id: kid(Algorithm::Es256).parse().unwrap() }, Rejection::KeyRevoked),
     ] {
         issuer.revokes(revoked);
-        until(|| service.verifier.verify(&token).err() == Some(rejection)).await;
+        until(|| service.verifier.verify(&PresentedToken::bearer(&token)).err() == Some(rejection))
+            .await;
     }
     let state = issuer.state();
     assert_eq!(state.asked[0], "", "it starts without a cursor");
@@ -188,7 +189,11 @@ async fn entries_of_unknown_kinds_do_not_hide_the_others() {
     issuer.revokes(Revoked::Token { id: TOKEN.parse().unwrap() });
     let other = with(&service.claims(), "sid", "AAAAAAAAAAAAAAAAAAAAAA");
     let other = common::token_of(Algorithm::Es256, &other);
-    until(|| service.verifier.verify(&other).err() == Some(Rejection::TokenRevoked)).await;
+    until(|| {
+        service.verifier.verify(&PresentedToken::bearer(&other)).err()
+            == Some(Rejection::TokenRevoked)
+    })
+    .await;
 }
 
 /// F-D1: an answer that is not understood proves nothing, not even how fresh it is.
@@ -266,7 +271,11 @@ async fn a_feed_that_starts_over_adds_and_takes_nothing_back() {
     let _follower = issuer.followed_by(&service);
     issuer.revokes(Revoked::Session { id: SESSION.parse().unwrap() });
     let token = service.token(Algorithm::Es256);
-    until(|| service.verifier.verify(&token).err() == Some(Rejection::SessionRevoked)).await;
+    until(|| {
+        service.verifier.verify(&PresentedToken::bearer(&token)).err()
+            == Some(Rejection::SessionRevoked)
+    })
+    .await;
 
     {
         let mut state = issuer.state();
@@ -276,7 +285,11 @@ async fn a_feed_that_starts_over_adds_and_takes_nothing_back() {
     let other = "AAAAAAAAAAAAAAAAAAAAAA";
     issuer.revokes(Revoked::Session { id: other.parse().unwrap() });
     let other = common::token_of(Algorithm::Es256, &with(&service.claims(), "sid", other));
-    until(|| service.verifier.verify(&other).err() == Some(Rejection::SessionRevoked)).await;
+    until(|| {
+        service.verifier.verify(&PresentedToken::bearer(&other)).err()
+            == Some(Rejection::SessionRevoked)
+    })
+    .await;
     service.refuses(&token, Rejection::SessionRevoked, "still");
     until(|| issuer.state().asked.iter().any(|cursor| cursor == "second-1")).await;
 }
@@ -292,12 +305,15 @@ async fn when_the_feed_is_dead_tokens_are_refused_once_knowledge_is_too_old() {
     service.accepts(&token);
 
     issuer.state().dead = true;
-    until(|| service.verifier.verify(&token).err() == Some(Rejection::Stale)).await;
+    until(|| {
+        service.verifier.verify(&PresentedToken::bearer(&token)).err() == Some(Rejection::Stale)
+    })
+    .await;
     assert!(service.verifier.revocation_age().unwrap() > max_staleness);
     service.refuses("garbage", Rejection::Segments, "bad is bad");
 
     issuer.state().dead = false;
-    until(|| service.verifier.verify(&token).is_ok()).await;
+    until(|| service.verifier.verify(&PresentedToken::bearer(&token)).is_ok()).await;
 }
 
 #[actix_web::test]
@@ -345,7 +361,11 @@ async fn a_feed_is_left_that_no_longer_reads_its_database() {
     first.state().last_read = Some(lost);
     second.revokes(Revoked::Session { id: SESSION.parse().unwrap() });
     let token = service.token(Algorithm::Es256);
-    until(|| service.verifier.verify(&token).err() == Some(Rejection::SessionRevoked)).await;
+    until(|| {
+        service.verifier.verify(&PresentedToken::bearer(&token)).err()
+            == Some(Rejection::SessionRevoked)
+    })
+    .await;
     let left = Clock::default().elapsed().saturating_sub(lost);
     assert!(left > Duration::from_secs(1), "not at once: {left:?}");
 }
@@ -378,7 +398,11 @@ async fn when_every_feed_is_stale_the_best_knowledge_is_kept_without_haste() {
 
     feeds[1].revokes(Revoked::Session { id: SESSION.parse().unwrap() });
     let token = service.token(Algorithm::Es256);
-    until(|| service.verifier.verify(&token).err() == Some(Rejection::SessionRevoked)).await;
+    until(|| {
+        service.verifier.verify(&PresentedToken::bearer(&token)).err()
+            == Some(Rejection::SessionRevoked)
+    })
+    .await;
     feeds[0].state().age = Duration::ZERO;
     until(|| service.verifier.revocation_age().is_some_and(|age| age < passed)).await;
 }
@@ -395,7 +419,11 @@ async fn an_answer_out_of_a_cache_is_not_taken_for_a_fresh_one() {
     until(|| issuer.state().asked.len() > asked + 3).await;
     issuer.revokes(Revoked::Session { id: SESSION.parse().unwrap() });
     let token = service.token(Algorithm::Es256);
-    until(|| service.verifier.verify(&token).err() == Some(Rejection::SessionRevoked)).await;
+    until(|| {
+        service.verifier.verify(&PresentedToken::bearer(&token)).err()
+            == Some(Rejection::SessionRevoked)
+    })
+    .await;
 }
 
 /// F-A3
@@ -480,7 +508,11 @@ async fn nothing_of_an_answer_is_used_that_is_not_proven() {
 
         issuer.state().forge = None;
         let token = service.token(Algorithm::Es256);
-        until(|| service.verifier.verify(&token).err() == Some(Rejection::SessionRevoked)).await;
+        until(|| {
+            service.verifier.verify(&PresentedToken::bearer(&token)).err()
+                == Some(Rejection::SessionRevoked)
+        })
+        .await;
     }
 }
 
@@ -503,7 +535,11 @@ async fn an_answer_to_another_cursor_proves_nothing() {
     assert!(issuer.state().asked.iter().all(|cursor| cursor != "first-1"), "nothing was skipped");
     issuer.state().other_cursor = None;
     let token = service.token(Algorithm::Es256);
-    until(|| service.verifier.verify(&token).err() == Some(Rejection::SessionRevoked)).await;
+    until(|| {
+        service.verifier.verify(&PresentedToken::bearer(&token)).err()
+            == Some(Rejection::SessionRevoked)
+    })
+    .await;
 }
 
 /// F-B6
@@ -765,7 +801,7 @@ async fn key_set(state: web::Data<Mutex<State>>) -> HttpResponse {
     if let Some(url) = &state.redirect {
         return HttpResponse::Found().insert_header((LOCATION, url.as_str())).finish();
     }
-    HttpResponse::Ok().content_type(claims::jwk::MEDIA_TYPE).body(state.key_set.clone())
+    HttpResponse::Ok().content_type(latchkey_claims::jwk::MEDIA_TYPE).body(state.key_set.clone())
 }
 
 async fn revocations(

@@ -2,16 +2,16 @@
 
 mod common;
 
-use claims::Algorithm;
 use common::{
     AUDIENCE, ISSUER, Mint, SESSION, SUBJECT, Service, claims_at, first, header, last, with,
     without,
 };
+use latchkey_claims::Algorithm;
+use latchkey_verifier::{Clock, PresentedToken, Rejection};
 use serde_json::{Value, json};
-use verifier::{Clock, Rejection};
 
 const REQUIRED: [&str; 7] = ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"];
-/// As `claims::time` documents them.
+/// As `latchkey_claims::time` documents them.
 const LEEWAY: u64 = 30;
 const LIFETIME_CAP: u64 = 900;
 
@@ -354,7 +354,10 @@ fn scope_values_are_compared_whole() {
         let claims = with(&service.claims(), "scope", scope).to_string();
         let header = header(Algorithm::EdDsa).to_string();
         let token = Mint::real().token(Algorithm::EdDsa, &header, claims);
-        service.verifier.verify(&token).map(|verified| verified.has_scope("orders:read"))
+        service
+            .verifier
+            .verify(&PresentedToken::bearer(&token))
+            .map(|verified| verified.has_scope("orders:read"))
     };
     assert_eq!(grants("orders:read"), Ok(true));
     assert_eq!(grants("profile orders:read"), Ok(true));
@@ -378,7 +381,9 @@ fn scope_values_are_compared_whole() {
     }
     let none = without(&service.claims(), "scope").to_string();
     let token = Mint::real().token(Algorithm::EdDsa, &header(Algorithm::EdDsa).to_string(), none);
-    assert!(!service.verifier.verify(&token).unwrap().has_scope("orders:read"));
+    assert!(
+        !service.verifier.verify(&PresentedToken::bearer(&token)).unwrap().has_scope("orders:read")
+    );
 }
 
 /// N-C14

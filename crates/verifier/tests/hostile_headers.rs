@@ -3,8 +3,8 @@
 mod common;
 
 use common::{Service, first, header, last, with, without};
+use latchkey_verifier::Rejection;
 use serde_json::{Value, json};
-use verifier::Rejection;
 
 /// N-H01
 #[test]

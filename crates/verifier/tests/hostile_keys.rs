@@ -9,10 +9,10 @@ use aws_lc_rs::signature::{
 use aws_lc_rs::{digest, hmac, rand::SystemRandom};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use claims::{Algorithm, Jwk};
 use common::{ALGORITHMS, Mint, Service, encode, header, kid, last, with, without};
+use latchkey_claims::{Algorithm, Jwk};
+use latchkey_verifier::{KeySet, KeySetError, Rejection};
 use serde_json::{Value, json};
-use verifier::{KeySet, KeySetError, Rejection};
 
 /// The order of P-256's base point (FIPS 186-5), big-endian.
 const P256_ORDER: [u8; 32] = [

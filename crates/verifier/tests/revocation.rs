@@ -4,13 +4,13 @@ mod common;
 
 use std::time::Duration;
 
-use claims::{Algorithm, RevocationEntry, Revoked};
 use common::{
     ALGORITHMS, Mint, SESSION, SUBJECT, SUBJECT_VERSION, Service, TOKEN, claims_at, header, kid,
     token_of, with, without,
 };
+use latchkey_claims::{Algorithm, RevocationEntry, Revoked};
+use latchkey_verifier::{Clock, PresentedToken, Rejection};
 use serde_json::Value;
-use verifier::{Clock, Rejection};
 
 const MAX_STALENESS: Duration = Duration::from_secs(30);
 
@@ -119,7 +119,9 @@ fn a_bad_token_is_refused_as_bad_when_nothing_is_fresh() {
     let good = with(&service.claims(), "sid", "AAAAAAAAAAAAAAAAAAAAAA");
     service.refuses(&token_of(algorithm, &good), Rejection::Stale, "control");
 
-    let judged = |claims: &Value| service.verifier.verify(&token_of(algorithm, claims)).err();
+    let judged = |claims: &Value| {
+        service.verifier.verify(&PresentedToken::bearer(&token_of(algorithm, claims))).err()
+    };
     assert_eq!(judged(&service.claims()), Some(Rejection::SessionRevoked));
     assert_eq!(judged(&claims_at(service.now() - 700)), Some(Rejection::Expired));
     assert_eq!(judged(&with(&good, "aud", "x")), Some(Rejection::Audience));

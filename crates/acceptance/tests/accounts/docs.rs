@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use claims::ProblemCode;
+use problem::ProblemCode;
 use serde_json::{Value, json};
 use testbed::world::{AUDIENCE, ISSUER};
 use testbed::{Answer, Kind, World};

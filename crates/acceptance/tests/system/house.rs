@@ -1,6 +1,6 @@
 //! Rules that the code keeps, so that what the documents say of it stays true.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,8 +8,8 @@ use std::process::Command;
 use testbed::service::run;
 
 /// What serves, as opposed to what tests and helps developers.
-pub(crate) const PRODUCT: [&str; 6] =
-    ["auth-service", "claims", "hosting", "resource-service", "standalone", "verifier"];
+pub(crate) const PRODUCT: [&str; 7] =
+    ["auth-service", "claims", "hosting", "problem", "resource-service", "standalone", "verifier"];
 
 /// The top of the repository.
 pub(crate) fn root() -> PathBuf {
@@ -115,6 +115,7 @@ fn only_the_edges_know_the_web_framework() {
         "hosting/src/routes.rs",
         "hosting/src/server.rs",
         "hosting/src/telemetry.rs",
+        "problem/src/actix.rs",
         "resource-service/src/application.rs",
         "resource-service/src/routes.rs",
         "verifier/src/actix.rs",
@@ -125,7 +126,7 @@ fn only_the_edges_know_the_web_framework() {
 /// F-C4: one grammar, one parser. The other file lists the header among those that pages may send.
 #[test]
 fn only_the_verifier_reads_the_authorization_header() {
-    let expected = set(&["hosting/src/cors.rs", "verifier/src/actix.rs"]);
+    let expected = set(&["hosting/src/cors.rs", "verifier/src/actix.rs", "verifier/src/axum.rs"]);
     let naming = naming(&PRODUCT, &["AUTHORIZATION", "\"authorization\""]);
     assert_eq!(naming, expected);
 }
@@ -231,7 +232,7 @@ fn randomness_for_secrets_is_drawn_in_few_places() {
 fn the_resource_service_is_built_without_database_and_without_auth_service() {
     let manifest = read("crates/resource-service/Cargo.toml");
     let built_from = dependencies("resource-service");
-    assert!(built_from.contains("verifier"));
+    assert!(built_from.contains("latchkey-verifier"));
     for name in ["sqlx", "redis", "auth-service"] {
         assert!(!manifest.contains(name), "{name}");
         let found: Vec<_> = built_from.iter().filter(|one| one.starts_with(name)).collect();
@@ -242,27 +243,72 @@ fn the_resource_service_is_built_without_database_and_without_auth_service() {
 #[test]
 fn the_auth_service_is_built_without_a_client_for_http() {
     let built_from = dependencies("auth-service");
-    assert!(built_from.contains("sqlx") && built_from.contains("verifier"));
+    assert!(built_from.contains("sqlx") && built_from.contains("latchkey-verifier"));
     assert!(!built_from.contains("reqwest") && !built_from.contains("hyper"));
     let features = tree(&["-p", "auth-service", "-e", "features,no-dev"]);
-    assert!(features.contains("verifier feature \"actix\""));
-    assert!(!features.contains("verifier feature \"follow\""));
+    assert!(features.contains("latchkey-verifier feature \"actix\""));
+    assert!(!features.contains("latchkey-verifier feature \"follow\""));
     assert!(!features.contains("sqlx feature \"macros\""));
     assert!(!features.contains("actix-web feature \"http2\""));
 }
 
 #[test]
 fn the_contract_is_built_without_anything_that_waits() {
-    let built_from = dependencies("claims");
+    let built_from = dependencies("latchkey-claims");
     for name in ["tokio", "actix-web", "reqwest", "sqlx", "jsonwebtoken", "aws-lc-rs"] {
         assert!(!built_from.contains(name), "{name}");
     }
-    let verifier = tree(&["-p", "verifier", "-e", "normal", "--no-default-features"]);
+    let verifier = tree(&["-p", "latchkey-verifier", "-e", "normal", "--no-default-features"]);
     for name in ["reqwest ", "actix-web ", "sqlx ", "utoipa "] {
         assert!(!verifier.lines().any(|line| line.starts_with(name)), "{name}");
     }
     for name in ["ring", "openssl", "rsa", "h2"] {
         assert!(!dependencies("standalone").contains(name), "{name}");
+    }
+}
+
+/// Whatever is around the routes is the same for a service that accepts no tokens.
+#[test]
+fn what_is_around_the_routes_does_not_know_the_verifier() {
+    let built_from = dependencies("hosting");
+    assert!(built_from.contains("latchkey-problem") && !built_from.contains("latchkey-verifier"));
+    let problem = dependencies("latchkey-problem");
+    let ours: Vec<_> = problem.iter().filter(|one| one.starts_with("latchkey-")).collect();
+    assert_eq!(ours, ["latchkey-problem"]);
+}
+
+/// Whoever uses a library by path has another workspace's Cargo.toml above it, and cargo would look there
+/// for what is inherited. What is said twice for that reason is the same.
+#[test]
+fn a_published_library_inherits_nothing_from_the_workspace() {
+    fn key(line: &str) -> Option<(&str, &str)> {
+        let (name, value) = line.split_once(" = ")?;
+        let value = value.split_once("version = ").map_or(value, |(_, version)| version);
+        let version = value.strip_prefix('"')?.split('"').next()?;
+        Some((name, version))
+    }
+    let workspace = read("Cargo.toml");
+    let wanted: BTreeMap<_, _> = workspace.lines().filter_map(key).collect();
+    for name in ["claims", "problem", "verifier"] {
+        let manifest = read(&format!("crates/{name}/Cargo.toml"));
+        assert!(!manifest.contains("workspace = true"), "{name}");
+        let mut compared = 0;
+        for (key, version) in manifest.lines().filter_map(key) {
+            if let Some(wanted) = wanted.get(key) {
+                assert_eq!(version, *wanted, "{key} of {name}");
+                compared += 1;
+            }
+        }
+        assert!(compared > 5, "{name}: {compared}");
+        let lints = |text: &str| {
+            let lints = text.lines().skip_while(|line| !line.contains("lints.rust]"));
+            let lints =
+                lints.take_while(|line| !line.starts_with("[profile") && *line != "[features]");
+            let lints = lints.filter(|line| line.contains(" = ")).map(str::to_owned);
+            lints.collect::<BTreeSet<_>>()
+        };
+        assert!(lints(&manifest).len() > 7);
+        assert_eq!(lints(&manifest), lints(&workspace), "{name}");
     }
 }
 

@@ -3,16 +3,18 @@
 //!
 //! Joins tokens, passwords and the store. It knows nothing of HTTP.
 
-use claims::{EventView, SessionId, SessionView, TokenAnswer, Transport};
+use claims::{SessionId, Transport};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::app::App;
 use crate::error::Error;
+use crate::policy::TokenAnswer;
 use crate::policy::admission;
 use crate::policy::callers::read_revoked;
 use crate::store::{
     Caller, Client, EndReason, Grant, Happening, Presented, Removal, Reuse, Rotation, TrailEntry,
 };
+use crate::store::{EventView, SessionView};
 use crate::tokens::{RefreshKeys, RefreshToken};
 
 /// What login and refresh give: the answer, and the refresh token apart from it, because how that

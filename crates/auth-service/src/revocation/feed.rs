@@ -217,11 +217,7 @@ mod tests {
     use crate::store::{Horizon, RevocationRow};
 
     fn feed() -> Feed {
-        let expectations = Expectations {
-            issuer: String::new(),
-            audience: String::new(),
-            max_staleness: Duration::from_secs(30),
-        };
+        let expectations = Expectations::new("", "", Duration::from_secs(30));
         Feed::new(Arc::new(Verifier::new(expectations, Clock::default())))
     }
 

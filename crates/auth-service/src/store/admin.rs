@@ -1,9 +1,11 @@
 //! What only an administrator does.
 
-use claims::{SessionView, Timestamp, UserId};
+use claims::{Timestamp, UserId};
 
 use super::records::{EndReason, UserRecord};
 use super::{Backend, Store, StoreError, bounded};
+
+use crate::store::SessionView;
 
 /// A user as administrators see them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use claims::{ClientId, Scope, SessionId, Timestamp, UserId, UserView};
+use claims::{ClientId, Scope, SessionId, Timestamp, UserId};
 
 use crate::identity::names::NameKey;
+use crate::store::UserView;
 
 /// A user to be added.
 #[derive(Debug)]

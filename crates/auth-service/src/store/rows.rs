@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use claims::{Revoked, SessionView, Timestamp, UserId};
+use claims::{Revoked, Timestamp, UserId};
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Error, Row as _};
@@ -11,6 +11,8 @@ use uuid::Uuid;
 use super::admin::Listed;
 use super::records::{Client, Credentials, EndReason, Grant, UserRecord};
 use super::rotation::Found;
+
+use crate::store::SessionView;
 
 /// Reads columns by name, from either database.
 pub(super) trait Columns {

@@ -6,11 +6,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use claims::{EventView, SessionId, Timestamp, UserId};
+use claims::{SessionId, Timestamp, UserId};
 
 use super::records::{Caller, Client};
 use super::rows::Columns;
 use super::{Backend, Store, StoreError, bounded};
+
+use crate::store::EventView;
 
 /// What the database cannot notice by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use claims::{Problem, ProblemCode};
+use problem::{Problem, ProblemCode};
 use serde_json::json;
 use utoipa::openapi::content::Content;
 use utoipa::openapi::example::{Example, ExampleBuilder};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use claims::ProblemCode;
+use problem::ProblemCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use claims::revocation::KINDS;
-use claims::{RevocationBatch, Timestamp};
+use latchkey_claims::revocation::KINDS;
+use latchkey_claims::{RevocationBatch, Timestamp};
 
 use super::Sources;
 use super::fetch::{SILENCE, ask};

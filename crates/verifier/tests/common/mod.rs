@@ -18,9 +18,9 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use claims::{Algorithm, Jwk, RevocationEntry, Revoked};
+use latchkey_claims::{Algorithm, Jwk, RevocationEntry, Revoked};
+use latchkey_verifier::{Clock, Expectations, KeySet, PresentedToken, Rejection, Verifier};
 use serde_json::{Value, json};
-use verifier::{Clock, Expectations, KeySet, Rejection, Verifier};
 
 pub(crate) const ISSUER: &str = "https://auth.example.com";
 pub(crate) const AUDIENCE: &str = "https://api.example.com";
@@ -226,11 +226,7 @@ impl Service {
 
     /// A service that was told nothing yet.
     pub(crate) fn ignorant(max_staleness: Duration, clock: Clock) -> Self {
-        let expectations = Expectations {
-            issuer: ISSUER.to_owned(),
-            audience: AUDIENCE.to_owned(),
-            max_staleness,
-        };
+        let expectations = Expectations::new(ISSUER, AUDIENCE, max_staleness);
         Self { verifier: Arc::new(Verifier::new(expectations, clock)) }
     }
 
@@ -267,12 +263,20 @@ impl Service {
 
     #[track_caller]
     pub(crate) fn accepts(&self, token: &str) {
-        assert_eq!(self.verifier.verify(token).err(), None, "{token:.400}");
+        assert_eq!(
+            self.verifier.verify(&PresentedToken::bearer(token)).err(),
+            None,
+            "{token:.400}"
+        );
     }
 
     #[track_caller]
     pub(crate) fn refuses(&self, token: &str, rejection: Rejection, what: impl Debug) {
-        assert_eq!(self.verifier.verify(token).err(), Some(rejection), "{what:.400?}");
+        assert_eq!(
+            self.verifier.verify(&PresentedToken::bearer(token)).err(),
+            Some(rejection),
+            "{what:.400?}"
+        );
     }
 
     /// Presents good claims under this header, signed with each key; the header may depend on it.
@@ -281,7 +285,11 @@ impl Service {
         for algorithm in ALGORITHMS {
             let header = make(algorithm);
             let token = Mint::real().token(algorithm, &header, self.claims().to_string());
-            assert_eq!(self.verifier.verify(&token).err(), None, "{header}");
+            assert_eq!(
+                self.verifier.verify(&PresentedToken::bearer(&token)).err(),
+                None,
+                "{header}"
+            );
         }
     }
 
@@ -300,7 +308,11 @@ impl Service {
         for algorithm in ALGORITHMS {
             let token = Mint::real().token(algorithm, &header(algorithm).to_string(), &payload);
             let text = String::from_utf8_lossy(payload.as_ref());
-            assert_eq!(self.verifier.verify(&token).err(), None, "{text:.400}");
+            assert_eq!(
+                self.verifier.verify(&PresentedToken::bearer(&token)).err(),
+                None,
+                "{text:.400}"
+            );
         }
     }
 
@@ -319,7 +331,7 @@ impl Service {
             let now = self.now();
             let header = header(algorithm).to_string();
             let token = Mint::real().token(algorithm, &header, claims(now).to_string());
-            let outcome = self.verifier.verify(&token).err();
+            let outcome = self.verifier.verify(&PresentedToken::bearer(&token)).err();
             if self.now() == now {
                 return outcome;
             }

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use std::future::Future;
 use std::pin::Pin;
 use utoipa::ToSchema;
-use verifier::actix::bearer_token;
+use verifier::actix::authorization;
+use verifier::bearer_token;
 
 use crate::app::App;
 use crate::error::Error;
@@ -62,7 +63,7 @@ pub(crate) async fn login(
 
 /// A login needs no access token, so what is wrong with one is no reason to refuse it.
 fn bearer(request: &HttpRequest) -> Option<SecretString> {
-    let token = bearer_token(request).ok()?;
+    let token = bearer_token(authorization(request)).ok()?;
     str::from_utf8(token).ok().map(SecretString::from)
 }
 

@@ -5,8 +5,8 @@ use claims::Transport;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use utoipa::ToSchema;
-use verifier::Rejection;
-use verifier::actix::{Denial, Protection};
+use verifier::actix::authorization;
+use verifier::{Denial, Protection, Rejection};
 
 use crate::app::App;
 use crate::error::Error;
@@ -105,7 +105,7 @@ fn named(
             .collect(),
         refused_cookie,
         bearer: protection
-            .authenticate(request)
+            .authenticate(authorization(request))
             .map(|verified| callers::by_access_token(verified.claims())),
     }
 }
@@ -128,7 +128,7 @@ fn callers(
         Err(why @ Denial::Rejected(Rejection::Stale | Rejection::NoKeys))
             if current || callers.is_empty() =>
         {
-            let why = protection.deny(why).into();
+            let why = protection.challenge(why).into();
             return if current { Ok((callers, Some(why))) } else { Err(why) };
         }
         // Somebody else wants out.
@@ -141,7 +141,7 @@ fn callers(
             None if any_refresh && current => {}
             None if any_refresh => return Err(Error::InvalidToken),
             None if current && matches!(why, Denial::NoCredential) => {}
-            None => return Err(protection.deny(why).into()),
+            None => return Err(protection.challenge(why).into()),
         },
     }
     Ok((callers, None))

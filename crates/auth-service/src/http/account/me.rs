@@ -2,7 +2,6 @@
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
-use claims::UserView;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -11,6 +10,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::http::edge::bearer::Bearer;
 use crate::policy::accounts;
+use crate::store::UserView;
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = Me)]

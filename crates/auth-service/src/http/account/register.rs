@@ -1,7 +1,6 @@
 //! `POST /register`
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use claims::UserView;
 use hosting::Json;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -11,6 +10,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::http::edge::requester;
 use crate::policy::accounts::{self, Registration};
+use crate::store::UserView;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -2,7 +2,7 @@
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
-use claims::{SessionId, SessionView};
+use claims::SessionId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -12,6 +12,7 @@ use crate::http::edge::bearer::Bearer;
 use crate::policy::callers;
 use crate::policy::sessions;
 use crate::store::Caller;
+use crate::store::SessionView;
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = Sessions)]

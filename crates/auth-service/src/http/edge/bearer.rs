@@ -4,8 +4,7 @@ use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
-use verifier::actix::{Bearer as Verified, Denial, Denied};
-use verifier::{Rejection, actix};
+use verifier::{Bearer as Verified, Challenge, Denial, Rejection};
 
 use super::requester;
 use crate::app::App;
@@ -13,7 +12,7 @@ use crate::error::Error;
 use crate::policy::admission;
 
 /// A verified bearer token.
-pub(crate) struct Bearer(pub(crate) actix::Bearer);
+pub(crate) struct Bearer(pub(crate) Verified);
 
 impl FromRequest for Bearer {
     type Error = Error;
@@ -21,17 +20,17 @@ impl FromRequest for Bearer {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let verified = Verified::from_request(request, payload).into_inner();
-        ready(verified.map(Self).map_err(|denied| answer(request, denied)))
+        ready(verified.map(Self).map_err(|challenge| answer(request, challenge)))
     }
 }
 
-fn answer(request: &HttpRequest, denied: Denied) -> Error {
+fn answer(request: &HttpRequest, challenge: Challenge) -> Error {
     let app = request.app_data::<web::Data<App>>();
-    match (app, denied.why()) {
+    match (app, challenge.why()) {
         (Some(app), Denial::Rejected(why)) if was_never_good(why) => {
-            admission::forged(app, &requester::client(app, request), denied.into())
+            admission::forged(app, &requester::client(app, request), challenge.into())
         }
-        _ => denied.into(),
+        _ => challenge.into(),
     }
 }
 

@@ -4,8 +4,8 @@ use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use secrecy::ExposeSecret as _;
-use verifier::actix::bearer_token;
-use verifier::{FeedSecret, MAC_HEADER};
+use verifier::actix::authorization;
+use verifier::{FeedSecret, MAC_HEADER, bearer_token};
 
 use crate::app::App;
 use crate::error::Error;
@@ -17,7 +17,7 @@ pub(crate) fn admit(app: &App, request: &HttpRequest) -> Result<(), Error> {
     if secret.is_empty() {
         return Ok(());
     }
-    let given = bearer_token(request).map_err(|_| Error::InvalidToken)?;
+    let given = bearer_token(authorization(request)).map_err(|_| Error::InvalidToken)?;
     if FeedSecret::new(secret).is_bearer(given) {
         return Ok(());
     }

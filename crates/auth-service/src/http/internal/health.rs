@@ -41,7 +41,7 @@ pub(crate) async fn ready(app: web::Data<App>, public: web::Data<Workers>) -> Ht
 
 /// The Prometheus text format.
 pub(crate) async fn metrics(app: web::Data<App>) -> HttpResponse {
-    telemetry::revocations(&app.verifier);
+    telemetry::revocations(app.verifier.revocations().len(), app.verifier.revocation_age());
     telemetry::metrics().await
 }
 

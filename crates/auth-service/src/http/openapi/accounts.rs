@@ -1,7 +1,7 @@
 //! Registering, and one's own account.
 
-use claims::ProblemCode as Code;
 use hosting::openapi::{ParameterIn, Required, Route};
+use problem::ProblemCode as Code;
 use serde_json::json;
 
 use super::examples;

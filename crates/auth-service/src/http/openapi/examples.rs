@@ -2,7 +2,10 @@
 
 use std::str::FromStr;
 
-use claims::{EventView, SessionId, SessionView, Timestamp, TokenAnswer, UserId, UserView};
+use claims::{SessionId, Timestamp, UserId};
+
+use crate::policy::TokenAnswer;
+use crate::store::{EventView, SessionView, UserView};
 
 pub(super) const PASSWORD: &str = "a quite ordinary sentence";
 const ACCESS: &str = "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCIsImtpZCI6IjE3In0.eyJpc3MiOiJodHRwczovL2F1dGguZXhhbXBsZSJ9.c2lnbmF0dXJl";

@@ -1,8 +1,8 @@
 //! What anyone may know.
 
-use claims::ProblemCode as Code;
 use claims::jwk::{self, Algorithm, Jwk, JwkSet};
 use hosting::openapi::{ParameterIn, Route};
+use problem::ProblemCode as Code;
 
 use crate::http::internal::health;
 use crate::http::metadata;

@@ -1,7 +1,7 @@
 //! Logging in, refreshing, logging out.
 
-use claims::ProblemCode as Code;
 use hosting::openapi::{Required, Route};
+use problem::ProblemCode as Code;
 use serde_json::json;
 
 use super::examples;

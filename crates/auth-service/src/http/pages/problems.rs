@@ -5,10 +5,10 @@ mod text;
 use std::fmt::Write as _;
 
 use actix_web::{HttpResponse, web};
-use claims::{Problem, ProblemCode};
 use hosting::answers;
 use hosting::docs;
 use hosting::docs::html::{escaped, line, page as html};
+use problem::{Problem, ProblemCode};
 
 use crate::app::App;
 use text::{Explanation, explain};

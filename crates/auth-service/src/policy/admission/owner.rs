@@ -13,8 +13,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use claims::{SessionId, SessionView, Transport};
+use claims::{SessionId, Transport};
 use secrecy::{ExposeSecret as _, SecretString};
+use verifier::PresentedToken;
 
 use super::buckets::{address, bucket, whose};
 use crate::app::App;
@@ -23,6 +24,7 @@ use crate::identity::pseudonyms::{Pseudonym, Pseudonyms, network};
 use crate::limits::owners::Networks;
 use crate::limits::{Refusal, Rule};
 use crate::policy::callers;
+use crate::store::SessionView;
 use crate::store::{Caller, Client};
 
 /// Looks into the database for one session's sake.
@@ -66,7 +68,8 @@ pub(super) async fn proof(
         .cookie
         .and_then(|token| callers::by_refresh_token(app, token.expose_secret(), Transport::Cookie));
     let by_bearer = || {
-        let verified = app.verifier.verify(applicant.bearer?.expose_secret()).ok()?;
+        let verified =
+            app.verifier.verify(&PresentedToken::bearer(applicant.bearer?.expose_secret())).ok()?;
         callers::by_access_token(verified.claims())
     };
     if let Some(caller) = cookie.or_else(by_bearer)

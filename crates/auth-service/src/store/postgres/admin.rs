@@ -1,6 +1,6 @@
 //! What only an administrator does, on Postgres.
 
-use claims::{SessionView, UserId};
+use claims::UserId;
 use sqlx::{query, query_scalar};
 use uuid::Uuid;
 
@@ -9,6 +9,8 @@ use super::super::admin::{Inspection, Listed};
 use super::super::records::EndReason;
 use super::super::rows::{self, Columns as _, live, session_columns, user_columns};
 use super::Postgres;
+
+use crate::store::SessionView;
 
 impl Postgres {
     pub(in crate::store) async fn list_users(

@@ -1,6 +1,6 @@
 //! Sessions: opened, rotated, looked at and ended, each in one statement.
 
-use claims::{SessionId, SessionView, Timestamp};
+use claims::{SessionId, Timestamp};
 use sqlx::postgres::PgRow;
 use sqlx::{query, query_scalar};
 
@@ -16,6 +16,7 @@ use super::Postgres;
 use crate::identity::names::NameKey;
 #[cfg(feature = "planted-bugs")]
 use crate::planted::{self, Bug};
+use crate::store::SessionView;
 
 impl Postgres {
     /// A function, because it must lock the user first and look afterwards: a login and a password

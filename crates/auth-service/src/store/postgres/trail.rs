@@ -1,6 +1,6 @@
 //! The trail on Postgres.
 
-use claims::{EventView, Timestamp};
+use claims::Timestamp;
 use sqlx::postgres::PgRow;
 use sqlx::query;
 
@@ -9,6 +9,8 @@ use super::super::records::Caller;
 use super::super::rows::{Columns as _, is_caller};
 use super::super::trail::{TrailEntry, event_columns, events};
 use super::Postgres;
+
+use crate::store::EventView;
 
 impl Postgres {
     pub(in crate::store) async fn tell(&self, entry: &TrailEntry) -> Result<(), StoreError> {

@@ -1,6 +1,6 @@
 //! What only an administrator does, on SQLite.
 
-use claims::{SessionView, UserId};
+use claims::UserId;
 use sqlx::{query, query_scalar};
 
 use super::super::StoreError;
@@ -8,6 +8,8 @@ use super::super::admin::{Inspection, Listed};
 use super::super::records::EndReason;
 use super::super::rows::{self, live, session_columns, user_columns};
 use super::{Sqlite, raise_version};
+
+use crate::store::SessionView;
 
 impl Sqlite {
     pub(in crate::store) async fn list_users(

@@ -1,6 +1,6 @@
 //! Sessions: opened, rotated, looked at and ended, each in one transaction.
 
-use claims::{SessionId, SessionView, Timestamp};
+use claims::{SessionId, Timestamp};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{query, query_scalar};
 
@@ -14,6 +14,7 @@ use super::super::{ENDED_AT_ONCE, StoreError};
 use super::limit::{count, end_each, end_surplus, others};
 use super::{Sqlite, Write, raise_version};
 use crate::identity::names::NameKey;
+use crate::store::SessionView;
 
 impl Sqlite {
     pub(in crate::store) async fn open_session(

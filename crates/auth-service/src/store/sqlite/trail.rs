@@ -1,6 +1,6 @@
 //! The trail on SQLite.
 
-use claims::{EventView, Timestamp};
+use claims::Timestamp;
 use sqlx::query;
 use sqlx::sqlite::SqliteRow;
 
@@ -9,6 +9,8 @@ use super::super::records::Caller;
 use super::super::rows::{Columns as _, is_caller};
 use super::super::trail::{TrailEntry, event_columns, events};
 use super::Sqlite;
+
+use crate::store::EventView;
 
 impl Sqlite {
     pub(in crate::store) async fn tell(&self, entry: &TrailEntry) -> Result<(), StoreError> {

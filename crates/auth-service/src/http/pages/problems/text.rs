@@ -1,6 +1,6 @@
 //! What each problem means and what to do about it: the one table of these texts.
 
-use claims::ProblemCode;
+use problem::ProblemCode;
 
 /// What a page says of a code. What stands between backticks is code.
 pub(super) struct Explanation {

@@ -1,6 +1,14 @@
-//! Problem answers (RFC 9457): the one table from a code to its status and title.
+//! The problem answers of Latchkey (RFC 9457): the one table from a code to its status and title, and
+//! the document that tells of one occurrence.
+#![doc = concat!("\n", include_str!("../README.md"))]
+
+#[cfg(feature = "actix")]
+pub mod actix;
 
 use serde::Serialize;
+
+/// The media type of the document (RFC 9457 §3).
+pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// What went wrong, as a stable code that clients may match on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
