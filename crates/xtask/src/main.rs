@@ -16,6 +16,7 @@ mod guard;
 mod hold;
 mod measure;
 mod outcome;
+mod packages;
 mod postgres;
 mod project;
 mod python;

@@ -13,7 +13,7 @@ use clap::ValueEnum;
 
 use crate::outcome::Outcome;
 use crate::project::{Project, run as run_command, shown, succeeds};
-use crate::{Result, clients, compose, deny, faults, schema, servers, setup};
+use crate::{Result, clients, compose, deny, faults, packages, schema, servers, setup};
 
 /// One part of the tests.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -26,6 +26,8 @@ pub(crate) enum Part {
     Clippy,
     /// Unit and acceptance tests, on a private Postgres.
     Rust,
+    /// The libraries in other workspaces, and packed for publishing.
+    Packages,
     /// The browser client, and the page in a browser.
     Clients,
     /// The OpenAPI documents against the services, by schemathesis.
@@ -79,6 +81,7 @@ fn one(project: &Project, part: Part, rest: &[OsString]) -> Result<Outcome> {
             }
         }
         Part::Rust => return rust(project, rest),
+        Part::Packages => return packages::check(project),
         Part::Clients => return clients::check(project),
         Part::Schema => return schema::check(project),
         Part::Faults => return faults::check(project),
