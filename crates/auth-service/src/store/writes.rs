@@ -4,11 +4,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use verifier::Clock;
 
-use super::transaction::Lane;
-use super::{Backend, Store, StoreError};
+use super::{Backend, Store, StoreError, bounded};
 
 /// How long a write that worked speaks for the next one.
 const FRESH: Duration = Duration::from_secs(5);
@@ -57,7 +55,7 @@ impl Writes {
         result
     }
 
-    pub(super) fn worked(&self) {
+    fn worked(&self) {
         *self.known() = Known { worked: Some(self.clock.elapsed()), ..Known::default() };
     }
 
@@ -89,14 +87,7 @@ impl Store {
         }
         // After a failure a little may still fit where nothing of use does.
         let thorough = self.writes.known().failed;
-        let backend = self.backend.clone();
-        let probe = async move {
-            match &backend {
-                Backend::Postgres(db) => db.probe().await,
-                Backend::Sqlite(db) => db.probe(thorough).await,
-            }
-        };
-        let probed = self.run(probe.boxed()).await;
+        let probed = on_backend!(self, db => db.probe(thorough).await);
         match &probed {
             Ok(()) => self.writes.worked(),
             Err(_) => self.writes.known().probe_failed = Some(self.writes.clock.elapsed()),
@@ -105,6 +96,6 @@ impl Store {
     }
 
     async fn answers(&self) -> bool {
-        self.read(Lane::Main, "select 1", Vec::new()).await.is_ok()
+        on_backend!(self, db => db.ping().await).is_ok()
     }
 }
