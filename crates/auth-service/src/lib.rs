@@ -15,6 +15,8 @@ mod http;
 pub mod identity;
 pub mod limits;
 pub mod passwords;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 pub mod policy;
 mod redis;
 pub mod revocation;

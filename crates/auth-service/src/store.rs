@@ -1,49 +1,44 @@
 //! The database, as the verbs of the domain.
 //!
-//! [`Store`] is one type; which database is behind it is chosen once, from the URL. Every verb is
-//! one statement on Postgres and one statement or transaction on SQLite, and runs in a task of its
-//! own: a client that goes away drops the handler's future, and a write must not go with it.
+//! [`Store`] is one type; which database is behind it is chosen once, from the URL. A verb is a method
+//! of it, in the file of what it is about (`users`, `sessions`, `keys`, `revocations`, `audit`), and is
+//! written once: a statement of its own, or a transaction (`transaction`). What every refresh and
+//! logout needs is written twice, in `postgres/` and `sqlite/`, where on Postgres it is one statement
+//! each.
+//!
+//! Every verb runs in a task of its own: a client that goes away drops the handler's future, and a
+//! write must not go with it.
 //!
 //! No verb writes `revocations`: triggers of the database do, in the same commit, whatever path a
 //! change takes. A verb only wakes the reader here, so that it need not wait for its next poll.
 
-/// Calls the same verb on whichever database there is, in a task that nobody can cancel.
-macro_rules! on_backend {
-    ($store:expr, $db:ident => $call:expr) => {
-        match $store.backend.clone() {
-            // Only a server across a network can fall silent in the middle.
-            Backend::Postgres($db) => $store.detached(bounded(async move { $call })).await,
-            Backend::Sqlite($db) => $store.detached(async move { $call }).await,
-        }
-    };
-}
-
-// After the macro, so that they know it.
-mod admin;
-mod ending;
+mod audit;
+mod inspection;
 mod keys;
-mod limit;
-mod lowered;
 mod migrations;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod postgres;
 mod records;
 mod revocations;
 mod rotation;
 mod rows;
 mod schema;
+mod sessions;
 mod sqlite;
-mod trail;
+mod statement;
+mod transaction;
 mod turns;
+mod users;
 mod views;
 mod watched;
 mod writes;
 
-use std::cmp::Reverse;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use claims::{SessionId, Timestamp, UserId};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use secrecy::ExposeSecret as _;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
@@ -52,17 +47,19 @@ use tokio_util::task::TaskTracker;
 use verifier::Clock;
 
 use crate::config;
-use crate::identity::names::NameKey;
 
-pub use admin::{Inspection, Listed};
+pub use audit::{Happening, TrailEntry};
+pub use inspection::Inspection;
 pub use keys::{KeyRead, KeyState, NewKey, Purpose, StoredKey};
 pub use records::{
-    Caller, Client, Credentials, EndReason, Grant, NewPassword, NewSession, NewUser, OtherSessions,
-    Presented, Removal, UserRecord,
+    Caller, Client, Credentials, EndReason, Grant, Listed, NewPassword, NewSession, NewUser,
+    OtherSessions, Presented, Removal, UserRecord,
 };
 pub use revocations::{Horizon, RevocationRead, RevocationReader, RevocationRow};
 pub use rotation::{Reuse, Rotation};
-pub use trail::{Happening, TrailEntry};
+use rows::Row;
+use statement::Value;
+use transaction::{Lane, Tx, in_transaction};
 use turns::Turns;
 pub use views::{EventView, SessionView, UserView};
 use writes::Writes;
@@ -77,8 +74,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const TURN_PATIENCE: Duration = Duration::from_secs(8);
 const CLOSING_PATIENCE: Duration = Duration::from_secs(15);
 const MOST_TOLD_AT_ONCE: usize = 16;
-/// Revocations are small, and there may be one for each logout of two hours.
-const PURGED_AT_ONCE: i64 = 10_000;
 /// How many sessions one statement ends: its locks are held for a fraction of a second.
 const ENDED_AT_ONCE: i64 = 2000;
 
@@ -185,143 +180,6 @@ impl Store {
         Ok(Self { backend, runtime, tasks, telling, turns, commits, newer_schema: None, writes })
     }
 
-    /// Adds a user; `None` when the name or the address is taken.
-    pub async fn create_user(&self, user: NewUser) -> Result<Option<UserRecord>, StoreError> {
-        let writes = Arc::clone(&self.writes);
-        on_backend!(self, db => writes.made(db.create_user(user).await, Option::is_some))
-    }
-
-    /// What is needed to check a password, by name or address.
-    pub async fn credentials(&self, key: NameKey) -> Result<Option<Credentials>, StoreError> {
-        on_backend!(self, db => db.credentials(&key).await)
-    }
-
-    /// The same for a user who is known.
-    pub async fn credentials_of(&self, user: UserId) -> Result<Option<Credentials>, StoreError> {
-        on_backend!(self, db => db.credentials_of(user).await)
-    }
-
-    /// Opens a session, ends the one it replaces, and ends what the user then has beyond the most
-    /// sessions that they may have; unless the account changed since its credentials were read: then
-    /// `None`.
-    pub async fn open_session(&self, session: NewSession) -> Result<Option<Grant>, StoreError> {
-        let turn = self.turns.wait(session.credentials.user).await?;
-        let ends = session.replaces.is_some() || session.max_sessions > 0;
-        let announcement = ends.then(|| self.announcement());
-        let writes = Arc::clone(&self.writes);
-        on_backend!(self, db => {
-            let _held = (turn, announcement);
-            writes.made(db.open_session(session).await, Option::is_some)
-        })
-    }
-
-    /// Decides what a presented refresh token gets, and does it. The database decides races: of any
-    /// number of refreshes of one token exactly one rotates, and the others learn its result.
-    pub async fn rotate(&self, presented: Presented) -> Result<Rotation, StoreError> {
-        let (announcement, writes) = (self.announcement(), Arc::clone(&self.writes));
-        on_backend!(self, db => {
-            let rotated = rotation::rotate(&*db, &presented).await;
-            let rotated = writes.made(rotated, |it| matches!(it, Rotation::Rotated(_)));
-            if !matches!(rotated, Ok(Rotation::Reused(_)) | Err(_)) {
-                announcement.withdraw();
-            }
-            rotated
-        })
-    }
-
-    /// Ends every session of the caller's user, the caller's included; `false` when that was over.
-    pub async fn end_all_sessions(&self, caller: Caller) -> Result<bool, StoreError> {
-        let Some(turn) = self.turn_of(&caller).await? else { return Ok(false) };
-        let announcement = self.announcement();
-        on_backend!(self, db => {
-            let _held = (turn, announcement);
-            db.end_all_sessions(&caller).await
-        })
-    }
-
-    /// Ends one session of the caller's user.
-    pub async fn remove_session(
-        &self,
-        caller: Caller,
-        target: SessionId,
-    ) -> Result<Removal, StoreError> {
-        let Some(turn) = self.turn_of(&caller).await? else { return Ok(Removal::CallerEnded) };
-        let announcement = self.announcement();
-        on_backend!(self, db => {
-            let _held = (turn, announcement);
-            db.remove_session(&caller, target).await
-        })
-    }
-
-    /// The live sessions of the caller's user, newest first, at most 100, the caller's own always
-    /// among them; `None` when that is over.
-    pub async fn list_sessions(
-        &self,
-        caller: Caller,
-    ) -> Result<Option<Vec<SessionView>>, StoreError> {
-        // It looks at all of them, however many they are.
-        let Some(turn) = self.turn_of(&caller).await? else { return Ok(None) };
-        let views = on_backend!(self, db => {
-            let _turn = turn;
-            db.list_sessions(&caller).await
-        })?;
-        Ok(views.map(|mut views| {
-            views.sort_by_key(|view| (Reverse(view.created_at), view.id));
-            views
-        }))
-    }
-
-    /// The live sessions of the user with this name or address, newest first, at most 100.
-    pub async fn live_sessions(&self, key: NameKey) -> Result<Vec<SessionView>, StoreError> {
-        on_backend!(self, db => db.live_sessions(&key).await)
-    }
-
-    /// The caller's user; `None` when the caller's session is over.
-    pub async fn user_of(&self, caller: Caller) -> Result<Option<UserRecord>, StoreError> {
-        on_backend!(self, db => db.user_of(&caller).await)
-    }
-
-    /// Puts a new hash of the same password in the place of the old one; `false` when that is not
-    /// there any more. It is no password change: logins in flight go on.
-    pub async fn rehash_password(
-        &self,
-        user: UserId,
-        old: String,
-        new: String,
-    ) -> Result<bool, StoreError> {
-        let turn = self.turns.wait(user).await?;
-        on_backend!(self, db => {
-            let _turn = turn;
-            db.rehash_password(user, &old, &new).await
-        })
-    }
-
-    /// Deletes those of the next `batch` sessions after `after` that were over `before` that moment, and
-    /// says where to go on; `None` at the end.
-    pub async fn purge_sessions(
-        &self,
-        before: Timestamp,
-        after: Option<String>,
-        batch: i64,
-    ) -> Result<Option<String>, StoreError> {
-        let after = after.unwrap_or_default();
-        on_backend!(self, db => db.purge_sessions(before, &after, batch).await)
-    }
-
-    /// Deletes the oldest revocations that expired `before` that moment, at most 10,000.
-    pub async fn purge_revocations(&self, before: Timestamp) -> Result<(), StoreError> {
-        on_backend!(self, db => db.purge_revocations(before).await)
-    }
-
-    /// A reader of revocations with a connection of its own.
-    #[must_use]
-    pub fn revocation_reader(&self) -> RevocationReader {
-        match &self.backend {
-            Backend::Postgres(db) => db.revocation_reader(),
-            Backend::Sqlite(db) => db.revocation_reader(),
-        }
-    }
-
     /// Changes whenever a revocation or a change of keys was committed through this store.
     #[must_use]
     pub fn commits(&self) -> watch::Receiver<()> {
@@ -345,6 +203,77 @@ impl Store {
 
     fn announcement(&self) -> Announcement {
         Announcement(Some(self.commits.clone()))
+    }
+
+    /// One statement that reads: all of its rows.
+    async fn read(
+        &self,
+        lane: Lane,
+        sql: &'static str,
+        values: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let backend = self.backend.clone();
+        let work = async move {
+            let mut tx = Tx::to_read(&backend, lane).await?;
+            Ok(tx.fetch_all(sql, &values).await?)
+        };
+        self.run(work.boxed()).await
+    }
+
+    /// One statement that writes: how many rows it changed. `held` is kept until it is over.
+    async fn write(
+        &self,
+        lane: Lane,
+        held: impl Send + 'static,
+        sql: &'static str,
+        values: Vec<Value>,
+    ) -> Result<u64, StoreError> {
+        let (backend, writes) = (self.backend.clone(), Arc::clone(&self.writes));
+        let work = async move {
+            let _held = held;
+            let mut tx = Tx::to_write(&backend, lane).await?;
+            let changed = tx.execute(sql, &values).await?;
+            if changed > 0 {
+                writes.worked();
+            }
+            Ok(changed)
+        };
+        self.run(work.boxed()).await
+    }
+
+    /// A transaction, which is committed where `work` gives a result. `held` is kept until it is over.
+    async fn transaction<T, W>(
+        &self,
+        lane: Lane,
+        held: impl Send + 'static,
+        work: W,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, StoreError>> + Send + 'static,
+    {
+        let (backend, writes) = (self.backend.clone(), Arc::clone(&self.writes));
+        let work = async move {
+            let _held = held;
+            let (done, changed) = in_transaction(&backend, lane, work).await?;
+            if changed {
+                writes.worked();
+            }
+            Ok(done)
+        };
+        self.run(work.boxed()).await
+    }
+
+    /// Runs work on the database to its end. Only a server across a network can fall silent in the
+    /// middle, and is given up then. It comes in a box: whoever waits for it should not be large.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: BoxFuture<'static, Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        match self.backend {
+            Backend::Postgres(_) => self.detached(bounded(work)).await,
+            Backend::Sqlite(_) => self.detached(work).await,
+        }
     }
 
     /// Runs `work` to its end, whatever becomes of whoever asked for it.
@@ -373,8 +302,8 @@ impl Store {
     }
 }
 
-/// Gives `work` up when it takes too long. A single statement may be dropped: it happened or it did
-/// not, and its connection is tested before it serves again.
+/// Gives `work` up when it takes too long. It may be dropped at any moment: a statement or a transaction
+/// happened or it did not, and a connection on which one has not ended never serves again.
 async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     tokio::time::timeout(WORK_PATIENCE, work).await.unwrap_or(Err(StoreError::Timeout))
 }

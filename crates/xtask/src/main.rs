@@ -17,7 +17,6 @@ mod hold;
 mod measure;
 mod outcome;
 mod packages;
-mod planted;
 mod postgres;
 mod project;
 mod python;

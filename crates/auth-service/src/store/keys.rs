@@ -1,10 +1,14 @@
-//! Keys as stored: sealed, each in a state, and moved from one to the next by the database, so that
-//! replicas that act at once end up with the same keys.
+//! Keys as stored: sealed, each in a state, and moved from one to the next under a lock of the
+//! database, so that replicas that act at once end up with the same keys.
 
 use claims::{Algorithm, KeyId, Timestamp};
 
-use super::rows::Columns;
-use super::{Backend, Store, StoreError, bounded};
+use futures_util::FutureExt as _;
+
+use super::rows::{Columns as _, Row};
+use super::statement::Value;
+use super::transaction::{Lane, Tx};
+use super::{Store, StoreError};
 
 /// What a key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -133,44 +137,104 @@ impl KeyRead {
 impl Store {
     /// All keys, those that are gone included.
     pub async fn keys(&self) -> Result<KeyRead, StoreError> {
-        on_backend!(self, db => db.keys().await)
+        let sql = "with clock as materialized (select {now} as now) \
+             select clock.now, k.id, k.purpose, k.algorithm, k.state, k.state_since, k.sealed \
+             from clock left join keys k on 1 = 1 order by k.created_at, k.id";
+        let found = self.read(Lane::Main, sql, Vec::new()).await?;
+        let first = found.first().ok_or(sqlx::Error::RowNotFound)?;
+        let mut read = KeyRead { keys: Vec::new(), now: first.time("now")? };
+        for row in &found {
+            // The one row of a database without keys has the time only.
+            if row.text_or_null("id")?.is_some() {
+                read.keys.push(key(row)?);
+            }
+        }
+        Ok(read)
     }
 
     /// Adds a key as `active` or `published`, unless there is one of its purpose in that state.
     pub async fn add_key(&self, key: NewKey, state: KeyState) -> Result<(), StoreError> {
-        let announcement = self.announcement();
-        on_backend!(self, db => {
-            let _announcement = announcement;
-            db.add_key(&key, state).await
+        self.transaction(Lane::Main, self.announcement(), move |tx| {
+            async move { insert(tx, key, state).await }.boxed()
         })
+        .await
     }
 
     /// Moves the keys of a purpose on: what was published `lead_ms` ago takes over, what retired
     /// `keep_ms` ago is removed, and what was revoked then is wiped. Says whether anything changed.
+    /// Replicas may all ask at once: they wait for each other, and the second finds nothing to do.
     pub async fn advance_keys(
         &self,
         purpose: Purpose,
         lead_ms: i64,
         keep_ms: i64,
     ) -> Result<bool, StoreError> {
-        let announcement = self.announcement();
-        on_backend!(self, db => {
-            let advanced = db.advance_keys(purpose, lead_ms, keep_ms).await;
-            if matches!(advanced, Ok(false)) {
-                announcement.withdraw();
+        let due = "select 1 from keys where purpose = $1 and ( \
+                state = 'published' and state_since + $2 <= {now} \
+                or state = 'retiring' and state_since + $3 <= {now} \
+                or state = 'revoked' and sealed <> $4 and state_since + $3 <= {now})";
+        let nothing = Value::Bytes(Vec::new());
+        let values = vec![purpose.as_str().into(), lead_ms.into(), keep_ms.into(), nothing];
+        // Usually there is nothing to do, and nobody need wait for a lock to learn that.
+        if self.read(Lane::Main, due, values).await?.is_empty() {
+            return Ok(false);
+        }
+        self.transaction(Lane::Main, self.announcement(), move |tx| {
+            async move {
+                lock(tx, purpose).await?;
+                let remove = "update keys set state = 'removed', state_since = {now}, sealed = $3 \
+                     where purpose = $1 and state = 'retiring' and state_since + $2 <= {now}";
+                let wipe = "update keys set sealed = $3 where purpose = $1 \
+                        and state = 'revoked' and sealed <> $3 and state_since + $2 <= {now}";
+                let values = [purpose.as_str().into(), keep_ms.into(), Value::Bytes(Vec::new())];
+                let changed =
+                    tx.execute(remove, &values).await? + tx.execute(wipe, &values).await?;
+                let due = "select 1 from keys where purpose = $1 \
+                        and state = 'published' and state_since + $2 <= {now}";
+                let due = tx.fetch_all(due, &[purpose.as_str().into(), lead_ms.into()]).await?;
+                let promotes = !due.is_empty();
+                if promotes {
+                    move_on(tx, purpose, KeyState::Active, KeyState::Retiring).await?;
+                    move_on(tx, purpose, KeyState::Published, KeyState::Active).await?;
+                }
+                Ok(promotes || changed > 0)
             }
-            advanced
+            .boxed()
         })
+        .await
     }
 
     /// Revokes a key for ever; `false` when there is none. Where it was the active one, the published
     /// one takes over at once, or else `replacement`, which must be of the same purpose.
     pub async fn revoke_key(&self, id: KeyId, replacement: NewKey) -> Result<bool, StoreError> {
-        let announcement = self.announcement();
-        on_backend!(self, db => {
-            let _announcement = announcement;
-            db.revoke_key(&id, &replacement).await
+        self.transaction(Lane::Main, self.announcement(), move |tx| {
+            async move {
+                let purpose = replacement.purpose();
+                lock(tx, purpose).await?;
+                let sql = "select state from keys where id = $1";
+                let found = tx.fetch_all(sql, &[id.as_str().into()]).await?;
+                let Some(state) = found.first().map(|row| row.text("state")).transpose()? else {
+                    return Ok(false);
+                };
+                if state == KeyState::Revoked.as_str() {
+                    return Ok(true);
+                }
+                // The secret of a refresh key stays: with it a token still names the session that its
+                // owner wants to be out of.
+                let sql = "update keys set state = 'revoked', state_since = {now}, \
+                        sealed = case when purpose = 'refresh' then sealed else $2 end \
+                     where id = $1";
+                tx.execute(sql, &[id.as_str().into(), Value::Bytes(Vec::new())]).await?;
+                if state == KeyState::Active.as_str()
+                    && move_on(tx, purpose, KeyState::Published, KeyState::Active).await? == 0
+                {
+                    insert(tx, replacement, KeyState::Active).await?;
+                }
+                Ok(true)
+            }
+            .boxed()
         })
+        .await
     }
 
     /// Replaces the sealed form of a key, if it is still `old`; the secret in it stays the same.
@@ -180,12 +244,50 @@ impl Store {
         old: Vec<u8>,
         new: Vec<u8>,
     ) -> Result<bool, StoreError> {
-        on_backend!(self, db => db.reseal_key(&id, &old, &new).await)
+        let sql = "update keys set sealed = $3 where id = $1 and sealed = $2";
+        let values = vec![id.as_str().into(), old.into(), new.into()];
+        Ok(self.write(Lane::Main, (), sql, values).await? > 0)
     }
 }
 
+/// In the order of their ids: two that move keys on must not wait for each other.
+async fn lock(tx: &mut Tx, purpose: Purpose) -> Result<(), StoreError> {
+    let sql = "select k.id from keys k where k.purpose = $1 order by k.id {lock}";
+    tx.fetch_all(sql, &[purpose.as_str().into()]).await?;
+    Ok(())
+}
+
+/// How many keys of the purpose went from one state to the other.
+async fn move_on(
+    tx: &mut Tx,
+    purpose: Purpose,
+    from: KeyState,
+    to: KeyState,
+) -> Result<u64, StoreError> {
+    let sql = "update keys set state = $3, state_since = {now} where purpose = $1 and state = $2";
+    let values = [purpose.as_str().into(), from.as_str().into(), to.as_str().into()];
+    Ok(tx.execute(sql, &values).await?)
+}
+
+async fn insert(tx: &mut Tx, key: NewKey, state: KeyState) -> Result<(), StoreError> {
+    let sql = "insert into keys (id, purpose, algorithm, state, sealed, created_at, state_since) \
+         values ($1, $2, $3, $4, $5, {now}, {now}) on conflict do nothing";
+    tx.execute(
+        sql,
+        &[
+            key.id.as_str().into(),
+            key.purpose().as_str().into(),
+            key.algorithm_name().into(),
+            state.as_str().into(),
+            key.sealed.into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
 /// From a row to a record.
-pub(super) fn key(row: &impl Columns) -> Result<StoredKey, sqlx::Error> {
+fn key(row: &Row) -> Result<StoredKey, sqlx::Error> {
     let signs = row.text("purpose")? == Purpose::Sign.as_str();
     let algorithm = Algorithm::from_name(&row.text("algorithm")?);
     Ok(StoredKey {

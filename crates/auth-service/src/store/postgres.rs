@@ -1,23 +1,16 @@
-//! The store on Postgres: every write is one statement, and a transaction is never begun.
-//!
-//! Dropping a half-begun transaction poisons its connection in sqlx 0.9: later, unrelated writes
-//! are then acknowledged and lost. A single statement has no half.
+//! Postgres: how to connect to it, and what is asked of it most often, each in one statement.
 
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use claims::{Timestamp, UserId};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection as _, PgConnection, query, query_as, query_scalar};
-use uuid::Uuid;
+use sqlx::{Connection as _, PgConnection, query, query_scalar};
 use verifier::Clock;
 
-use super::records::{Credentials, NewUser, UserRecord};
 use super::revocations::RevocationReader;
-use super::rows::{self, credentials_columns};
-use super::{OpenError, PURGED_AT_ONCE, StoreError, WORK_PATIENCE, bounded};
-use crate::identity::names::NameKey;
+use super::transaction::Lane;
+use super::{OpenError, StoreError, WORK_PATIENCE, bounded};
 
 /// For the server, which otherwise keeps connections for two hours whose client is gone without a
 /// word, and the lock with them of one that was migrating. Also keeps firewalls from forgetting a
@@ -55,19 +48,18 @@ macro_rules! clock {
 }
 
 // After the macro, so that they know it.
-mod admin;
-mod keys;
-mod limit;
+mod inspection;
 mod migrating;
 mod pins;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod pool;
 mod sessions;
-mod trail;
 
 pub(super) use pins::Pins;
 use pins::{MIGRATING, Place, SERVING};
 use pool::Pool;
-pub(super) use pool::Trust;
+pub(super) use pool::{Lent, Trust};
 
 impl Postgres {
     pub(super) async fn open(
@@ -129,22 +121,6 @@ impl Postgres {
         Ok(found)
     }
 
-    /// The numbers of the migrations that were applied.
-    pub(super) async fn applied(&self) -> Result<Vec<i64>, StoreError> {
-        let versions = query_scalar("select version from _sqlx_migrations where success")
-            .fetch_all(&mut *self.pool.acquire().await?)
-            .await?;
-        Ok(versions)
-    }
-
-    /// What migrations say of older programs: their number, and that of the oldest program.
-    pub(super) async fn compatible(&self) -> Result<Vec<(i64, i64)>, StoreError> {
-        let marks = query_as("select version, oldest_program from schema_compatibility")
-            .fetch_all(&mut *self.pool.acquire().await?)
-            .await?;
-        Ok(marks)
-    }
-
     pub(super) async fn close(&self) {
         tokio::join!(self.pool.close(), self.logins.close());
     }
@@ -153,147 +129,24 @@ impl Postgres {
         RevocationReader::on_postgres(self.serving.clone(), self.trust.clone(), self.clock.clone())
     }
 
-    pub(super) async fn ping(&self) -> Result<(), StoreError> {
-        query("select 1").execute(&mut *self.pool.acquire().await?).await?;
-        Ok(())
+    /// A connection of the lane.
+    pub(super) async fn acquire(&self, lane: Lane) -> Result<Lent, sqlx::Error> {
+        match lane {
+            Lane::Main => self.pool.acquire().await,
+            Lane::Logins => self.logins.acquire().await,
+        }
     }
 
     /// Takes a lock that nothing but a key's revocation minds. Like any write it needs a server that
     /// writes, and it is on the disk before it is answered; but no row is made or changed.
-    pub(super) async fn probe(&self, _thorough: bool) -> Result<(), StoreError> {
+    pub(super) async fn probe(&self) -> Result<(), StoreError> {
         query("select id from keys order by id limit 1 for key share skip locked")
             .execute(&mut *self.pool.acquire().await?)
             .await?;
         Ok(())
     }
 
-    pub(super) async fn create_user(&self, new: NewUser) -> Result<Option<UserRecord>, StoreError> {
-        let (email, email_key) = new.email.unzip();
-        let row = query(concat!(
-            "insert into users as u \
-                (id, username, username_key, email, email_key, password_hash, roles, created_at) \
-             values ($1, $2, $3, $4, $5, $6, $7, latchkey_now($8)) on conflict do nothing returning ",
-            rows::user_columns!()
-        ))
-        .bind(Uuid::now_v7())
-        .bind(new.username)
-        .bind(new.username_key.as_str())
-        .bind(email)
-        .bind(email_key.as_ref().map(NameKey::as_str))
-        .bind(new.password_hash)
-        .bind(new.roles.join(" "))
-        .bind(self.offset())
-        .fetch_optional(&mut *self.logins.acquire().await?)
-        .await?;
-        Ok(row.as_ref().map(rows::user).transpose()?)
-    }
-
-    pub(super) async fn credentials(
-        &self,
-        key: &NameKey,
-    ) -> Result<Option<Credentials>, StoreError> {
-        // A name has no @ and an address has one, so at most one row is found.
-        let row = query(concat!(
-            "select ",
-            credentials_columns!(),
-            " from users u where u.username_key = $1 or u.email_key = $1"
-        ))
-        .bind(key.as_str())
-        .fetch_optional(&mut *self.logins.acquire().await?)
-        .await?;
-        Ok(row.as_ref().map(rows::credentials).transpose()?)
-    }
-
-    pub(super) async fn credentials_of(
-        &self,
-        user: UserId,
-    ) -> Result<Option<Credentials>, StoreError> {
-        let sql = concat!("select ", credentials_columns!(), " from users u where u.id = $1");
-        let row =
-            query(sql).bind(user.0).fetch_optional(&mut *self.logins.acquire().await?).await?;
-        Ok(row.as_ref().map(rows::credentials).transpose()?)
-    }
-
-    pub(super) async fn rehash_password(
-        &self,
-        user: UserId,
-        old: &str,
-        new: &str,
-    ) -> Result<bool, StoreError> {
-        let sql = "update users set password_hash = $3 where id = $1 and password_hash = $2";
-        let changed = query(sql)
-            .bind(user.0)
-            .bind(old)
-            .bind(new)
-            .execute(&mut *self.logins.acquire().await?)
-            .await?;
-        Ok(changed.rows_affected() > 0)
-    }
-
-    pub(super) async fn purge_sessions(
-        &self,
-        before: Timestamp,
-        after: &str,
-        batch: i64,
-    ) -> Result<Option<String>, StoreError> {
-        let next = query_scalar(
-            "with batch as materialized ( \
-                select id from sessions where id > $1 order by id limit $2), \
-             gone as ( \
-                delete from sessions where id in ( \
-                    select s.id from sessions s join batch using (id) \
-                    where least(coalesce(s.revoked_at, s.idle_expires_at), s.idle_expires_at) < $3 \
-                    order by s.id for update of s skip locked)) \
-             select max(id) from batch",
-        )
-        .bind(after)
-        .bind(batch)
-        .bind(before.0)
-        .fetch_one(&mut *self.pool.acquire().await?)
-        .await?;
-        Ok(next)
-    }
-
-    pub(super) async fn lower_ends(
-        &self,
-        idle_ms: i64,
-        absolute_ms: i64,
-        after: &str,
-        batch: i64,
-    ) -> Result<Option<String>, StoreError> {
-        let next = query_scalar(
-            "with batch as materialized ( \
-                select id from sessions where id > $1 order by id limit $2), \
-             lowered as ( \
-                update sessions s set expires_at = least(s.expires_at, s.created_at + $4), \
-                    idle_expires_at = least(s.idle_expires_at, s.created_at + $4, \
-                        coalesce(s.rotated_at, s.created_at) + $3) \
-                from batch where s.id = batch.id and s.revoked_at is null and \
-                    (s.expires_at > s.created_at + $4 or \
-                     s.idle_expires_at > coalesce(s.rotated_at, s.created_at) + $3)) \
-             select max(id) from batch",
-        )
-        .bind(after)
-        .bind(batch)
-        .bind(idle_ms)
-        .bind(absolute_ms)
-        .fetch_one(&mut *self.pool.acquire().await?)
-        .await?;
-        Ok(next)
-    }
-
-    pub(super) async fn purge_revocations(&self, before: Timestamp) -> Result<(), StoreError> {
-        let oldest = "delete from revocations where seq in \
-            (select seq from revocations where expires_at < $1 order by seq limit $2)";
-        query(oldest)
-            .bind(before.0)
-            .bind(PURGED_AT_ONCE)
-            .execute(&mut *self.pool.acquire().await?)
-            .await?;
-        Ok(())
-    }
-
-    fn offset(&self) -> i64 {
+    pub(super) fn offset(&self) -> i64 {
         self.clock.offset_millis()
     }
 }

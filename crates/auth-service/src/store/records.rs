@@ -37,6 +37,15 @@ pub struct UserRecord {
     pub created_at: Timestamp,
 }
 
+/// A user as administrators see them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Who.
+    pub user: UserRecord,
+    /// Whether they may log in.
+    pub enabled: bool,
+}
+
 impl From<UserRecord> for UserView {
     fn from(user: UserRecord) -> Self {
         let UserRecord { id, username, email, roles: _, created_at } = user;
@@ -233,18 +242,6 @@ pub enum OtherSessions {
     None,
 }
 
-impl OtherSessions {
-    /// The name in the database function.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Others => "others",
-            Self::All => "all",
-            Self::None => "none",
-        }
-    }
-}
-
 /// A password change.
 #[derive(Debug, Clone)]
 pub struct NewPassword {
@@ -269,14 +266,4 @@ pub enum Removal {
     NotFound,
     /// The caller's own session is over.
     CallerEnded,
-}
-
-impl Removal {
-    pub(super) const fn from_counts(callers: i64, targets: i64) -> Self {
-        match (callers, targets) {
-            (0, _) => Self::CallerEnded,
-            (_, 0) => Self::NotFound,
-            _ => Self::Ended,
-        }
-    }
 }

@@ -19,11 +19,17 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, query, query_scalar};
 use verifier::Clock;
 
-use super::StoreError;
 use super::postgres::{Pins, Trust};
 use super::rows::{self, Columns};
 use super::sqlite::Pool;
+use super::transaction::Lane;
 use super::watched::{Damage, damage_of};
+use super::{Backend, Store, StoreError};
+#[cfg(feature = "planted-bugs")]
+use crate::planted::{self, Bug};
+
+/// Revocations are small, and there may be one for each logout of two hours.
+const PURGED_AT_ONCE: i64 = 10_000;
 
 /// What one read found.
 #[derive(Debug)]
@@ -171,12 +177,35 @@ impl RevocationReader {
 
     /// Drops the connection and forgets what was seen.
     pub fn reset(&mut self) {
+        #[cfg(feature = "planted-bugs")]
+        if planted::is(Bug::KeptConnection) {
+            return;
+        }
         match &mut self.source {
             Source::Postgres { connection, horizon, .. } => {
                 *connection = None;
                 *horizon = None;
             }
             Source::Sqlite { last_seen, .. } => *last_seen = 0,
+        }
+    }
+}
+
+impl Store {
+    /// Deletes the oldest revocations that expired `before` that moment, at most 10,000.
+    pub async fn purge_revocations(&self, before: Timestamp) -> Result<(), StoreError> {
+        let sql = "delete from revocations where seq in \
+            (select seq from revocations where expires_at < $1 order by seq limit $2)";
+        self.write(Lane::Main, (), sql, vec![before.into(), PURGED_AT_ONCE.into()]).await?;
+        Ok(())
+    }
+
+    /// A reader of revocations with a connection of its own.
+    #[must_use]
+    pub fn revocation_reader(&self) -> RevocationReader {
+        match &self.backend {
+            Backend::Postgres(db) => db.revocation_reader(),
+            Backend::Sqlite(db) => db.revocation_reader(),
         }
     }
 }
@@ -196,6 +225,10 @@ async fn read_postgres(
         Some(connection) => connection,
         None => slot.insert(pins.connect().await?),
     };
+    #[cfg(feature = "planted-bugs")]
+    if planted::is(Bug::LastSeenId) {
+        return super::planted::read_above_the_last(connection, offset).await;
+    }
     // Row by row: a million of them as they come take a gigabyte.
     let mut rows = query(
         "with clock as materialized (select latchkey_now($1) as now) \

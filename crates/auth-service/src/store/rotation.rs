@@ -4,10 +4,13 @@
 //! is the session looked at, and what must follow from that (ending it after a replay) is done in
 //! the same step as the look.
 
-use claims::Timestamp;
+use std::sync::Arc;
 
-use super::StoreError;
+use claims::Timestamp;
+use futures_util::FutureExt as _;
+
 use super::records::{Client, EndReason, Grant, Presented};
+use super::{Backend, Store, StoreError, sqlite};
 
 /// What became of a presented refresh token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,34 +119,66 @@ fn judge(found: Found, presented: &Presented) -> Verdict {
     }
 }
 
-/// The two steps that each database does in its own way.
-pub(super) trait Rotate {
-    /// Rotates from generation `from`, where the session is live; `None` when nothing changed.
-    async fn advance(&self, presented: &Presented, from: u32) -> Result<Option<Grant>, StoreError>;
-
-    /// Looks at the session and, when the token was spent, ends it in the same step.
-    async fn look(&self, presented: &Presented) -> Result<Option<Found>, StoreError>;
+impl Store {
+    /// Decides what a presented refresh token gets, and does it. The database decides races: of any
+    /// number of refreshes of one token exactly one rotates, and the others learn its result.
+    pub async fn rotate(&self, presented: Presented) -> Result<Rotation, StoreError> {
+        let (announcement, writes) = (self.announcement(), Arc::clone(&self.writes));
+        let backend = self.backend.clone();
+        let work = async move {
+            let rotated = rotate(&backend, &presented).await;
+            let rotated = writes.made(rotated, |it| matches!(it, Rotation::Rotated(_)));
+            if !matches!(rotated, Ok(Rotation::Reused(_)) | Err(_)) {
+                announcement.withdraw();
+            }
+            rotated
+        };
+        self.run(work.boxed()).await
+    }
 }
 
-pub(super) async fn rotate(
-    db: &impl Rotate,
-    presented: &Presented,
-) -> Result<Rotation, StoreError> {
+async fn rotate(backend: &Backend, presented: &Presented) -> Result<Rotation, StoreError> {
     // Each round fails only because another rotation succeeded or a lock re-check missed.
     for _ in 0..8 {
-        if let Some(grant) = db.advance(presented, presented.generation).await? {
+        if let Some(grant) = advance(backend, presented, presented.generation).await? {
             return Ok(Rotation::Rotated(grant));
         }
-        let Some(found) = db.look(presented).await? else { return Ok(Rotation::Unknown) };
+        let Some(found) = look(backend, presented).await? else { return Ok(Rotation::Unknown) };
+        #[cfg(feature = "planted-bugs")]
+        if let Some(current) = super::planted::sibling(&found, presented)
+            && let Some(grant) = advance(backend, &current, current.generation).await?
+        {
+            return Ok(Rotation::Rotated(grant));
+        }
         match judge(found.within_limits(presented), presented) {
             Verdict::Answer(rotation) => return Ok(*rotation),
             Verdict::Again => {}
             Verdict::FastForward => {
-                if let Some(grant) = db.advance(presented, presented.generation - 1).await? {
+                if let Some(grant) = advance(backend, presented, presented.generation - 1).await? {
                     return Ok(Rotation::FastForwarded(grant));
                 }
             }
         }
     }
     Err(StoreError::Contended)
+}
+
+/// Rotates from generation `from`, where the session is live; `None` when nothing changed.
+async fn advance(
+    backend: &Backend,
+    presented: &Presented,
+    from: u32,
+) -> Result<Option<Grant>, StoreError> {
+    match backend {
+        Backend::Postgres(db) => db.advance(presented, from).await,
+        Backend::Sqlite(_) => sqlite::advance(backend, presented, from).await,
+    }
+}
+
+/// Looks at the session and, when the token was spent, ends it in the same step.
+async fn look(backend: &Backend, presented: &Presented) -> Result<Option<Found>, StoreError> {
+    match backend {
+        Backend::Postgres(db) => db.look(presented).await,
+        Backend::Sqlite(_) => sqlite::look(backend, presented).await,
+    }
 }

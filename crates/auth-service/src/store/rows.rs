@@ -8,8 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Error, Row as _};
 use uuid::Uuid;
 
-use super::admin::Listed;
-use super::records::{Client, Credentials, EndReason, Grant, UserRecord};
+use super::records::{Client, Credentials, EndReason, Grant, Listed, UserRecord};
 use super::rotation::Found;
 
 use crate::store::SessionView;
@@ -71,6 +70,49 @@ macro_rules! columns_of {
 
 columns_of!(PgRow);
 columns_of!(SqliteRow);
+
+/// A row of either database.
+pub(super) enum Row {
+    Postgres(PgRow),
+    Sqlite(SqliteRow),
+}
+
+impl Columns for Row {
+    fn int(&self, name: &'static str) -> Result<i64, Error> {
+        match self {
+            Self::Postgres(row) => row.int(name),
+            Self::Sqlite(row) => row.int(name),
+        }
+    }
+
+    fn int_or_null(&self, name: &'static str) -> Result<Option<i64>, Error> {
+        match self {
+            Self::Postgres(row) => row.int_or_null(name),
+            Self::Sqlite(row) => row.int_or_null(name),
+        }
+    }
+
+    fn text(&self, name: &'static str) -> Result<String, Error> {
+        match self {
+            Self::Postgres(row) => row.text(name),
+            Self::Sqlite(row) => row.text(name),
+        }
+    }
+
+    fn text_or_null(&self, name: &'static str) -> Result<Option<String>, Error> {
+        match self {
+            Self::Postgres(row) => row.text_or_null(name),
+            Self::Sqlite(row) => row.text_or_null(name),
+        }
+    }
+
+    fn bytes(&self, name: &'static str) -> Result<Vec<u8>, Error> {
+        match self {
+            Self::Postgres(row) => row.bytes(name),
+            Self::Sqlite(row) => row.bytes(name),
+        }
+    }
+}
 
 fn decode(index: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::ColumnDecode { index: index.to_owned(), source: Box::new(source) }
@@ -159,22 +201,8 @@ macro_rules! is_caller {
 }
 pub(super) use is_caller;
 
-/// How many sessions of the user `u` could be used, but no more than one beyond `$2`.
-macro_rules! count_up_to {
-    () => {
-        "select count(*) from (select 1 from sessions s where s.user_id = u.id \
-            and s.subject_version = u.version and s.revoked_at is null limit $2 + 1) some_of_them"
-    };
-}
-pub(super) use count_up_to;
-
 pub(super) fn user_id(row: &impl Columns) -> Result<UserId, Error> {
     Ok(UserId(row.parsed::<Uuid>("user_id")?))
-}
-
-/// Whose sessions were counted, and whether there are too many.
-pub(super) fn crowded(row: &impl Columns) -> Result<(UserId, bool), Error> {
-    Ok((user_id(row)?, row.flag("crowded")?))
 }
 
 pub(super) fn user(row: &impl Columns) -> Result<UserRecord, Error> {

@@ -3,7 +3,9 @@
 
 use sqlx::migrate::{MigrateError, Migrator};
 
-use super::{Backend, OpenError, Store, StoreError, bounded, migrations};
+use super::rows::{Columns as _, Row};
+use super::transaction::Lane;
+use super::{Backend, OpenError, Store, StoreError, migrations};
 
 impl Store {
     /// The newest migration of a schema that is newer than this program.
@@ -39,11 +41,7 @@ impl Store {
     /// The newest migration of the database if it is newer than this program; an error where this
     /// program may not serve the schema.
     pub(super) async fn check_schema(&self) -> Result<Option<i64>, OpenError> {
-        let applied = match &self.backend {
-            Backend::Postgres(db) => bounded(db.applied()).await,
-            Backend::Sqlite(db) => db.applied().await,
-        };
-        let applied = applied.map_err(|error| failed(error, OpenError::Schema))?;
+        let applied = self.applied().await.map_err(|error| failed(error, OpenError::Schema))?;
         if let Some(missing) = migrations::known().find(|version| !applied.contains(version)) {
             return Err(OpenError::Schema(format!("migration {missing} is not applied")));
         }
@@ -52,13 +50,9 @@ impl Store {
         if unknown.is_empty() {
             return Ok(None);
         }
-        let marks = match &self.backend {
-            Backend::Postgres(db) => bounded(db.compatible()).await,
-            Backend::Sqlite(db) => db.compatible().await,
-        };
         let unreadable =
             |why| OpenError::NewerSchema(format!("schema_compatibility cannot be read: {why}"));
-        let marks = marks.map_err(|error| failed(error, unreadable))?;
+        let marks = self.compatible().await.map_err(|error| failed(error, unreadable))?;
         judge(&unknown, &marks).map_err(OpenError::NewerSchema)?;
         let newest = unknown.into_iter().max();
         tracing::info!(
@@ -66,6 +60,22 @@ impl Store {
             "the database schema is newer than this program, which may serve it all the same"
         );
         Ok(newest)
+    }
+
+    /// The numbers of the migrations that were applied.
+    async fn applied(&self) -> Result<Vec<i64>, StoreError> {
+        let sql = "select version from _sqlx_migrations where success";
+        let found = self.read(Lane::Main, sql, Vec::new()).await?;
+        Ok(found.iter().map(|row| row.int("version")).collect::<Result<_, _>>()?)
+    }
+
+    /// What migrations say of older programs: their number, and that of the oldest program.
+    async fn compatible(&self) -> Result<Vec<(i64, i64)>, StoreError> {
+        let sql = "select version, oldest_program from schema_compatibility";
+        let found = self.read(Lane::Main, sql, Vec::new()).await?;
+        let mark =
+            |row: &Row| Ok::<_, sqlx::Error>((row.int("version")?, row.int("oldest_program")?));
+        Ok(found.iter().map(mark).collect::<Result<_, _>>()?)
     }
 }
 

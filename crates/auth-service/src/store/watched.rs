@@ -1,6 +1,7 @@
-//! A connection that remembers whether everything that was done on it came to a known end. One of
-//! which that is not certain never serves again: what is said to it next might be answered as part
-//! of what went wrong before.
+//! A connection that remembers whether everything that was done on it came to a known end: each
+//! statement, and the transaction if one was begun. One of which that is not certain never serves
+//! again: what is said to it next might be answered as part of what went wrong before, and a write
+//! inside a forgotten transaction would be acknowledged and lost.
 
 use std::task::{Poll, ready};
 
@@ -14,11 +15,16 @@ use sqlx::{Connection as _, Database, Either, Error, Execute, Executor, SqlStr};
 
 /// A connection of a pool. Statements run on `&mut Watched`, and nothing else reaches the connection.
 pub(super) struct Watched<DB: Database> {
-    connection: PoolConnection<DB>,
+    /// It is there until the value is dropped.
+    connection: Option<PoolConnection<DB>>,
     /// A statement was begun and has not ended; it may have been cut off.
     busy: bool,
+    /// A transaction was begun and has not ended.
+    in_transaction: bool,
     damage: Option<Damage>,
 }
+
+const THERE: &str = "the connection is there until the value is dropped";
 
 /// Why a connection must not serve again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,12 +37,23 @@ pub(super) enum Damage {
 
 impl<DB: Database> Watched<DB> {
     pub(super) fn new(connection: PoolConnection<DB>) -> Self {
-        Self { connection, busy: false, damage: None }
+        Self { connection: Some(connection), busy: false, in_transaction: false, damage: None }
     }
 
     /// Why it must not serve again, if that is so.
     pub(super) fn damage(&self) -> Option<Damage> {
-        self.damage.or(self.busy.then_some(Damage::Unknown))
+        self.damage.or((self.busy || self.in_transaction).then_some(Damage::Unknown))
+    }
+
+    /// From now on it must not serve anybody else. Called before the statement that begins the
+    /// transaction is sent: that one may be cut off too.
+    pub(super) fn enter_transaction(&mut self) {
+        self.in_transaction = true;
+    }
+
+    /// The database has said that the transaction is over.
+    pub(super) fn leave_transaction(&mut self) {
+        self.in_transaction = false;
     }
 
     /// Whether no statement was prepared on it yet, as on one that was just made.
@@ -44,7 +61,7 @@ impl<DB: Database> Watched<DB> {
     where
         DB: HasStatementCache,
     {
-        self.connection.cached_statements_size() == 0
+        self.connection.as_ref().expect(THERE).cached_statements_size() == 0
     }
 
     /// Has it closed when it is dropped.
@@ -54,21 +71,30 @@ impl<DB: Database> Watched<DB> {
 
     /// Gives it back to its pool, which tests it first.
     pub(super) fn give_back(&mut self) -> impl Future<Output = ()> + Send + 'static + use<DB> {
-        self.connection.return_to_pool()
+        self.connection.as_mut().expect(THERE).return_to_pool()
+    }
+
+    /// Closes it at once and without a farewell: its place in the pool is free, and a server that
+    /// does not answer holds nobody up. Whatever was begun on it is undone when the server notices.
+    pub(super) fn cut(&mut self) {
+        drop(self.connection.take().map(PoolConnection::detach));
     }
 
     /// The connection itself, for what is more than a statement. It does not serve again.
     pub(super) fn unwatched(&mut self) -> &mut DB::Connection {
         self.condemn();
-        &mut self.connection
+        self.connection.as_mut().expect(THERE)
     }
 }
 
 impl<DB: Database> Drop for Watched<DB> {
-    /// It keeps its place in the pool until it is closed, so the next one finds nothing left of it.
+    /// It keeps its place in the pool until it is closed, so the next one finds nothing left of it:
+    /// no lock on a file either.
     fn drop(&mut self) {
-        if self.damage().is_some() {
-            self.connection.close_on_drop();
+        if self.damage().is_some()
+            && let Some(connection) = &mut self.connection
+        {
+            connection.close_on_drop();
         }
     }
 }
@@ -130,9 +156,10 @@ where
         'c: 'e,
         E: 'q + Execute<'q, DB>,
     {
-        let Watched { connection, busy, damage } = self;
+        let Watched { connection, busy, damage, .. } = self;
+        let connection = &mut **connection.as_mut().expect(THERE);
         *busy = true;
-        let mut results = (&mut **connection).fetch_many(query);
+        let mut results = connection.fetch_many(query);
         let watched = stream::poll_fn(move |context| {
             let next = ready!(results.poll_next_unpin(context));
             match &next {
@@ -154,9 +181,10 @@ where
         'c: 'e,
         E: 'q + Execute<'q, DB>,
     {
-        let Watched { connection, busy, damage } = self;
+        let Watched { connection, busy, damage, .. } = self;
+        let connection = &mut **connection.as_mut().expect(THERE);
         *busy = true;
-        let row = (&mut **connection).fetch_optional(query);
+        let row = connection.fetch_optional(query);
         row.inspect(|row| learn(row, busy, damage)).boxed()
     }
 
@@ -168,9 +196,10 @@ where
     where
         'c: 'e,
     {
-        let Watched { connection, busy, damage } = self;
+        let Watched { connection, busy, damage, .. } = self;
+        let connection = &mut **connection.as_mut().expect(THERE);
         *busy = true;
-        let prepared = (&mut **connection).prepare_with(sql, parameters);
+        let prepared = connection.prepare_with(sql, parameters);
         prepared.inspect(|prepared| learn(prepared, busy, damage)).boxed()
     }
 }

@@ -4,9 +4,11 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use verifier::Clock;
 
-use super::{Backend, Store, StoreError, bounded};
+use super::transaction::Lane;
+use super::{Backend, Store, StoreError};
 
 /// How long a write that worked speaks for the next one.
 const FRESH: Duration = Duration::from_secs(5);
@@ -55,7 +57,7 @@ impl Writes {
         result
     }
 
-    fn worked(&self) {
+    pub(super) fn worked(&self) {
         *self.known() = Known { worked: Some(self.clock.elapsed()), ..Known::default() };
     }
 
@@ -87,7 +89,14 @@ impl Store {
         }
         // After a failure a little may still fit where nothing of use does.
         let thorough = self.writes.known().failed;
-        let probed = on_backend!(self, db => db.probe(thorough).await);
+        let backend = self.backend.clone();
+        let probe = async move {
+            match &backend {
+                Backend::Postgres(db) => db.probe().await,
+                Backend::Sqlite(db) => db.probe(thorough).await,
+            }
+        };
+        let probed = self.run(probe.boxed()).await;
         match &probed {
             Ok(()) => self.writes.worked(),
             Err(_) => self.writes.known().probe_failed = Some(self.writes.clock.elapsed()),
@@ -96,6 +105,6 @@ impl Store {
     }
 
     async fn answers(&self) -> bool {
-        on_backend!(self, db => db.ping().await).is_ok()
+        self.read(Lane::Main, "select 1", Vec::new()).await.is_ok()
     }
 }

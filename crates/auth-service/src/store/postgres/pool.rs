@@ -68,6 +68,14 @@ impl Pool {
         Ok(lent)
     }
 
+    /// A connection that comes back whatever happens to it.
+    #[cfg(feature = "planted-bugs")]
+    pub(super) async fn planted_acquire(
+        &self,
+    ) -> Result<sqlx::pool::PoolConnection<Postgres>, sqlx::Error> {
+        self.connections.acquire().await
+    }
+
     /// Waits for the connections that are lent, and closes all.
     pub(super) async fn close(&self) {
         self.connections.close().await;
@@ -75,7 +83,7 @@ impl Pool {
 }
 
 /// A connection of a [`Pool`].
-pub(super) struct Lent {
+pub(in crate::store) struct Lent {
     connection: Watched<Postgres>,
     trust: Trust,
 }
@@ -98,16 +106,18 @@ impl Drop for Lent {
     /// sqlx tests a connection that comes back, and by itself waits for ever on one whose server
     /// fell silent, which is then a place less in the pool for as long as the process lives. Its
     /// hooks run before that test and can only add to it. Giving the test up closes the connection.
+    ///
+    /// A connection in doubt is cut, not closed in peace, for which sqlx would wait.
     fn drop(&mut self) {
-        match self.connection.damage() {
-            None => {
-                let back = self.connection.give_back();
-                tokio::spawn(tokio::time::timeout(RELEASE_PATIENCE, back));
-            }
-            // It closes when it is dropped, in a moment.
-            Some(Damage::WrongServer) => self.trust.only_new_ones(),
-            Some(Damage::Unknown) => {}
+        let Some(damage) = self.connection.damage() else {
+            let back = self.connection.give_back();
+            tokio::spawn(tokio::time::timeout(RELEASE_PATIENCE, back));
+            return;
+        };
+        if damage == Damage::WrongServer {
+            self.trust.only_new_ones();
         }
+        self.connection.cut();
     }
 }
 

@@ -1,57 +1,18 @@
-//! Sessions: opened, rotated, looked at and ended, each in one statement.
+//! What sessions need most often, on Postgres: rotated, looked at and ended, each in one statement.
 
 use claims::{SessionId, Timestamp};
 use sqlx::postgres::PgRow;
-use sqlx::{query, query_scalar};
+use sqlx::query;
 
-use super::super::records::{
-    Caller, EndReason, Grant, NewPassword, NewSession, Presented, Removal, UserRecord,
-};
-use super::super::rotation::{Found, Rotate};
-use super::super::rows::{
-    self, Columns as _, grant_columns, is_caller, live, session_columns, within_limits,
-};
-use super::super::{ENDED_AT_ONCE, StoreError};
+use super::super::StoreError;
+use super::super::records::{EndReason, Grant, Presented};
+use super::super::rotation::Found;
+use super::super::rows::{self, Columns as _, grant_columns, live, within_limits};
 use super::Postgres;
-use crate::identity::names::NameKey;
-use crate::store::SessionView;
+#[cfg(feature = "planted-bugs")]
+use crate::planted::{self, Bug};
 
 impl Postgres {
-    /// A function, because it must lock the user first and look afterwards: a login and a password
-    /// change wait for each other, and whichever is second sees the first; and of two logins the
-    /// second counts the first one's session.
-    pub(in crate::store) async fn open_session(
-        &self,
-        new: NewSession,
-    ) -> Result<Option<Grant>, StoreError> {
-        let row = query(concat!(
-            "select o.opened_at as now, ",
-            grant_columns!(),
-            " from latchkey_open_session($1, $2::integer, $3::integer, $4, $5, $6, $7, $8, $9, \
-                $10, $11, $12, $13, $14, $15, $16) o, \
-                lateral (select (o.opened).*) s, lateral (select (o.account).*) u"
-        ))
-        .bind(new.credentials.user.0)
-        .bind(new.credentials.version)
-        .bind(new.credentials.password_version)
-        .bind(new.id.to_string())
-        .bind(new.client_id.as_str())
-        .bind(new.scope.as_str())
-        .bind(new.idle_ms)
-        .bind(new.absolute_ms)
-        .bind(new.amr)
-        .bind(new.device)
-        .bind(new.client.user_agent)
-        .bind(new.client.ip)
-        .bind(new.replaces.map(|id| id.to_string()))
-        .bind(i64::from(new.max_sessions))
-        .bind(ENDED_AT_ONCE)
-        .bind(self.offset())
-        .fetch_optional(&mut *self.logins.acquire().await?)
-        .await?;
-        Ok(row.as_ref().map(granted).transpose()?)
-    }
-
     /// In the order of their ids: two that end the same sessions must not wait for each other.
     pub(in crate::store) async fn end_each(
         &self,
@@ -76,147 +37,16 @@ impl Postgres {
         Ok(())
     }
 
-    /// Ends at most `batch` of them; how many, or `None` where the caller's own is over.
-    pub(in crate::store) async fn end_other_sessions(
+    /// Rotates from generation `from`, where the session is live; `None` when nothing changed.
+    pub(in crate::store) async fn advance(
         &self,
-        caller: &Caller,
-        batch: i64,
-    ) -> Result<Option<i64>, StoreError> {
-        let ended = query_scalar("select latchkey_end_other_sessions($1, $2, $3, $4, $5)")
-            .bind(caller.session.to_string())
-            .bind(caller.generation.map(i64::from))
-            .bind(caller.grace_ms)
-            .bind(batch)
-            .bind(self.offset())
-            .fetch_one(&mut *self.pool.acquire().await?)
-            .await?;
-        Ok(ended)
-    }
-
-    pub(in crate::store) async fn end_all_sessions(
-        &self,
-        caller: &Caller,
-    ) -> Result<bool, StoreError> {
-        let ended = query_scalar("select latchkey_end_all_sessions($1, $2, $3, $4, 0)")
-            .bind(caller.session.to_string())
-            .bind(caller.generation.map(i64::from))
-            .bind(caller.grace_ms)
-            .bind(self.offset())
-            .fetch_one(&mut *self.pool.acquire().await?)
-            .await?;
-        Ok(ended)
-    }
-
-    pub(in crate::store) async fn remove_session(
-        &self,
-        caller: &Caller,
-        target: SessionId,
-    ) -> Result<Removal, StoreError> {
-        let sql = "select callers, targets from latchkey_end_one_session($1, $2, $3, $4, $5)";
-        let row = query(sql)
-            .bind(caller.session.to_string())
-            .bind(caller.generation.map(i64::from))
-            .bind(caller.grace_ms)
-            .bind(target.to_string())
-            .bind(self.offset())
-            .fetch_one(&mut *self.pool.acquire().await?)
-            .await?;
-        Ok(Removal::from_counts(row.int("callers")?, row.int("targets")?))
-    }
-
-    pub(in crate::store) async fn list_sessions(
-        &self,
-        caller: &Caller,
-    ) -> Result<Option<Vec<SessionView>>, StoreError> {
-        let found = query(concat!(
-            "with ",
-            clock!("$4"),
-            ", caller as materialized (select u.id from sessions s, users u, clock where ",
-            is_caller!(),
-            ") select cast(case when s.id = $1 then 1 else 0 end as bigint) as current, ",
-            session_columns!(),
-            " from sessions s, users u, caller, clock \
-             where u.id = caller.id and s.user_id = u.id and ",
-            live!(),
-            " order by s.id = $1 desc, s.created_at desc, s.id limit 100"
-        ))
-        .bind(caller.session.to_string())
-        .bind(caller.generation.map(i64::from))
-        .bind(caller.grace_ms)
-        .bind(self.offset())
-        .fetch_all(&mut *self.pool.acquire().await?)
-        .await?;
-        let views: Vec<_> = found.iter().map(rows::session_view).collect::<Result<_, _>>()?;
-        Ok(if views.is_empty() { None } else { Some(views) })
-    }
-
-    pub(in crate::store) async fn live_sessions(
-        &self,
-        key: &NameKey,
-    ) -> Result<Vec<SessionView>, StoreError> {
-        let found = query(concat!(
-            "with ",
-            clock!("$2"),
-            " select s.id as session_id, s.created_at, \
-                coalesce(s.rotated_at, s.created_at) as last_used_at, s.expires_at, s.ip, \
-                s.user_agent, s.device, cast(0 as bigint) as current \
-             from sessions s, users u, clock \
-             where (u.username_key = $1 or u.email_key = $1) and s.user_id = u.id and ",
-            live!(),
-            " order by s.created_at desc, s.id limit 100"
-        ))
-        .bind(key.as_str())
-        .bind(self.offset())
-        .fetch_all(&mut *self.pool.acquire().await?)
-        .await?;
-        Ok(found.iter().map(rows::session_view).collect::<Result<_, _>>()?)
-    }
-
-    pub(in crate::store) async fn user_of(
-        &self,
-        caller: &Caller,
-    ) -> Result<Option<UserRecord>, StoreError> {
-        let row = query(concat!(
-            "with ",
-            clock!("$4"),
-            " select ",
-            rows::user_columns!(),
-            " from sessions s, users u, clock where ",
-            is_caller!()
-        ))
-        .bind(caller.session.to_string())
-        .bind(caller.generation.map(i64::from))
-        .bind(caller.grace_ms)
-        .bind(self.offset())
-        .fetch_optional(&mut *self.pool.acquire().await?)
-        .await?;
-        Ok(row.as_ref().map(rows::user).transpose()?)
-    }
-
-    /// Ends fewer than `batch` other sessions and changes the password, or ends `batch` and changes
-    /// nothing yet; how many were ended, or `None` where it is refused.
-    pub(in crate::store) async fn change_password(
-        &self,
-        change: &NewPassword,
-        batch: i64,
-    ) -> Result<Option<i64>, StoreError> {
-        let sql = "select latchkey_change_own_password($1, $2, $3::integer, $4, $5, $6, $7)";
-        let ended = query_scalar(sql)
-            .bind(change.session.to_string())
-            .bind(change.user.0)
-            .bind(change.password_version)
-            .bind(&change.password_hash)
-            .bind(change.sessions.as_str())
-            .bind(batch)
-            .bind(self.offset())
-            .fetch_one(&mut *self.pool.acquire().await?)
-            .await?;
-        Ok(ended)
-    }
-}
-
-impl Rotate for Postgres {
-    async fn advance(&self, presented: &Presented, from: u32) -> Result<Option<Grant>, StoreError> {
+        presented: &Presented,
+        from: u32,
+    ) -> Result<Option<Grant>, StoreError> {
+        #[cfg(feature = "planted-bugs")]
+        if planted::is(Bug::NaiveRotation) {
+            return self.planted_advance(presented, from).await;
+        }
         let row = query(concat!(
             "with ",
             clock!("$1"),
@@ -247,7 +77,11 @@ impl Rotate for Postgres {
         Ok(row.as_ref().map(granted).transpose()?)
     }
 
-    async fn look(&self, presented: &Presented) -> Result<Option<Found>, StoreError> {
+    /// Looks at the session and, when the token was spent, ends it in the same step.
+    pub(in crate::store) async fn look(
+        &self,
+        presented: &Presented,
+    ) -> Result<Option<Found>, StoreError> {
         let row = query(concat!(
             "with ",
             clock!("$1"),

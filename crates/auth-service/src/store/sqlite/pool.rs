@@ -4,11 +4,10 @@
 //! transaction, and sqlx goes on counting it as open. A connection in doubt is therefore closed, and
 //! it keeps its place until it is: the next one finds no transaction and no lock of it.
 
-use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
-use sqlx::{Executor as _, Sqlite, query_scalar};
+use sqlx::{Sqlite, query_scalar};
 
 use super::super::watched::Watched;
 
@@ -41,13 +40,6 @@ impl Pool {
         Ok(connection)
     }
 
-    /// A connection in a transaction that writes.
-    pub(super) async fn begin(&self) -> Result<Write, sqlx::Error> {
-        let mut connection = self.acquire().await?;
-        connection.execute("begin immediate").await?;
-        Ok(Write(Some(connection)))
-    }
-
     /// Waits for the connections that are lent, and closes all.
     pub(super) async fn close(&self) {
         self.0.close().await;
@@ -70,49 +62,6 @@ async fn check(connection: &mut Watched<Sqlite>) -> Result<(), sqlx::Error> {
     Err(sqlx::Error::Configuration(why.into()))
 }
 
-/// A transaction, undone unless it is committed.
-pub(super) struct Write(Option<Watched<Sqlite>>);
-
-impl Write {
-    /// Has what was written stay. After an error it did not.
-    pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
-        let Some(mut connection) = self.0.take() else { return Ok(()) };
-        let done = connection.execute("commit").await;
-        if done.is_err() {
-            // Also an orderly refusal, by a foreign key for one, leaves the transaction open.
-            connection.condemn();
-        }
-        done.map(|_| ())
-    }
-}
-
-impl Deref for Write {
-    type Target = Watched<Sqlite>;
-
-    fn deref(&self) -> &Watched<Sqlite> {
-        self.0.as_ref().expect("it is there until it is committed")
-    }
-}
-
-impl DerefMut for Write {
-    fn deref_mut(&mut self) -> &mut Watched<Sqlite> {
-        self.0.as_mut().expect("it is there until it is committed")
-    }
-}
-
-impl Drop for Write {
-    /// Undoes what a caller turned out not to want.
-    fn drop(&mut self) {
-        if let Some(mut connection) = self.0.take().filter(|it| it.damage().is_none()) {
-            tokio::spawn(async move {
-                if connection.execute("rollback").await.is_err() {
-                    connection.condemn();
-                }
-            });
-        }
-    }
-}
-
 fn settings(most: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new().max_connections(most).acquire_timeout(Duration::from_secs(5))
 }
@@ -125,11 +74,15 @@ mod tests {
     use sqlx::query;
     use sqlx::sqlite::SqliteJournalMode;
     use tempfile::TempDir;
+    use verifier::Clock;
 
+    use super::super::super::Backend;
+    use super::super::super::transaction::{Lane, Tx};
     use super::*;
 
-    /// A pool of one connection on a file of its own. Statements are interrupted while `interrupt`.
+    /// A writer on a file of its own. Statements are interrupted while `interrupt`.
     struct Scene {
+        backend: Backend,
         pool: Pool,
         interrupt: Arc<AtomicBool>,
         _directory: TempDir,
@@ -164,12 +117,19 @@ mod tests {
                 query(sql).execute(&mut connection).await.unwrap();
             }
             drop(connection);
-            Self { pool, interrupt, _directory: directory }
+            let (writer, readers, clock) = (pool.clone(), pool.clone(), Clock::default());
+            let backend =
+                Backend::Sqlite(Arc::new(super::super::Sqlite { writer, readers, clock }));
+            Self { backend, pool, interrupt, _directory: directory }
+        }
+
+        async fn begin(&self) -> Tx {
+            Tx::begin(&self.backend, Lane::Main).await.unwrap()
         }
 
         /// Whatever went wrong before: a write is done, and is the only one that was.
         async fn serves(&self) {
-            let mut write = self.pool.begin().await.unwrap();
+            let mut write = self.begin().await;
             add(&mut write).await.unwrap();
             write.commit().await.unwrap();
             let mut connection = self.pool.acquire().await.unwrap();
@@ -182,9 +142,9 @@ mod tests {
         }
     }
 
-    async fn add(write: &mut Write) -> Result<(), sqlx::Error> {
+    async fn add(write: &mut Tx) -> Result<(), sqlx::Error> {
         let sql = "insert into rows (filler) values (randomblob(20000))";
-        query(sql).execute(&mut **write).await.map(|_| ())
+        write.execute(sql, &[]).await.map(|_| ())
     }
 
     fn code(error: &sqlx::Error) -> String {
@@ -194,8 +154,8 @@ mod tests {
     #[tokio::test]
     async fn a_write_that_meets_a_full_disk_leaves_nothing_behind() {
         let scene = Scene::new().await;
-        let mut write = scene.pool.begin().await.unwrap();
-        query("pragma max_page_count = 8").execute(&mut *write).await.unwrap();
+        let mut write = scene.begin().await;
+        write.fetch_all("pragma max_page_count = 8", &[]).await.unwrap();
         let error = loop {
             if let Err(error) = add(&mut write).await {
                 break error;
@@ -221,7 +181,7 @@ mod tests {
     #[tokio::test]
     async fn a_write_that_is_interrupted_leaves_nothing_behind() {
         let scene = Scene::new().await;
-        let mut write = scene.pool.begin().await.unwrap();
+        let mut write = scene.begin().await;
         add(&mut write).await.unwrap();
         scene.interrupt.store(true, Ordering::Relaxed);
         let error = add(&mut write).await.unwrap_err();
@@ -246,8 +206,8 @@ mod tests {
     #[tokio::test]
     async fn a_commit_that_is_refused_leaves_nothing_behind() {
         let scene = Scene::new().await;
-        let mut write = scene.pool.begin().await.unwrap();
-        query("insert into children values (1)").execute(&mut *write).await.unwrap();
+        let mut write = scene.begin().await;
+        write.execute("insert into children values (1)", &[]).await.unwrap();
         let error = write.commit().await.unwrap_err();
         assert!(error.as_database_error().unwrap().is_foreign_key_violation());
         scene.serves().await;
@@ -257,10 +217,10 @@ mod tests {
     async fn a_write_that_nobody_wants_any_more_leaves_nothing_behind() {
         let scene = Scene::new().await;
         for _ in 0..3 {
-            let mut write = scene.pool.begin().await.unwrap();
+            let mut write = scene.begin().await;
             add(&mut write).await.unwrap();
         }
-        let write = scene.pool.begin().await.unwrap();
+        let write = scene.begin().await;
         drop(write);
         scene.serves().await;
     }
@@ -269,11 +229,11 @@ mod tests {
     #[tokio::test]
     async fn a_write_that_is_cut_off_leaves_nothing_behind() {
         let scene = Scene::new().await;
-        let mut write = scene.pool.begin().await.unwrap();
+        let mut write = scene.begin().await;
         add(&mut write).await.unwrap();
         let long = "with recursive n(i) as (select 1 union all select i + 1 from n limit 300000) \
              insert into rows select zeroblob(1) from n where i > 299999";
-        let cut = tokio::time::timeout(Duration::ZERO, query(long).execute(&mut *write)).await;
+        let cut = tokio::time::timeout(Duration::ZERO, write.execute(long, &[])).await;
         assert!(cut.is_err());
         drop(write);
         scene.serves().await;

@@ -9,8 +9,10 @@ use std::sync::Arc;
 use claims::{SessionId, Timestamp, UserId};
 
 use super::records::{Caller, Client};
-use super::rows::Columns;
-use super::{Backend, Store, StoreError, bounded};
+use super::rows::{Columns as _, Row, is_caller};
+use super::sessions::caller_values;
+use super::transaction::Lane;
+use super::{Store, StoreError};
 
 use crate::store::EventView;
 
@@ -82,7 +84,23 @@ impl TrailEntry {
 impl Store {
     /// Adds to the trail.
     pub async fn tell(&self, entry: TrailEntry) -> Result<(), StoreError> {
-        on_backend!(self, db => db.tell(&entry).await)
+        let sql = "insert into events (at, kind, user_id, session_id, reason, ip, user_agent, \
+                other_ip, other_user_agent, subject, origin) \
+             values ({now}, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+        let values = vec![
+            entry.kind.as_str().into(),
+            entry.user.into(),
+            entry.session.into(),
+            entry.reason.map(Cow::into_owned).into(),
+            entry.client.ip.into(),
+            entry.client.user_agent.into(),
+            entry.other.ip.into(),
+            entry.other.user_agent.into(),
+            entry.subject.into(),
+            entry.origin.into(),
+        ];
+        self.write(Lane::Main, (), sql, values).await?;
+        Ok(())
     }
 
     /// The same without waiting for it, where the answer must not wait. In a flood some is left out: the
@@ -107,7 +125,24 @@ impl Store {
     /// 20 failed logins, which are what others do and must not push the rest out; `None` when the
     /// caller's session is over.
     pub async fn events_of(&self, caller: Caller) -> Result<Option<Vec<EventView>>, StoreError> {
-        on_backend!(self, db => db.events_of(&caller).await)
+        let sql = concat!(
+            "with clock as materialized (select {now} as now), caller as materialized ( \
+                select u.id from sessions s, users u, clock where ",
+            is_caller!(),
+            ") select e.at, e.kind, e.session_id, e.reason, e.ip, e.user_agent, e.other_ip, \
+                e.other_user_agent \
+             from caller left join ( \
+                select * from (select * from events \
+                    where user_id = (select id from caller) and kind <> 'login-failed' \
+                    order by id desc limit 80) most \
+                union all \
+                select * from (select * from events \
+                    where user_id = (select id from caller) and kind = 'login-failed' \
+                    order by id desc limit 20) failed \
+             ) e on 1 = 1 order by e.id desc"
+        );
+        let found = self.read(Lane::Main, sql, caller_values(&caller)).await?;
+        Ok(events(&found)?)
     }
 
     /// Deletes what happened `before` that moment or more than `most` entries back, at most `batch` of
@@ -118,17 +153,24 @@ impl Store {
         most: i64,
         batch: i64,
     ) -> Result<u64, StoreError> {
-        on_backend!(self, db => db.purge_events(before, most, batch).await)
+        let sql = "delete from events where id in (select id from events order by id limit $3) \
+             and (at < $1 or id <= (select max(id) from events) - $2)";
+        let values = vec![before.into(), most.into(), batch.into()];
+        self.write(Lane::Main, (), sql, values).await
     }
 
     /// When the clock was last found to have been stepped, and by how much: `+7200 s`.
     pub async fn last_clock_step(&self) -> Result<Option<(Timestamp, String)>, StoreError> {
-        on_backend!(self, db => db.last_clock_step().await)
+        let sql = "select at, coalesce(reason, '') as reason from events \
+             where kind = 'clock-stepped' order by id desc limit 1";
+        let found = self.read(Lane::Main, sql, Vec::new()).await?;
+        let told = |row: &Row| Ok::<_, sqlx::Error>((row.time("at")?, row.text("reason")?));
+        Ok(found.first().map(told).transpose()?)
     }
 }
 
 /// From rows to what the owner sees. The first row is there also where nothing happened yet.
-pub(super) fn events<R: Columns>(found: &[R]) -> Result<Option<Vec<EventView>>, sqlx::Error> {
+fn events(found: &[Row]) -> Result<Option<Vec<EventView>>, sqlx::Error> {
     if found.is_empty() {
         return Ok(None);
     }
@@ -148,11 +190,3 @@ pub(super) fn events<R: Columns>(found: &[R]) -> Result<Option<Vec<EventView>>, 
     }
     Ok(Some(events))
 }
-
-/// The columns of an event; `e` is the table.
-macro_rules! event_columns {
-    () => {
-        "e.at, e.kind, e.session_id, e.reason, e.ip, e.user_agent, e.other_ip, e.other_user_agent"
-    };
-}
-pub(super) use event_columns;

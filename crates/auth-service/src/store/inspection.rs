@@ -1,0 +1,34 @@
+//! What the database says of itself, for whoever looks after it.
+
+use claims::Timestamp;
+use futures_util::FutureExt as _;
+
+use super::{Backend, Store, StoreError};
+
+/// What the database says of itself.
+#[derive(Debug, Clone)]
+pub struct Inspection {
+    /// Its name and version.
+    pub server: String,
+    /// Its clock.
+    pub now: Timestamp,
+    /// Settings on which promises rest: the name, the value, and whether that is good.
+    pub settings: Vec<(&'static str, String, bool)>,
+    /// How long the oldest transaction has held back the clearing up of old row versions,
+    /// milliseconds; where that can be told.
+    pub oldest_snapshot_ms: Option<i64>,
+}
+
+impl Store {
+    /// What the database says of itself.
+    pub async fn inspect(&self) -> Result<Inspection, StoreError> {
+        let backend = self.backend.clone();
+        let work = async move {
+            match &backend {
+                Backend::Postgres(db) => db.inspect().await,
+                Backend::Sqlite(db) => db.inspect().await,
+            }
+        };
+        self.run(work.boxed()).await
+    }
+}

@@ -1,0 +1,215 @@
+//! Users: registered, found, listed, changed.
+
+use claims::UserId;
+use futures_util::FutureExt as _;
+use uuid::Uuid;
+
+use super::records::{
+    Caller, Credentials, EndReason, Listed, NewPassword, NewUser, OtherSessions, UserRecord,
+};
+use super::rows::{self, credentials_columns, is_caller, user_columns};
+use super::sessions::{self, caller_values};
+use super::transaction::{Lane, Tx};
+use super::turns::Turn;
+use super::{ENDED_AT_ONCE, Store, StoreError};
+use crate::identity::names::NameKey;
+
+impl Store {
+    /// Adds a user; `None` when the name or the address is taken.
+    pub async fn create_user(&self, user: NewUser) -> Result<Option<UserRecord>, StoreError> {
+        self.transaction(Lane::Logins, (), move |tx| {
+            async move {
+                let (email, email_key) = user.email.unzip();
+                let found = tx
+                    .fetch_all(
+                        "insert into users (id, username, username_key, email, email_key, \
+                            password_hash, roles, created_at) \
+                         values ($1, $2, $3, $4, $5, $6, $7, {now}) on conflict do nothing \
+                         returning cast(id as text) as user_id, username, email, roles, \
+                            created_at as user_created_at",
+                        &[
+                            UserId(Uuid::now_v7()).into(),
+                            user.username.into(),
+                            user.username_key.as_str().into(),
+                            email.into(),
+                            email_key.map(|key| key.as_str().to_owned()).into(),
+                            user.password_hash.into(),
+                            user.roles.join(" ").into(),
+                        ],
+                    )
+                    .await?;
+                Ok(found.first().map(rows::user).transpose()?)
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    /// What is needed to check a password, by name or address.
+    pub async fn credentials(&self, key: NameKey) -> Result<Option<Credentials>, StoreError> {
+        // A name has no @ and an address has one, so at most one row is found.
+        let sql = concat!(
+            "select ",
+            credentials_columns!(),
+            " from users u where u.username_key = $1 or u.email_key = $1"
+        );
+        let found = self.read(Lane::Logins, sql, vec![key.as_str().into()]).await?;
+        Ok(found.first().map(rows::credentials).transpose()?)
+    }
+
+    /// The same for a user who is known.
+    pub async fn credentials_of(&self, user: UserId) -> Result<Option<Credentials>, StoreError> {
+        let sql = concat!("select ", credentials_columns!(), " from users u where u.id = $1");
+        let found = self.read(Lane::Logins, sql, vec![user.into()]).await?;
+        Ok(found.first().map(rows::credentials).transpose()?)
+    }
+
+    /// The caller's user; `None` when the caller's session is over.
+    pub async fn user_of(&self, caller: Caller) -> Result<Option<UserRecord>, StoreError> {
+        let sql = concat!(
+            "with clock as materialized (select {now} as now) select ",
+            user_columns!(),
+            " from sessions s, users u, clock where ",
+            is_caller!()
+        );
+        let found = self.read(Lane::Main, sql, caller_values(&caller)).await?;
+        Ok(found.first().map(rows::user).transpose()?)
+    }
+
+    /// Users in the order in which they registered, after the one that is named.
+    pub async fn list_users(
+        &self,
+        after: Option<UserId>,
+        most: i64,
+    ) -> Result<Vec<Listed>, StoreError> {
+        let sql = concat!(
+            "select cast(case when u.enabled then 1 else 0 end as bigint) as enabled, ",
+            user_columns!(),
+            " from users u where u.id > $1 order by u.id limit $2"
+        );
+        let after = after.unwrap_or(UserId(Uuid::nil()));
+        let found = self.read(Lane::Main, sql, vec![after.into(), most.into()]).await?;
+        Ok(found.iter().map(rows::listed).collect::<Result<_, _>>()?)
+    }
+
+    /// Puts a new hash of the same password in the place of the old one; `false` when that is not
+    /// there any more. It is no password change: logins in flight go on.
+    pub async fn rehash_password(
+        &self,
+        user: UserId,
+        old: String,
+        new: String,
+    ) -> Result<bool, StoreError> {
+        let turn = self.turns.wait(user).await?;
+        let sql = "update users set password_hash = $3 where id = $1 and password_hash = $2";
+        let values = vec![user.into(), old.into(), new.into()];
+        Ok(self.write(Lane::Logins, turn, sql, values).await? > 0)
+    }
+
+    /// Changes the password and ends sessions as asked; `false` when the caller's session is over or
+    /// the password was changed meanwhile.
+    ///
+    /// More than 2000 sessions are ended in several steps, as by [`Self::end_other_sessions`]. The last
+    /// step changes the password and leaves no other session: with the old password nothing is opened
+    /// that survives it.
+    pub async fn change_password(&self, change: NewPassword) -> Result<bool, StoreError> {
+        let (store, user) = (self.clone(), change.user);
+        let first = async move { Ok(Some(self.turns.next(user).await)) };
+        self.in_steps(first, move |turn| {
+            let (store, change) = (store.clone(), change.clone());
+            async move { store.change_password_or_end_some(change, turn).await }
+        })
+        .await
+    }
+
+    /// Ends fewer than 2000 other sessions and changes the password, or ends so many and changes
+    /// nothing yet; how many were ended, or `None` where it is refused.
+    async fn change_password_or_end_some(
+        &self,
+        change: NewPassword,
+        turn: Turn,
+    ) -> Result<Option<i64>, StoreError> {
+        self.transaction(Lane::Main, (turn, self.announcement()), move |tx| {
+            async move {
+                let session = change.session;
+                let caller = Caller { session, user: None, generation: None, grace_ms: 0 };
+                let Some(owner) = sessions::owner(tx, &caller).await? else { return Ok(None) };
+                if owner.user != change.user || owner.password_version != change.password_version {
+                    return Ok(None);
+                }
+                let mut ended = 0;
+                if change.sessions == OtherSessions::Others {
+                    ended = sessions::end_others(tx, &owner, session, EndReason::Password).await?;
+                }
+                if ended < ENDED_AT_ONCE {
+                    let sql = "update users set password_hash = $2, \
+                        password_version = password_version + 1 where id = $1";
+                    tx.execute(sql, &[change.user.into(), change.password_hash.into()]).await?;
+                    if change.sessions == OtherSessions::All {
+                        raise_version(tx, change.user, EndReason::Password).await?;
+                    }
+                }
+                Ok(Some(ended))
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    /// Enables or disables a user; `false` when there is none. Disabling ends every session, and
+    /// enabling brings none back.
+    pub async fn set_enabled(&self, user: UserId, enabled: bool) -> Result<bool, StoreError> {
+        self.transaction(Lane::Main, self.announcement(), move |tx| {
+            async move {
+                tx.execute(
+                    "update users set enabled = ($2 = 1), version = version + 1, \
+                        version_reason = 'disabled', changed_at = {now} \
+                     where id = $1 and enabled <> ($2 = 1)",
+                    &[user.into(), i64::from(enabled).into()],
+                )
+                .await?;
+                let sql = "select 1 from users where id = $1";
+                Ok(!tx.fetch_all(sql, &[user.into()]).await?.is_empty())
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    /// Gives a user another password (a PHC string) and ends every session; `false` when there is no
+    /// such user.
+    pub async fn set_password(&self, user: UserId, hash: String) -> Result<bool, StoreError> {
+        let sql = "update users set password_hash = $2, password_version = password_version + 1, \
+                version = version + 1, version_reason = 'password', changed_at = {now} \
+             where id = $1";
+        let values = vec![user.into(), hash.into()];
+        Ok(self.write(Lane::Main, self.announcement(), sql, values).await? > 0)
+    }
+
+    /// Gives a user these roles and no others; `false` when there is no such user. Access tokens have
+    /// them from the next refresh on.
+    pub async fn set_roles(&self, user: UserId, roles: Vec<String>) -> Result<bool, StoreError> {
+        let sql = "update users set roles = $2 where id = $1";
+        let values = vec![user.into(), roles.join(" ").into()];
+        Ok(self.write(Lane::Main, (), sql, values).await? > 0)
+    }
+
+    /// Ends every session of a user; `false` when there is no such user.
+    pub async fn end_all_of(&self, user: UserId, why: EndReason) -> Result<bool, StoreError> {
+        self.transaction(Lane::Main, self.announcement(), move |tx| {
+            async move { raise_version(tx, user, why).await }.boxed()
+        })
+        .await
+    }
+}
+
+/// Makes every session of the user one of a former version; `false` when there is no such user.
+pub(super) async fn raise_version(
+    tx: &mut Tx,
+    user: UserId,
+    why: EndReason,
+) -> Result<bool, StoreError> {
+    let sql = "update users set version = version + 1, version_reason = $2, changed_at = {now} \
+         where id = $1";
+    Ok(tx.execute(sql, &[user.into(), why.as_str().into()]).await? > 0)
+}
