@@ -12,6 +12,7 @@ pub mod proxy;
 pub mod redis;
 pub mod reset;
 pub mod service;
+pub mod standby;
 pub mod usage;
 pub mod world;
 

@@ -151,7 +151,10 @@ impl Carrier {
         let mut buffer = vec![0; 16 * 1024];
         let mut silent = false;
         loop {
-            let read = match from.read(&mut buffer).await {
+            let read = from.read(&mut buffer).await;
+            // Of a host that died nothing is heard, not even that a connection is over.
+            silent |= self.is_silenced();
+            let read = match read {
                 Ok(0) => {
                     if !silent {
                         let _ = to.shutdown().await;
@@ -159,6 +162,7 @@ impl Carrier {
                     return Ok(());
                 }
                 Ok(read) => read,
+                Err(_) if silent => return Ok(()),
                 Err(_) => return Err(Reset),
             };
             let orders = self.passed().await;
@@ -176,6 +180,11 @@ impl Carrier {
                 return Err(Reset);
             }
         }
+    }
+
+    fn is_silenced(&self) -> bool {
+        let orders = self.heard.borrow();
+        orders.mode == Mode::Mute || orders.silences != self.begun.silences
     }
 
     /// The orders, once they are not to hold back.
@@ -265,5 +274,18 @@ mod tests {
         link.set(Mode::Pass);
         let mut stream = TcpStream::connect(link.address()).await.unwrap();
         assert_eq!(ask(&mut stream).await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn a_silenced_connection_does_not_even_hear_that_its_server_is_gone() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let link = Link::start(listener.local_addr().unwrap().to_string()).await;
+        let mut client = TcpStream::connect(link.address()).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        link.silence();
+        drop(server);
+        let mut answer = [0];
+        let hearing = tokio::time::timeout(Duration::from_millis(50), client.read(&mut answer));
+        assert!(hearing.await.is_err());
     }
 }

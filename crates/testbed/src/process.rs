@@ -1,6 +1,6 @@
 //! The services as processes of their own, to be killed.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -73,6 +73,18 @@ impl Process {
         let same = file.try_clone().expect("a log");
         let recorded = command.stdin(Stdio::null()).stdout(same).stderr(file);
         Self(recorded.spawn().expect("the program starts"))
+    }
+
+    /// The same, with an input that has nothing in it and ends with us, however that ends.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn held(command: &mut Command, log: &Path) -> Self {
+        let file = File::options().create(true).append(true).open(log).expect("a log");
+        let same = file.try_clone().expect("a log");
+        let held = command.stdin(Stdio::piped()).stdout(same).stderr(file);
+        Self(held.spawn().expect("the program starts"))
     }
 
     /// Ends it as a power cut would.
@@ -152,6 +164,24 @@ impl Drop for Process {
 pub fn terminate(process: &Child) {
     let asked = kill_process(Pid::from_child(process), Signal::TERM);
     asked.expect("the process can be asked");
+}
+
+/// The processes whose parent this is. Those that serve connections have the highest numbers and
+/// come first.
+#[must_use]
+pub fn children(parent: Pid) -> Vec<Pid> {
+    let wanted = parent.as_raw_nonzero().get().to_string();
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let is_child = |number: &i32| {
+        let stat = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+        // The name is in brackets and may hold anything; then come the state and the parent.
+        let after = stat.rsplit_once(") ").map_or("", |(_, after)| after);
+        after.split(' ').nth(1) == Some(wanted.as_str())
+    };
+    let mut numbers: Vec<i32> = numbers.filter(is_child).collect();
+    numbers.sort_unstable_by(|one, other| other.cmp(one));
+    numbers.into_iter().filter_map(Pid::from_raw).collect()
 }
 
 /// A command for one of the programs, with none of this process's settings.

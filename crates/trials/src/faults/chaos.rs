@@ -68,7 +68,9 @@ fn concern(fault: Fault, which: usize) -> Option<Concern> {
         | Fault::Pause(Part::Postgres | Part::Backend)
         | Fault::Defaults
         | Fault::NoRoom(_)
-        | Fault::KilledWithoutRoom => Some(Concern::Database),
+        | Fault::KilledWithoutRoom
+        | Fault::Failover(_)
+        | Fault::OnStandby => Some(Concern::Database),
         Fault::Lock => Some(Concern::Rows),
         // Nothing depends on Redis, and what clients meet on their way says nothing of the services.
         Fault::Link(Ends::Redis | Ends::Clients, _)
@@ -100,8 +102,8 @@ async fn suffer(site: &Site, fault: Fault, which: usize, rng: &mut Rng) {
             sleep(lasts).await;
             command(site, &["CONFIG", "SET", "maxmemory", "0"]).await;
         }
-        // Of the small installation.
-        Fault::NoRoom(_) | Fault::KilledWithoutRoom => {}
+        // Of the other installations.
+        Fault::NoRoom(_) | Fault::KilledWithoutRoom | Fault::Failover(_) | Fault::OnStandby => {}
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use testbed::database::{Database, SERVER};
+use testbed::process::children;
 
 /// The variable that names the data directory of the server. Whoever starts the server starts it
 /// again whenever it ends.
@@ -107,21 +108,4 @@ impl Server {
 
 fn log(data: &Path) -> PathBuf {
     data.with_file_name("log")
-}
-
-/// The processes whose parent this is. Those that serve connections have the highest numbers and
-/// come first.
-fn children(parent: Pid) -> Vec<Pid> {
-    let wanted = parent.as_raw_nonzero().get().to_string();
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let is_child = |number: &i32| {
-        let stat = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
-        // The name is in brackets and may hold anything; then come the state and the parent.
-        let after = stat.rsplit_once(") ").map_or("", |(_, after)| after);
-        after.split(' ').nth(1) == Some(wanted.as_str())
-    };
-    let mut numbers: Vec<i32> = numbers.filter(is_child).collect();
-    numbers.sort_unstable_by(|one, other| other.cmp(one));
-    numbers.into_iter().filter_map(Pid::from_raw).collect()
 }

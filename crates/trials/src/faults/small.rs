@@ -9,20 +9,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use tokio::sync::Mutex;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::chaos::{Counts, count};
 use super::checker::Rule;
 use super::court::Court;
 use super::finale::ask_about_all;
 use super::history::{BOUND, WINDOW};
-use super::person::{PATIENCE, Stage};
+use super::person::Stage;
+use super::probe::{serves_again, takes_a_user};
 use super::site::{answers_ready, revive};
 use super::trouble::{Fault, Lane, Room};
-use super::weather::{Concern, RECOVERY};
-use testbed::{Database, PASSWORD, Service};
+use super::weather::Concern;
+use testbed::{Database, Service};
 
 /// The variable that names a directory on a small disk of its own. Whoever starts the harness makes
 /// it, where that is allowed.
@@ -32,10 +32,13 @@ pub const DISK: &str = "LATCHKEY_TEST_SMALL_DISK";
 /// beginning again and again, in the room that it has.
 const NOTICED_WITHIN: Duration = Duration::from_secs(8);
 /// How many writes must be refused before there is room again.
-const REFUSALS: usize = 15;
+const REFUSALS: usize = 8;
 /// How many writes in a row may be refused by a service that calls itself ready before each: those of
 /// others are smaller and may just fit.
-const JUST_FIT: usize = 10;
+const JUST_FIT: usize = 5;
+
+/// After what it serves again.
+const ROOM: &str = "there is room on the disk";
 
 /// Everything that runs, and ends with the value.
 #[derive(Debug)]
@@ -127,7 +130,7 @@ impl Small {
             if felt {
                 count(counts, fault);
             }
-            self.serves(court).await;
+            serves_again(&*self.auth.lock().await, court, ROOM).await;
         }
     }
 
@@ -196,19 +199,6 @@ impl Small {
         });
     }
 
-    /// There is room: a write works within the time that it may take to recover.
-    async fn serves(&self, court: &Court) {
-        let auth = self.auth.lock().await;
-        let since = Instant::now();
-        while !(takes_a_user(&auth).await == Some(true) && answers_ready(&auth).await) {
-            if since.elapsed() > RECOVERY {
-                court.object(Rule::Heals, "there is room on the disk, and it does not serve");
-                return;
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
-
     /// Takes all the room there is.
     fn fill(&self) {
         let Some(ballast) = &self.ballast else { return };
@@ -238,7 +228,7 @@ impl Small {
 
     /// The last question, when the play is over; there is room.
     pub async fn ask(&self, stage: &Arc<Stage>, court: &Court) {
-        self.serves(court).await;
+        serves_again(&*self.auth.lock().await, court, ROOM).await;
         sleep(BOUND).await;
         if !answers_ready(&self.resource).await {
             court
@@ -252,18 +242,5 @@ impl Small {
         if unsound.await > 0 {
             court.object(Rule::Heals, "the SQLite file is damaged");
         }
-    }
-}
-
-/// Registers somebody; whether that was done, or refused for want of the database. `None` without an
-/// answer that says so.
-async fn takes_a_user(auth: &Service) -> Option<bool> {
-    let name = format!("room {}", uuid::Uuid::new_v4().simple());
-    let body = json!({"username": name, "password": PASSWORD});
-    let answer = timeout(PATIENCE, auth.try_post("/register", &body)).await.ok()??;
-    match answer.status {
-        201 => Some(true),
-        503 => Some(false),
-        _ => None,
     }
 }

@@ -63,6 +63,17 @@ pub enum Room {
     Files,
 }
 
+/// How the primary of two Postgres servers goes before the standby takes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Takeover {
+    /// It is stopped in good order; the address leads to a standby that is promoted later.
+    Stopped,
+    /// It is killed.
+    Killed,
+    /// Its host dies: connections to it stay open and nothing comes from them.
+    Silent,
+}
+
 /// Something that goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
@@ -93,6 +104,10 @@ pub enum Fault {
     NoRoom(Room),
     /// The disk of a SQLite database is full, and its auth-service is killed and started on it.
     KilledWithoutRoom,
+    /// The primary is gone, and the standby takes over.
+    Failover(Takeover),
+    /// The address of the primary leads to the standby, and back; connections to the standby stay.
+    OnStandby,
 }
 
 impl fmt::Display for Fault {
@@ -112,6 +127,8 @@ impl fmt::Display for Fault {
             Self::NoRoom(Room::Disk) => f.write_str("SQLite disk full"),
             Self::NoRoom(Room::Files) => f.write_str("SQLite files at their limit"),
             Self::KilledWithoutRoom => f.write_str("SQLite disk full, Auth killed"),
+            Self::Failover(takeover) => write!(f, "Failover, primary {takeover:?}"),
+            Self::OnStandby => f.write_str("Connections to a standby"),
         }
     }
 }
@@ -129,6 +146,10 @@ impl Fault {
             Self::Kill(_) | Self::Flush => 100..800,
             Self::Link(_, Way::Held | Way::Mute) => 300..4000,
             Self::NoRoom(_) | Self::KilledWithoutRoom => 500..3000,
+            // Whoever is to promote a standby must first be certain that the primary is gone. A
+            // statement that is under way on a connection that fell silent is given up after nine
+            // seconds, and keeps its place in the pool until then.
+            Self::Failover(Takeover::Silent) => 5000..6500,
             _ => 200..2000,
         };
         Duration::from_millis(rng.u64(milliseconds))
@@ -170,6 +191,13 @@ impl Lane {
         let rng = Rng::with_seed(seed.wrapping_mul(31).wrapping_add(4));
         let kinds = if can_fill { &SMALL } else { &SMALL_WITHOUT_DISK };
         Self { kinds, left: Vec::new(), drawn: 0, rng }
+    }
+
+    /// The lane of the installation with two Postgres servers.
+    #[must_use]
+    pub fn pair(seed: u64) -> Self {
+        let rng = Rng::with_seed(seed.wrapping_mul(31).wrapping_add(5));
+        Self { kinds: &PAIR, left: Vec::new(), drawn: 0, rng }
     }
 
     /// Whatever this lane brings.
@@ -273,6 +301,15 @@ const BEYOND: Kinds = Kinds {
 const SMALL: Kinds = Kinds {
     often: &[Fault::NoRoom(Room::Disk)],
     others: &[Fault::NoRoom(Room::Disk), Fault::NoRoom(Room::Files), Fault::KilledWithoutRoom],
+};
+
+const PAIR: Kinds = Kinds {
+    often: &[Fault::Failover(Takeover::Silent)],
+    others: &[
+        Fault::Failover(Takeover::Stopped),
+        Fault::Failover(Takeover::Killed),
+        Fault::OnStandby,
+    ],
 };
 
 /// A limit for files needs no rights.

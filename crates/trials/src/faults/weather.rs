@@ -14,7 +14,7 @@ pub const RECOVERY: Duration = Duration::from_secs(5);
 /// Whom a fault concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Concern {
-    /// One auth-service: its process, or its way to the database.
+    /// One auth-service: its process, or its way to the database; or it got too little of the machine.
     Replica(usize),
     /// One resource-service: its process, or its way to everybody.
     Resource(usize),
