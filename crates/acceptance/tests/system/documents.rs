@@ -141,8 +141,9 @@ fn every_metric_is_explained_and_every_explained_metric_is_there() {
         for piece in text.split("latchkey_").skip(1) {
             let end = piece.find(|it: char| !it.is_ascii_lowercase() && it != '_');
             let metric = format!("latchkey_{}", &piece[..end.unwrap_or(piece.len())]);
-            let other = ["latchkey_service", "latchkey_edge"].contains(&metric.as_str());
-            assert!(other || unique.contains(&metric), "{metric} in {name}");
+            // Functions of migrations and crates begin like this too.
+            let is_metric = metric.ends_with("_total") || metric.ends_with("_seconds");
+            assert!(!is_metric || unique.contains(&metric), "{metric} in {name}");
         }
     }
 }
