@@ -7,6 +7,7 @@ use hosting::origin::Origin;
 use tokio::sync::watch;
 use verifier::Verifier;
 
+use crate::background::supervisor::Broken;
 use crate::config::Config;
 use crate::identity::pseudonyms::Pseudonyms;
 use crate::limits::Limits;
@@ -38,6 +39,8 @@ pub struct App {
     pub feed: Arc<Feed>,
     /// What decides whether a bearer token is good.
     pub verifier: Arc<Verifier>,
+    /// Whether a task that keeps the others up to date does not work.
+    pub(crate) broken: Broken,
     /// Whether the service is about to stop.
     pub(crate) draining: AtomicBool,
     /// Becomes true when waiting answers should be given at once.

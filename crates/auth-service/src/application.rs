@@ -1,7 +1,7 @@
 //! The service as a value: built from its settings, run until it is told to stop.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,12 +11,12 @@ use hosting::origin::Origin;
 use hosting::server::ListenError;
 use hosting::{Cors, Server, Workers, listen, telemetry};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use verifier::{Clock, Expectations, Protection, Verifier};
 
 use crate::app::App;
 use crate::background::clock_watch::ClockWatch;
 use crate::background::housekeeping;
+use crate::background::supervisor::Supervisor;
 use crate::config::{Config, ConfigError};
 use crate::http;
 use crate::identity::pseudonyms::Pseudonyms;
@@ -60,17 +60,7 @@ pub struct Application {
     app: web::Data<App>,
     public: Server,
     internal: Server,
-    background: Vec<JoinHandle<()>>,
-}
-
-/// The tasks that delete what is old and end what is too much.
-fn keep_in_order(store: &Store, config: &Config, watch: &Arc<ClockWatch>) -> [JoinHandle<()>; 2] {
-    let (tokens, events) = (config.tokens.clone(), config.events);
-    let most = tokens.max_sessions;
-    [
-        tokio::spawn(housekeeping::run(store.clone(), tokens, events, Arc::clone(watch))),
-        tokio::spawn(session_limit::run(store.clone(), most, Arc::clone(watch))),
-    ]
+    supervisor: Supervisor,
 }
 
 impl Application {
@@ -80,19 +70,22 @@ impl Application {
         let public = listen("http.listen", &config.http.listen)?;
         let internal = listen("http.internal_listen", &config.http.internal_listen)?;
         let redis = client::open(&config.redis)?;
+        let own_origin = own_origin(&config)?;
         let masters = MasterKeys::from_settings(&config)?;
         let pseudonyms = Pseudonyms::new(&*config.master_key()?);
         let store = Store::open(&config.database, clock.clone()).await?;
         let passwords = Passwords::new(&config.passwords)?;
-        let max_staleness = Duration::from_secs(config.revocation.max_staleness_seconds);
-        let expectations = Expectations::new(&config.issuer, &config.issuer, max_staleness);
         let shared = redis.clone().map(|redis| Shared::new(redis, clock.clone(), PATIENCE));
         let max_wait = Duration::from_secs(config.passwords.max_wait_seconds);
         let limits = Limits::new(config.limits, max_wait, shared, clock.clone());
         let settle = Duration::from_secs(config.housekeeping.settle_seconds);
         let watch = Arc::new(ClockWatch::new(clock.clone(), settle));
-        let verifier = Arc::new(Verifier::new(expectations, clock));
+        let verifier = Arc::new(Verifier::new(expectations(&config), clock));
         let feed = Arc::new(Feed::new(Arc::clone(&verifier)));
+        let mut supervisor = Supervisor::new();
+        if let Some(redis) = redis {
+            Blacklist(redis).run(&mut supervisor, &feed, store.commits());
+        }
         let rotation = Rotation {
             store: store.clone(),
             masters,
@@ -101,19 +94,9 @@ impl Application {
             feed: Arc::clone(&feed),
             watch: Arc::clone(&watch),
         };
-        let (known, keyring) = rotation.begin().await?;
-        let keyring = Arc::new(keyring);
-        let mut background =
-            redis.map_or_else(Vec::new, |redis| Blacklist(redis).run(&feed, store.commits()));
-        let poll = revocation::poll(Arc::clone(&feed), store.clone(), Arc::clone(&watch));
-        background.push(tokio::spawn(poll));
-        background.push(tokio::spawn(rotation.run(Arc::clone(&keyring), known)));
-        background.extend(keep_in_order(&store, &config, &watch));
-        let protection = web::Data::new(Protection::new(Arc::clone(&verifier), "latchkey", None));
-        let own_origin = Origin::of_web(&config.issuer).ok_or(ConfigError::Value {
-            key: "issuer",
-            problem: "must be an address on the web".to_owned(),
-        })?;
+        let keyring = rotation.start(&mut supervisor).await?;
+        keep_reading(&mut supervisor, &feed, &store, &watch);
+        keep_in_order(&mut supervisor, &store, &config, &watch);
         let app = web::Data::new(App {
             config,
             own_origin,
@@ -125,48 +108,19 @@ impl Application {
             pseudonyms,
             feed,
             verifier,
+            broken: supervisor.broken(),
             draining: AtomicBool::new(false),
             stopping: watch::Sender::new(false),
         });
-        let cors = Cors {
-            origins: app.config.http.allowed_origins.clone(),
-            credentials: true,
-            headers: vec![http::PAGE_HEADER],
-            allowed_headers: app.config.http.allowed_headers.clone(),
-        };
-        let (workers, base) = (Workers::new(app.config.http.workers), app.config.issuer.clone());
-        let serving = web::Data::new(workers.clone());
-        let docs = web::Data::new(http::docs(&base));
-        let data = (app.clone(), protection, docs, serving.clone());
-        let public = Server::start(public, &workers, &base, cors, move |routes| {
-            routes
-                .app_data(data.0.clone())
-                .app_data(data.1.clone())
-                .app_data(data.2.clone())
-                .app_data(data.3.clone())
-                .configure(http::public);
-            if data.0.config.page.enabled {
-                routes.configure(http::page);
-            }
-        })
-        .await?;
-        let data = (app.clone(), serving);
-        let one = Workers::new(1);
-        let internal = Server::start(internal, &one, &base, Cors::default(), move |routes| {
-            routes.app_data(data.0.clone()).app_data(data.1.clone()).configure(http::internal);
-        })
-        .await?;
+        let workers = Workers::new(app.config.http.workers);
+        let public = serve_public(public, &workers, &app).await?;
+        let internal = serve_internal(internal, workers, &app).await?;
         tracing::info!(
             issuer = app.config.issuer, public = %public.address(), internal = %internal.address(),
             "auth-service is listening"
         );
-        // TLS ends in front of this service, so elsewhere than on one machine there is a proxy.
-        if !app.config.is_local() && app.config.http.trusted_proxies.is_empty() {
-            tracing::warn!(
-                "http.trusted_proxies is empty: everybody counts as the proxy, and shares its limits"
-            );
-        }
-        Ok(Self { app, public, internal, background })
+        warn_of_a_missing_proxy(&app.config);
+        Ok(Self { app, public, internal, supervisor })
     }
 
     /// Where clients connect.
@@ -204,10 +158,108 @@ impl Application {
         tokio::time::sleep(Duration::from_secs(self.app.config.http.drain_seconds)).await;
         self.app.stopping.send_replace(true);
         tokio::join!(self.public.stop(), self.internal.stop());
-        for task in &self.background {
-            task.abort();
-        }
+        self.supervisor.stop().await;
         self.app.store.close().await;
         ended
+    }
+}
+
+/// The origin of the issuer's own pages.
+fn own_origin(config: &Config) -> Result<Origin, ConfigError> {
+    Origin::of_web(&config.issuer).ok_or(ConfigError::Value {
+        key: "issuer",
+        problem: "must be an address on the web".to_owned(),
+    })
+}
+
+/// What the service's own routes demand of an access token.
+fn expectations(config: &Config) -> Expectations {
+    let max_staleness = Duration::from_secs(config.revocation.max_staleness_seconds);
+    Expectations::new(&config.issuer, &config.issuer, max_staleness)
+}
+
+/// The task that reads the revocations.
+fn keep_reading(
+    supervisor: &mut Supervisor,
+    feed: &Arc<Feed>,
+    store: &Store,
+    watch: &Arc<ClockWatch>,
+) {
+    let (feed, store, watch) = (Arc::clone(feed), store.clone(), Arc::clone(watch));
+    supervisor.keep_vital("revocations", move || {
+        revocation::poll(Arc::clone(&feed), store.clone(), Arc::clone(&watch))
+    });
+}
+
+/// The tasks that delete what is old and end what is too much.
+fn keep_in_order(
+    supervisor: &mut Supervisor,
+    store: &Store,
+    config: &Config,
+    watch: &Arc<ClockWatch>,
+) {
+    let (tokens, events, most) = (config.tokens.clone(), config.events, config.tokens.max_sessions);
+    let (cleaned, clock) = (store.clone(), Arc::clone(watch));
+    supervisor.keep("housekeeping", move || {
+        housekeeping::run(cleaned.clone(), tokens.clone(), events, Arc::clone(&clock))
+    });
+    // 0 is no limit.
+    if most > 0 {
+        let (store, watch) = (store.clone(), Arc::clone(watch));
+        supervisor.keep("session_limit", move || {
+            session_limit::run(store.clone(), most, Arc::clone(&watch))
+        });
+    }
+}
+
+async fn serve_public(
+    socket: TcpListener,
+    workers: &Workers,
+    app: &web::Data<App>,
+) -> io::Result<Server> {
+    let cors = Cors {
+        origins: app.config.http.allowed_origins.clone(),
+        credentials: true,
+        headers: vec![http::PAGE_HEADER],
+        allowed_headers: app.config.http.allowed_headers.clone(),
+    };
+    let base = app.config.issuer.clone();
+    let protection = Protection::new(Arc::clone(&app.verifier), "latchkey", None);
+    let (protection, docs) = (web::Data::new(protection), web::Data::new(http::docs(&base)));
+    let (app, serving) = (app.clone(), web::Data::new(workers.clone()));
+    Server::start(socket, workers, &base, cors, move |routes| {
+        routes
+            .app_data(app.clone())
+            .app_data(protection.clone())
+            .app_data(docs.clone())
+            .app_data(serving.clone())
+            .configure(http::public);
+        if app.config.page.enabled {
+            routes.configure(http::page);
+        }
+    })
+    .await
+}
+
+/// `public`: the workers of the other listener, whose health is told here too.
+async fn serve_internal(
+    socket: TcpListener,
+    public: Workers,
+    app: &web::Data<App>,
+) -> io::Result<Server> {
+    let (base, one) = (app.config.issuer.clone(), Workers::new(1));
+    let (app, serving) = (app.clone(), web::Data::new(public));
+    Server::start(socket, &one, &base, Cors::default(), move |routes| {
+        routes.app_data(app.clone()).app_data(serving.clone()).configure(http::internal);
+    })
+    .await
+}
+
+/// TLS ends in front of this service, so elsewhere than on one machine there is a proxy.
+fn warn_of_a_missing_proxy(config: &Config) {
+    if !config.is_local() && config.http.trusted_proxies.is_empty() {
+        tracing::warn!(
+            "http.trusted_proxies is empty: everybody counts as the proxy, and shares its limits"
+        );
     }
 }

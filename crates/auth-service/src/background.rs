@@ -2,3 +2,5 @@
 
 pub(crate) mod clock_watch;
 pub(crate) mod housekeeping;
+pub(crate) mod outage;
+pub(crate) mod supervisor;

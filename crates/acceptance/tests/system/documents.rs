@@ -191,15 +191,15 @@ fn what_compose_passes_on_is_marked_in_the_example_and_nothing_else() {
     let example = read(".env.example");
     let (mut marked, mut in_comment, mut found) = (false, false, BTreeSet::new());
     for line in example.lines() {
-        let is_comment = line.starts_with("# ");
-        if is_comment {
+        let comment = line.starts_with("# ");
+        if comment {
             marked = (marked && in_comment) || line.contains("[compose]");
         } else if let Some((name, _)) = line.trim_start_matches('#').split_once('=') {
             found.extend(marked.then_some(name));
         } else {
             marked = false;
         }
-        in_comment = is_comment;
+        in_comment = comment;
     }
     assert_eq!(found, passed);
 }

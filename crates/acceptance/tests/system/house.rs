@@ -216,7 +216,8 @@ fn only_the_clock_reads_the_time() {
     assert_eq!(naming(&PRODUCT, &wall), set(&["verifier/src/clock.rs"]));
     // Timers, and how long an answer took; nothing is judged by them.
     let expected = set(&[
-        "auth-service/src/revocation/blacklist.rs",
+        "auth-service/src/background/outage.rs",
+        "auth-service/src/background/supervisor.rs",
         "auth-service/src/cli/calibrate.rs",
         "auth-service/src/passwords/pool.rs",
         "auth-service/src/revocation/feed.rs",
@@ -229,6 +230,23 @@ fn only_the_clock_reads_the_time() {
         "verifier/src/follow/keys.rs",
     ]);
     assert_eq!(naming(&PRODUCT, &["Instant::now"]), expected);
+}
+
+/// What is to run for ever is kept by the supervisor: nobody waits for it, so nobody would notice that
+/// it has ended. The others end with the one thing that they do.
+#[test]
+fn only_the_supervisor_starts_what_runs_for_ever() {
+    let naming = naming(&["auth-service"], &["tokio::spawn(", "runtime.spawn("]);
+    let naming: Vec<_> =
+        naming.iter().filter(|name| !name.starts_with("auth-service/src/store/")).collect();
+    let expected = [
+        "auth-service/src/background/supervisor.rs",
+        "auth-service/src/limits/counter.rs",
+        "auth-service/src/limits/looks.rs",
+        "auth-service/src/limits/shared.rs",
+        "auth-service/src/policy/logins.rs",
+    ];
+    assert_eq!(naming, expected);
 }
 
 #[test]

@@ -105,7 +105,8 @@ fn files() -> Vec<File> {
         for (supers, beginning) in
             ["super::", "super::super::", "super::super::super::"].iter().enumerate()
         {
-            for path in paths(&code, beginning).into_iter().filter(|path| path[0] != "super") {
+            let paths = paths(&code, beginning).into_iter();
+            for path in paths.filter(|path| path.first().is_none_or(|first| first != "super")) {
                 let above = module.len().saturating_sub(supers + 1);
                 assert!(above > 0, "{name}: name other rooms by crate::, not by {beginning}");
                 file.names.push(module[..above].iter().cloned().chain(path).collect());

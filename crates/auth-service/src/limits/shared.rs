@@ -15,6 +15,7 @@ use verifier::Clock;
 
 use super::bucket::{Bucket, Charge, Effect, Outcome, Verdict};
 use super::rule::Rule;
+use crate::background::outage::Outage;
 
 const SCRIPT: &str = include_str!("script.lua");
 /// Whether the script could do its work: Redis may be full, or its access list older than this.
@@ -36,13 +37,11 @@ pub struct Shared {
     link: Mutex<Link>,
 }
 
-#[derive(Default)]
 struct Link {
     connection: Option<MultiplexedConnection>,
     /// No new connection before this.
     not_before: Duration,
-    /// Told of, and not over yet.
-    failing: bool,
+    outage: Outage,
 }
 
 impl std::fmt::Debug for Shared {
@@ -56,7 +55,13 @@ impl Shared {
     /// than `patience` is none.
     #[must_use]
     pub fn new(client: Client, clock: Clock, patience: Duration) -> Arc<Self> {
-        let (runtime, link) = (Handle::current(), Mutex::default());
+        let outage = Outage::new(
+            "limits",
+            "Redis is lost; each replica counts attempts on its own",
+            "Redis is back; attempts are counted there again",
+        );
+        let link = Mutex::new(Link { connection: None, not_before: Duration::ZERO, outage });
+        let runtime = Handle::current();
         let shared = Arc::new(Self { client, clock, patience, runtime, link });
         shared.connection();
         shared
@@ -147,9 +152,7 @@ impl Shared {
         let mut link = self.link();
         link.connection = Some(connection);
         metrics::gauge!("latchkey_redis_up", "task" => "limits").set(1);
-        if std::mem::take(&mut link.failing) {
-            tracing::info!(task = "limits", "Redis is back; attempts are counted there again");
-        }
+        link.outage.works();
     }
 
     fn lost<T>(&self, error: &RedisError) -> Option<T> {
@@ -157,11 +160,7 @@ impl Shared {
         link.connection = None;
         link.not_before = self.clock.elapsed() + RETRY_AFTER;
         metrics::gauge!("latchkey_redis_up", "task" => "limits").set(0);
-        if !std::mem::replace(&mut link.failing, true) {
-            tracing::warn!(
-                task = "limits", %error, "Redis is lost; each replica counts attempts on its own"
-            );
-        }
+        link.outage.failed(error);
         None
     }
 

@@ -19,11 +19,8 @@ const BETWEEN_BATCHES: Duration = Duration::from_secs(1);
 const BETWEEN_PASSES: Duration = Duration::from_mins(10);
 
 /// Walks the users for ever, a small batch a second, so that it is never felt. Replicas may all do so.
-/// Does nothing where there is no limit (`most` is 0).
+/// `most` is at least 1.
 pub(crate) async fn run(store: Store, most: u32, watch: Arc<ClockWatch>) {
-    if most == 0 {
-        return;
-    }
     loop {
         if let Err(error) = pass(&store, most, &watch).await {
             tracing::debug!(%error, "the limit of sessions is kept later");

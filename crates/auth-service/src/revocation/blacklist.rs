@@ -18,10 +18,11 @@ use futures_util::StreamExt as _;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, Cmd, Pipeline, RedisError};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
+use crate::background::outage::Outage;
+use crate::background::supervisor::Supervisor;
 use crate::config::{self, ConfigError};
 use crate::redis::client;
 use crate::revocation::Feed;
@@ -76,21 +77,28 @@ impl Blacklist {
 
     /// Starts the three tasks, each on a connection of its own: what waits for messages or for a long
     /// write must not hold up the others. `commits` changes with every revocation here.
-    #[must_use]
-    pub(crate) fn run(self, feed: &Arc<Feed>, commits: watch::Receiver<()>) -> Vec<JoinHandle<()>> {
-        let (woken, written) = (Arc::clone(feed), Arc::clone(feed));
-        let link = |task| Link {
-            client: self.0.clone(),
-            task,
-            failing: false,
-            works_since: None,
-            policy: String::new(),
-        };
-        vec![
-            tokio::spawn(link("announcing").keep(async move |link| announce(link, &commits).await)),
-            tokio::spawn(link("listening").keep(async move |link| listen(link, &woken).await)),
-            tokio::spawn(link("blacklist").keep(async move |link| write(link, &written).await)),
-        ]
+    pub(crate) fn run(
+        self,
+        supervisor: &mut Supervisor,
+        feed: &Arc<Feed>,
+        commits: watch::Receiver<()>,
+    ) {
+        let client = self.0.clone();
+        supervisor.keep("announcing", move || {
+            let commits = commits.clone();
+            Link::new(client.clone(), "announcing")
+                .keep(async move |link| announce(link, &commits).await)
+        });
+        let (client, woken) = (self.0.clone(), Arc::clone(feed));
+        supervisor.keep("listening", move || {
+            let feed = Arc::clone(&woken);
+            Link::new(client.clone(), "listening").keep(async move |link| listen(link, &feed).await)
+        });
+        let (client, written) = (self.0, Arc::clone(feed));
+        supervisor.keep("blacklist", move || {
+            let feed = Arc::clone(&written);
+            Link::new(client.clone(), "blacklist").keep(async move |link| write(link, &feed).await)
+        });
     }
 }
 
@@ -98,14 +106,17 @@ impl Blacklist {
 struct Link {
     client: Client,
     task: &'static str,
-    /// Told of, and not over yet.
-    failing: bool,
-    works_since: Option<Instant>,
+    outage: Outage,
     /// As it was told of last.
     policy: String,
 }
 
 impl Link {
+    fn new(client: Client, task: &'static str) -> Self {
+        let outage = Outage::new(task, "Redis is lost; nothing depends on it", "Redis is back");
+        Self { client, task, outage: outage.back_after(HOLDS_AFTER), policy: String::new() }
+    }
+
     async fn keep(
         mut self,
         mut work: impl AsyncFnMut(&mut Self) -> Result<Infallible, RedisError>,
@@ -115,11 +126,8 @@ impl Link {
             let Err(error) = work(&mut self).await;
             metrics::gauge!("latchkey_redis_up", "task" => self.task).set(0);
             metrics::counter!("latchkey_redis_failures_total", "task" => self.task).increment(1);
-            let held = self.works_since.take().is_some_and(|since| since.elapsed() > HOLDS_AFTER);
+            let held = self.outage.failed(&error);
             pause = if held { RETRY_AFTER } else { (pause * 2).min(RETRY_AT_MOST) };
-            if !std::mem::replace(&mut self.failing, true) {
-                tracing::warn!(task = self.task, %error, "Redis is lost; nothing depends on it");
-            }
             sleep(pause).await;
         }
     }
@@ -131,11 +139,7 @@ impl Link {
     /// To be called whenever it is seen to work.
     fn works(&mut self) {
         metrics::gauge!("latchkey_redis_up", "task" => self.task).set(1);
-        let since = *self.works_since.get_or_insert_with(Instant::now);
-        if self.failing && since.elapsed() > HOLDS_AFTER {
-            self.failing = false;
-            tracing::info!(task = self.task, "Redis is back");
-        }
+        self.outage.works();
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use verifier::Verifier;
 
 use crate::background::clock_watch::ClockWatch;
+use crate::background::outage::Outage;
 use crate::identity::random;
 use crate::store::{RevocationRead, Store};
 
@@ -170,7 +171,8 @@ pub(crate) async fn poll(feed: Arc<Feed>, store: Store, watch: Arc<ClockWatch>) 
     let mut reader = store.revocation_reader();
     let mut commits = store.commits();
     let mut read_all_at = Instant::now();
-    let mut failing = false;
+    let mut outage =
+        Outage::new("revocations", "revocations cannot be read", "revocations are read again");
     loop {
         let full = Instant::now() >= read_all_at;
         let earliest = Instant::now() + READ_AT_MOST_EVERY;
@@ -183,21 +185,17 @@ pub(crate) async fn poll(feed: Arc<Feed>, store: Store, watch: Arc<ClockWatch>) 
                 if full {
                     read_all_at = Instant::now() + READ_ALL_EVERY;
                 }
-                if std::mem::take(&mut failing) {
-                    tracing::info!("revocations are read again");
-                }
+                outage.works();
             }
             failure => {
                 // A read that was cut off may have left its connection in the middle of an answer.
                 reader.reset();
                 read_all_at = Instant::now();
-                if !std::mem::replace(&mut failing, true) {
-                    let error = failure.map_or_else(
-                        |_| "no answer in time".to_owned(),
-                        |read| read.map_or_else(|error| error.to_string(), |_| String::new()),
-                    );
-                    tracing::warn!(error, "revocations cannot be read");
-                }
+                let error = failure.map_or_else(
+                    |_| "no answer in time".to_owned(),
+                    |read| read.map_or_else(|error| error.to_string(), |_| String::new()),
+                );
+                outage.failed(&error);
             }
         }
         tokio::select! {

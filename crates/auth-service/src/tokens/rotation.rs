@@ -14,6 +14,8 @@ use claims::{Algorithm, KeyId, Timestamp};
 use verifier::Verifier;
 
 use crate::background::clock_watch::ClockWatch;
+use crate::background::outage::Outage;
+use crate::background::supervisor::Supervisor;
 use crate::config::Config;
 use crate::identity::random;
 use crate::revocation::Feed;
@@ -179,9 +181,23 @@ pub(crate) struct Rotation {
 }
 
 impl Rotation {
+    /// Opens the keys, and goes on following the database.
+    pub(crate) async fn start(
+        self,
+        supervisor: &mut Supervisor,
+    ) -> Result<Arc<Keyring>, KeyringError> {
+        let (known, ring) = self.begin().await?;
+        let (rotation, ring) = (Arc::new(self), Arc::new(ring));
+        let kept = Arc::clone(&ring);
+        supervisor.keep_vital("keys", move || {
+            Arc::clone(&rotation).follow(Arc::clone(&kept), known.clone())
+        });
+        Ok(ring)
+    }
+
     /// The keys to begin with; a database that has none gets them. Replicas that start together end
     /// up with the same ones.
-    pub(crate) async fn begin(&self) -> Result<(KeyRead, Keyring), KeyringError> {
+    async fn begin(&self) -> Result<(KeyRead, Keyring), KeyringError> {
         let schedule = Schedule::new(&self.config);
         let begun = self.verifier.clock().elapsed();
         let read = schedule.step(&self.store, &self.masters, &self.watch).await?;
@@ -191,12 +207,16 @@ impl Rotation {
     }
 
     /// Follows the database until the task is aborted.
-    pub(crate) async fn run(self, ring: Arc<Keyring>, mut known: KeyRead) {
+    async fn follow(self: Arc<Self>, ring: Arc<Keyring>, mut known: KeyRead) {
         let schedule = Schedule::new(&self.config);
-        let mut failing = false;
+        let mut outage = Outage::new(
+            "keys",
+            "the keys cannot be read; those at hand stay in use",
+            "the keys are read again",
+        );
         loop {
             let every = schedule.reload_every();
-            let pause = if failing { every.min(TRY_AGAIN_AFTER) } else { every };
+            let pause = if outage.is_on() { every.min(TRY_AGAIN_AFTER) } else { every };
             let asked = async {
                 tokio::time::sleep(READ_AT_MOST_EVERY).await;
                 ring.wanted().await;
@@ -210,13 +230,10 @@ impl Rotation {
             let reloaded = self.reload(schedule, &ring, &mut known).await;
             ring.looked(begun, reloaded.is_ok());
             match reloaded {
-                Ok(()) if std::mem::take(&mut failing) => tracing::info!("the keys are read again"),
-                Ok(()) => {}
+                Ok(()) => outage.works(),
                 Err(error) => {
                     metrics::counter!("latchkey_keyring_failures_total").increment(1);
-                    if !std::mem::replace(&mut failing, true) {
-                        tracing::error!(%error, "the keys cannot be read; those at hand stay in use");
-                    }
+                    outage.failed(&error);
                 }
             }
         }

@@ -21,8 +21,8 @@ pub(crate) async fn live() -> HttpResponse {
 }
 
 /// Every thread of the public listener serves, the service can sign (it has its keys, or it would not
-/// serve), the database takes writes, and bearer tokens can be judged, which takes a first read of the
-/// revocations.
+/// serve), the database takes writes, what keeps keys and revocations current does not fail again and
+/// again, and bearer tokens can be judged, which takes a first read of the revocations.
 pub(crate) async fn ready(app: web::Data<App>, public: web::Data<Workers>) -> HttpResponse {
     if app.draining() {
         return answer(false, "stopping");
@@ -32,6 +32,9 @@ pub(crate) async fn ready(app: web::Data<App>, public: web::Data<Workers>) -> Ht
     }
     if !app.store.takes_writes().await {
         return answer(false, "database unavailable");
+    }
+    if app.broken.any() {
+        return answer(false, "background task failing");
     }
     match app.verifier.ready() {
         Ok(()) => answer(true, "ready"),

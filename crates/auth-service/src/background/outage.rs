@@ -1,0 +1,89 @@
+//! Tells once that something is away, and once that it is back, however often it is asked meanwhile.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What the log is told of something that may be away.
+#[derive(Debug)]
+pub(crate) struct Outage {
+    /// Who noticed.
+    task: &'static str,
+    /// What is away, and what that means.
+    away: &'static str,
+    back: &'static str,
+    /// How long it must work before it counts as back. With none, one that fails again and again would
+    /// fill the log.
+    holds_after: Duration,
+    told: bool,
+    works_since: Option<Instant>,
+}
+
+impl Outage {
+    /// Nothing is away yet. `task` is the log's field of that name; `away` and `back` are its messages.
+    pub(crate) const fn new(task: &'static str, away: &'static str, back: &'static str) -> Self {
+        let holds_after = Duration::ZERO;
+        Self { task, away, back, holds_after, told: false, works_since: None }
+    }
+
+    /// It counts as back only after it has worked for as long as this.
+    pub(crate) const fn back_after(self, holds_after: Duration) -> Self {
+        Self { holds_after, ..self }
+    }
+
+    /// To be called whenever it fails. Answers whether it had worked for long enough before.
+    pub(crate) fn failed(&mut self, error: &dyn Display) -> bool {
+        let held = self.held();
+        self.works_since = None;
+        if !std::mem::replace(&mut self.told, true) {
+            tracing::warn!(task = self.task, %error, "{}", self.away);
+        }
+        held
+    }
+
+    /// To be called whenever it works.
+    pub(crate) fn works(&mut self) {
+        self.works_since.get_or_insert_with(Instant::now);
+        if self.told && self.held() {
+            self.told = false;
+            tracing::info!(task = self.task, "{}", self.back);
+        }
+    }
+
+    /// Whether it failed, and is not back yet.
+    pub(crate) const fn is_on(&self) -> bool {
+        self.told
+    }
+
+    fn held(&self) -> bool {
+        self.works_since.is_some_and(|since| since.elapsed() >= self.holds_after)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_away_from_the_first_failure_until_it_works_again() {
+        let mut outage = Outage::new("test", "it is away", "it is back");
+        assert!(!outage.failed(&"at the start"), "it had never worked");
+        assert!(outage.is_on());
+        outage.failed(&"again");
+        outage.works();
+        assert!(!outage.is_on());
+        assert!(outage.failed(&"once more"));
+    }
+
+    #[test]
+    fn one_that_works_for_a_moment_only_is_still_away() {
+        let hour = Duration::from_hours(1);
+        let mut outage = Outage::new("test", "it is away", "it is back").back_after(hour);
+        outage.works();
+        assert!(!outage.is_on(), "it never was away");
+        assert!(!outage.failed(&"after a moment"));
+        outage.works();
+        assert!(outage.is_on());
+    }
+}
