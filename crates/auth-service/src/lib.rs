@@ -15,8 +15,6 @@ mod http;
 pub mod identity;
 pub mod limits;
 pub mod passwords;
-#[cfg(feature = "planted-bugs")]
-mod planted;
 pub mod policy;
 mod redis;
 pub mod revocation;

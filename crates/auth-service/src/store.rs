@@ -16,8 +16,6 @@ mod audit;
 mod inspection;
 mod keys;
 mod migrations;
-#[cfg(feature = "planted-bugs")]
-mod planted;
 mod postgres;
 mod records;
 mod revocations;

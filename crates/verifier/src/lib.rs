@@ -37,8 +37,6 @@ mod feed_secret;
 #[cfg(feature = "follow")]
 pub mod follow;
 mod keys;
-#[cfg(feature = "planted-bugs")]
-mod planted;
 mod presented;
 mod protection;
 mod rejection;

@@ -10,8 +10,6 @@ use latchkey_claims::{
 };
 
 use crate::clock::Clock;
-#[cfg(feature = "planted-bugs")]
-use crate::planted::{self, Bug};
 use crate::rejection::Rejection;
 
 /// The revocations known, each until no token it could kill is alive any more.
@@ -36,8 +34,6 @@ struct Known {
     /// The issuer's clock, and when it showed that.
     issuer_time: Option<(Timestamp, Duration)>,
     prune_at: Duration,
-    #[cfg(feature = "planted-bugs")]
-    heard: planted::Heard,
 }
 
 impl RevocationList {
@@ -143,9 +139,6 @@ impl Moment<'_> {
         let subject = known.subjects.get(&claims.sub);
         let outdated =
             subject.is_some_and(|(min_version, _)| claims.sub_ver.unwrap_or(0) < *min_version);
-        #[cfg(feature = "planted-bugs")]
-        let outdated =
-            if planted::is(Bug::TimestampVersion) { known.heard.refuses(claims) } else { outdated };
         if outdated {
             return Err(Rejection::SubjectRevoked);
         }
@@ -172,8 +165,6 @@ impl Known {
             Revoked::Session { id } => later(self.sessions.entry(*id), until),
             Revoked::Token { id } => later(self.tokens.entry(*id), until),
             Revoked::Subject { id, min_version } => {
-                #[cfg(feature = "planted-bugs")]
-                self.heard.note(id, *min_version);
                 let subject = self.subjects.entry(id.clone()).or_insert((*min_version, until));
                 let raised = subject.0 < *min_version;
                 *subject = (subject.0.max(*min_version), subject.1.max(until));

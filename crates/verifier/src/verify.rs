@@ -17,8 +17,6 @@ use serde::Deserialize;
 use crate::cache::TokenCache;
 use crate::clock::Clock;
 use crate::keys::Keys;
-#[cfg(feature = "planted-bugs")]
-use crate::planted::{self, Bug};
 use crate::presented::PresentedToken;
 use crate::rejection::Rejection;
 use crate::revocations::RevocationList;
@@ -155,10 +153,6 @@ impl Verifier {
         }
         if known.is_none() {
             self.cache.insert(token, Arc::clone(&verified), epoch);
-        }
-        #[cfg(feature = "planted-bugs")]
-        if known.is_some() && planted::is(Bug::CacheSkipsRevocation) {
-            return self.check_fresh(self.revocation_age()).map(|()| verified);
         }
         good.map(|()| verified)
     }

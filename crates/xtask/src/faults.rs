@@ -1,11 +1,14 @@
 //! `cargo xtask faults`: the fault harness on the services as they are, and on services with bugs
 //! planted in them, each of which it must catch.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::iter::once;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,24 +16,10 @@ use clap::Args;
 use tempfile::TempDir;
 
 use crate::outcome::Outcome;
+use crate::planted::BUG;
 use crate::project::{Project, run as run_command, shown, succeeds};
-use crate::{Result, servers, setup};
+use crate::{Result, planted, servers, setup};
 
-/// The bugs by the names that `planted.rs` of the auth-service and of the verifier give them.
-const BUGS: [&str; 10] = [
-    "naive-rotation",
-    "last-seen-id",
-    "age-from-receipt",
-    "early-204",
-    "droppable-begin",
-    "timestamp-version",
-    "cache-skips-revocation",
-    "sibling-in-window",
-    "sticky-feed",
-    "kept-connection",
-];
-const SERVICES: [&str; 2] = ["auth-service", "resource-service"];
-const BUG: &str = "LATCHKEY_PLANTED_BUG";
 const SMALL_DISK: &str = "LATCHKEY_TEST_SMALL_DISK";
 
 const SECONDS: u64 = 120;
@@ -38,6 +27,8 @@ const SECONDS: u64 = 120;
 const PLANTED_SECONDS: u64 = 60;
 /// With the planted programs and no bug chosen.
 const ASLEEP_SECONDS: u64 = 20;
+/// Of the runs on planted programs.
+const AT_ONCE: usize = 3;
 /// For a run to begin and to look back at what happened. It gives itself less.
 const PATIENCE: Duration = Duration::from_mins(5);
 
@@ -96,71 +87,47 @@ pub(crate) fn check(project: &Project) -> Result<Outcome> {
 }
 
 /// One run in which no bug is awake, since it must be the bug that is caught and not the build, and
-/// one for each bug.
+/// one for each bug. Some at a time, because each waits most of the time; the one without a bug is among
+/// them, and would tell if that were too many for the machine.
 fn planted(project: &Project, seed: u64, seconds: u64, rest: Vec<OsString>) -> Result<Outcome> {
-    let programs = build_planted(project)?;
-    let harness = Harness::new(project, programs, rest)?;
-    let asleep = harness.run(seed, ASLEEP_SECONDS, None)?;
-    let mut outcome = asleep.unharmed("no planted bug awake");
-    let mut report = vec![("none".to_owned(), asleep.said())];
-    let mut caught = 0;
-    for bug in BUGS {
-        let ended = harness.run(seed, seconds, Some(bug))?;
-        outcome.add(if let Ended::Violated(_) = ended {
-            caught += 1;
-            Outcome::passed()
-        } else {
-            Outcome::failed(format!("faults, planted {bug}: {}", ended.said()))
-        });
-        report.push((bug.to_owned(), ended.said()));
-    }
+    build(project)?;
+    let harness = Harness::new(project, planted::build(project)?, rest)?;
+    let bugs = planted::bugs(project)?;
+    let runs: Vec<_> = once(None).chain(bugs.iter().map(|bug| Some(bug.as_str()))).collect();
+    let (next, ended) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(bug) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let seconds = if bug.is_some() { seconds } else { ASLEEP_SECONDS };
+                    let how = harness.run(seed, seconds, *bug);
+                    let how = how.unwrap_or_else(|error| Ended::Broken(error.to_string()));
+                    ended.lock().unwrap_or_else(PoisonError::into_inner).insert(*bug, how);
+                }
+            });
+        }
+    });
+    let ended = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let (mut outcome, mut caught) = (Outcome::default(), 0);
     println!("\n{:<26}what the harness said", "planted bug");
-    for (bug, said) in report {
-        println!("{bug:<26}{said}");
+    for (bug, how) in &ended {
+        println!("{:<26}{}", bug.unwrap_or("none"), how.said());
+        outcome.add(match (bug, how) {
+            (None, how) => how.unharmed("no planted bug awake"),
+            (Some(_), Ended::Violated(_)) => {
+                caught += 1;
+                Outcome::passed()
+            }
+            (Some(bug), how) => Outcome::failed(format!("faults, planted {bug}: {}", how.said())),
+        });
     }
-    println!("{caught} of {} caught", BUGS.len());
+    println!("{caught} of {} caught", bugs.len());
     Ok(outcome)
 }
 
 /// The same selection as for the tests: nothing is built twice.
 fn build(project: &Project) -> Result {
     run_command(project.cargo().args(["build", "--workspace", "--bins"]))
-}
-
-/// Builds the services with the bugs and puts them into a directory of their own. Where they were
-/// built are then the ordinary ones again: cargo keeps both and links whichever it was asked for.
-fn build_planted(project: &Project) -> Result<PathBuf> {
-    let programs = project.target.join("planted");
-    let mut planted = project.cargo();
-    planted.args(["build", "--workspace", "--features", "planted-bugs"]);
-    for name in SERVICES {
-        planted.args(["--bin", name]);
-    }
-    let copied = run_command(&mut planted).and_then(|()| copy(&project.debug(), &programs));
-    build(project)?;
-    copied?;
-    for name in SERVICES {
-        if !has_bugs(&programs.join(name)) || has_bugs(&project.debug().join(name)) {
-            return Err(format!("the planted and the ordinary {name} were mixed up").into());
-        }
-    }
-    Ok(programs)
-}
-
-fn copy(from: &Path, to: &Path) -> Result {
-    if to.exists() {
-        fs::remove_dir_all(to)?;
-    }
-    fs::create_dir_all(to)?;
-    for name in SERVICES {
-        fs::copy(from.join(name), to.join(name))?;
-    }
-    Ok(())
-}
-
-/// Whether the name of the variable is in the program.
-fn has_bugs(program: &Path) -> bool {
-    succeeds(Command::new("grep").args(["-q", "-a", "-F", BUG]).arg(program))
 }
 
 /// How a run ended.
@@ -250,7 +217,8 @@ impl<'a> Harness<'a> {
         let started = command.stdout(Stdio::piped()).spawn();
         let mut process = started.map_err(|error| format!("faults: {error}"))?;
         let output = process.stdout.take().ok_or("it has no output")?;
-        let reader = thread::spawn(move || show(output));
+        let label = bug.map_or_else(String::new, |bug| format!("{bug}: "));
+        let reader = thread::spawn(move || show(output, &label));
         let status = loop {
             if let Some(status) = process.try_wait()? {
                 break status;
@@ -272,11 +240,11 @@ impl<'a> Harness<'a> {
     }
 }
 
-/// Shows what it says, and how many violations that were.
-fn show(output: ChildStdout) -> u64 {
+/// Shows what it says, each line with the label, and how many violations that were.
+fn show(output: ChildStdout, label: &str) -> u64 {
     let mut violations = 0;
     for line in BufReader::new(output).lines().map_while(std::result::Result::ok) {
-        println!("{line}");
+        println!("{label}{line}");
         violations = reported(&line).unwrap_or(violations);
     }
     violations

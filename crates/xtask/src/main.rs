@@ -17,6 +17,7 @@ mod hold;
 mod measure;
 mod outcome;
 mod packages;
+mod planted;
 mod postgres;
 mod project;
 mod python;

@@ -1,45 +1,26 @@
-//! Planted bugs are only where they are asked for, and each of them is tried.
+//! Planted bugs are patches, which apply to the sources as they are, and nothing that serves knows of them.
 
-use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
 
-use crate::house::{PRODUCT, is_planted, read, sources};
+use crate::house::{PRODUCT, files, read, root};
 
-/// Without what is compiled only with the feature.
-fn without_planted(text: &str) -> String {
-    let mut lines = text.lines();
-    let mut others = Vec::new();
-    while let Some(line) = lines.next() {
-        if line.trim() != r#"#[cfg(feature = "planted-bugs")]"# {
-            others.push(line);
-            continue;
-        }
-        let mut open = 0;
-        for line in lines.by_ref() {
-            open += line.matches(['(', '{', '[']).count();
-            open -= line.matches([')', '}', ']']).count();
-            if open == 0 && line.ends_with([';', '}', ',']) {
-                break;
-            }
-        }
-    }
-    others.join("\n")
+/// The patches: the first brings what the others ask, and each of those one bug.
+fn patches() -> Vec<(String, PathBuf)> {
+    let all = files("crates/trials/planted").into_iter();
+    all.filter_map(|(name, path)| Some((name.rsplit('/').next()?.to_owned(), path))).collect()
 }
 
 #[test]
-fn what_is_planted_is_compiled_only_where_it_is_asked_for() {
-    let planted = |text: &str| text.contains("planted") || text.contains("PLANTED");
-    let mut places = 0;
-    for (name, text) in sources(&PRODUCT).into_iter().filter(|(name, _)| !is_planted(name)) {
-        places += text.matches("planted-bugs").count();
-        let others = without_planted(&text);
-        assert!(!planted(&others), "{name} knows of planted bugs without the feature");
-    }
-    assert!(places >= 8, "{places}");
+fn nothing_that_serves_knows_of_planted_bugs() {
+    let planted = |text: &str| text.to_lowercase().contains("planted");
     for name in PRODUCT {
-        let manifest = read(&format!("crates/{name}/Cargo.toml"));
-        let asks = |line: &&str| planted(line) && !line.starts_with("planted-bugs = [");
-        let asking: Vec<_> = manifest.lines().filter(asks).collect();
-        assert_eq!(asking, [""; 0], "{name}: neither a default nor a dependency turns it on");
+        for (name, path) in files(&format!("crates/{name}")) {
+            if !path.extension().is_some_and(|it| it == "rs" || it == "toml") {
+                continue;
+            }
+            assert!(!planted(&read(&name)), "{name} knows of planted bugs");
+        }
     }
     for name in ["Dockerfile", "docker-compose.yml", ".ci/run", "Cargo.toml", ".cargo/config.toml"]
     {
@@ -51,18 +32,28 @@ fn what_is_planted_is_compiled_only_where_it_is_asked_for() {
 }
 
 #[test]
-fn the_planted_bugs_are_those_that_are_tried() {
-    let tried = read("crates/xtask/src/faults.rs");
-    let (_, list) = tried.split_once("const BUGS: [&str; 10] = [").expect("a list");
-    let (list, _) = list.split_once("];").expect("its end");
-    let tried: BTreeSet<_> = list.split('"').skip(1).step_by(2).map(str::to_owned).collect();
-    let names = |name: &str| -> Vec<String> {
-        let text = read(&format!("crates/{name}/src/planted.rs"));
-        let arms = text.lines().filter_map(|line| line.split_once(" => \"")?.1.split('"').next());
-        arms.map(str::to_owned).collect()
-    };
-    let planted: BTreeSet<_> =
-        [names("auth-service"), names("verifier")].concat().into_iter().collect();
-    assert_eq!(planted.len(), 10);
-    assert_eq!(planted, tried);
+fn the_patches_of_the_planted_bugs_apply_together() {
+    let patches = patches();
+    let mut apply = Command::new("git");
+    apply.args(["apply", "--check"]).args(patches.iter().map(|(_, path)| path));
+    let output = apply.current_dir(root()).output().expect("git can be run");
+    let why = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "CONTRIBUTING.md says how to mend a patch.\n{why}");
+}
+
+#[test]
+fn each_planted_bug_is_awake_by_the_name_of_its_patch() {
+    let patches = patches();
+    assert_eq!(patches.first().expect("patches").0, "0-awake.patch");
+    assert!(patches.len() > 10, "{patches:?}");
+    for (file, _) in &patches[1..] {
+        let bug = file.strip_suffix(".patch").expect("a patch");
+        let text = read(&format!("crates/trials/planted/{file}"));
+        let added = text.lines().filter(|line| line.starts_with('+'));
+        let asked: Vec<_> = added.filter_map(|line| line.split_once("planted::is(\"")).collect();
+        assert!(!asked.is_empty(), "{file} plants nothing that can be awake");
+        for (_, rest) in asked {
+            assert_eq!(rest.split('"').next(), Some(bug), "{file}");
+        }
+    }
 }

@@ -51,8 +51,6 @@ macro_rules! clock {
 mod inspection;
 mod migrating;
 mod pins;
-#[cfg(feature = "planted-bugs")]
-mod planted;
 mod pool;
 mod sessions;
 

@@ -25,8 +25,6 @@ use super::sqlite::Pool;
 use super::transaction::Lane;
 use super::watched::{Damage, damage_of};
 use super::{Backend, Store, StoreError};
-#[cfg(feature = "planted-bugs")]
-use crate::planted::{self, Bug};
 
 /// Revocations are small, and there may be one for each logout of two hours.
 const PURGED_AT_ONCE: i64 = 10_000;
@@ -177,10 +175,6 @@ impl RevocationReader {
 
     /// Drops the connection and forgets what was seen.
     pub fn reset(&mut self) {
-        #[cfg(feature = "planted-bugs")]
-        if planted::is(Bug::KeptConnection) {
-            return;
-        }
         match &mut self.source {
             Source::Postgres { connection, horizon, .. } => {
                 *connection = None;
@@ -225,10 +219,6 @@ async fn read_postgres(
         Some(connection) => connection,
         None => slot.insert(pins.connect().await?),
     };
-    #[cfg(feature = "planted-bugs")]
-    if planted::is(Bug::LastSeenId) {
-        return super::planted::read_above_the_last(connection, offset).await;
-    }
     // Row by row: a million of them as they come take a gigabyte.
     let mut rows = query(
         "with clock as materialized (select latchkey_now($1) as now) \

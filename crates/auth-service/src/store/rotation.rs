@@ -144,12 +144,6 @@ async fn rotate(backend: &Backend, presented: &Presented) -> Result<Rotation, St
             return Ok(Rotation::Rotated(grant));
         }
         let Some(found) = look(backend, presented).await? else { return Ok(Rotation::Unknown) };
-        #[cfg(feature = "planted-bugs")]
-        if let Some(current) = super::planted::sibling(&found, presented)
-            && let Some(grant) = advance(backend, &current, current.generation).await?
-        {
-            return Ok(Rotation::Rotated(grant));
-        }
         match judge(found.within_limits(presented), presented) {
             Verdict::Answer(rotation) => return Ok(*rotation),
             Verdict::Again => {}

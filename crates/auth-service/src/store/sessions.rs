@@ -61,12 +61,6 @@ impl Store {
     /// The same for several sessions, whosever they are, in one step: all of them, or none where there
     /// is an error.
     pub async fn end_each(&self, ids: Vec<SessionId>, why: EndReason) -> Result<(), StoreError> {
-        #[cfg(feature = "planted-bugs")]
-        if let [id] = ids[..]
-            && let Some(answer) = self.planted_end_session(id, why).await
-        {
-            return answer;
-        }
         let (announcement, backend) = (self.announcement(), self.backend.clone());
         let work = async move {
             let _announcement = announcement;

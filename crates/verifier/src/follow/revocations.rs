@@ -12,8 +12,6 @@ use super::fetch::{SILENCE, ask};
 use super::freshness::Freshness;
 use super::trouble::{Failure, Trouble};
 use crate::feed_secret::FeedSecret;
-#[cfg(feature = "planted-bugs")]
-use crate::planted::{self, Bug};
 use crate::verify::Verifier;
 
 /// A million revocations within a quarter of an hour.
@@ -76,8 +74,6 @@ pub(super) async fn follow_revocations(
                 cursor = batch.cursor;
                 // Where there is nobody else to ask, what is stale is the best there is.
                 let stale = stale.filter(|_| addresses > 1);
-                #[cfg(feature = "planted-bugs")]
-                let stale = stale.filter(|_| !planted::is(Bug::StickyFeed));
                 if stale.is_none() {
                     trouble.over();
                     tokio::time::sleep(pause).await;
@@ -113,8 +109,6 @@ async fn batch(
 /// the knowledge in it is at least as fresh as that. Says whether there was anything new in it.
 fn learn(verifier: &Verifier, batch: &RevocationBatch, sent: Duration) -> bool {
     let now = verifier.clock().elapsed();
-    #[cfg(feature = "planted-bugs")]
-    let sent = if planted::is(Bug::AgeFromReceipt) { now } else { sent };
     let list = verifier.revocations();
     let news = list.add(&batch.entries, now);
     let seconds = i64::try_from(batch.now).unwrap_or(i64::MAX / 1000);

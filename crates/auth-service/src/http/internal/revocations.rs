@@ -10,8 +10,6 @@ use serde::Deserialize;
 use super::followers;
 use crate::app::App;
 use crate::error::Error;
-#[cfg(feature = "planted-bugs")]
-use crate::planted::{self, Bug};
 
 const MAX_WAIT_MS: u64 = 20_000;
 /// Beyond this age an answer without entries is 503, so that followers ask another replica.
@@ -62,8 +60,6 @@ pub(crate) async fn feed(app: web::Data<App>, request: HttpRequest) -> Result<Ht
         metrics::counter!("latchkey_feed_resets_total", "side" => "given").increment(1);
     }
     let stale = batch.age_ms > MAX_QUIET_AGE_MS;
-    #[cfg(feature = "planted-bugs")]
-    let stale = stale && !planted::is(Bug::StickyFeed);
     let mut answer = if stale && batch.entries.is_empty() {
         Error::RevocationsUnread.error_response()
     } else {

@@ -68,14 +68,6 @@ impl Pool {
         Ok(lent)
     }
 
-    /// A connection that comes back whatever happens to it.
-    #[cfg(feature = "planted-bugs")]
-    pub(super) async fn planted_acquire(
-        &self,
-    ) -> Result<sqlx::pool::PoolConnection<Postgres>, sqlx::Error> {
-        self.connections.acquire().await
-    }
-
     /// Waits for the connections that are lent, and closes all.
     pub(super) async fn close(&self) {
         self.connections.close().await;

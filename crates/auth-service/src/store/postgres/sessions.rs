@@ -9,8 +9,6 @@ use super::super::records::{EndReason, Grant, Presented};
 use super::super::rotation::Found;
 use super::super::rows::{self, Columns as _, grant_columns, live, within_limits};
 use super::Postgres;
-#[cfg(feature = "planted-bugs")]
-use crate::planted::{self, Bug};
 
 impl Postgres {
     /// In the order of their ids: two that end the same sessions must not wait for each other.
@@ -43,10 +41,6 @@ impl Postgres {
         presented: &Presented,
         from: u32,
     ) -> Result<Option<Grant>, StoreError> {
-        #[cfg(feature = "planted-bugs")]
-        if planted::is(Bug::NaiveRotation) {
-            return self.planted_advance(presented, from).await;
-        }
         let row = query(concat!(
             "with ",
             clock!("$1"),
