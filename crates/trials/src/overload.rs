@@ -7,6 +7,7 @@
 
 pub mod flood;
 pub mod measurer;
+pub mod unfinished;
 
 use std::fmt;
 use std::time::Duration;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use trials::overload::flood::{self, Flood};
+use trials::overload::unfinished::{Hold, hold, unfinished};
 use trials::overload::{Options, overload};
 
 /// How long, and how hard.
@@ -31,26 +32,52 @@ enum Part {
     /// What the flood's process does; started by the other, not by people.
     #[command(hide = true)]
     Flood(Flood),
+    /// What holds unfinished requests; started by the next, not by people.
+    #[command(hide = true)]
+    Hold(Hold),
+    /// Measure requests that do not end instead: memory, and what others notice.
+    Unfinished {
+        /// At each of a service's two listeners; fewer where a process has too few file descriptors.
+        #[arg(long, default_value_t = 16_384)]
+        connections: usize,
+    },
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let options = Options {
+        seconds: arguments.seconds,
+        clients: arguments.clients,
+        nice: arguments.nice,
+        memory_kib: 19_456,
+        iterations: 2,
+    };
     match arguments.part {
-        Some(Part::Flood(flood)) => match flood::run(&flood) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("overload: {error}");
-                ExitCode::FAILURE
-            }
-        },
-        None => measure(&Options {
-            seconds: arguments.seconds,
-            clients: arguments.clients,
-            nice: arguments.nice,
-            memory_kib: 19_456,
-            iterations: 2,
-        }),
+        Some(Part::Flood(flood)) => ended(flood::run(&flood)),
+        Some(Part::Hold(what)) => ended(hold(&what)),
+        Some(Part::Unfinished { connections }) => {
+            // Cheap hashes, so that what they take is not taken for what the flood left.
+            measure_unfinished(&Options { memory_kib: 64, iterations: 1, ..options }, connections)
+        }
+        None => measure(&options),
     }
+}
+
+fn ended(result: std::io::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("overload: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn measure_unfinished(options: &Options, connections: usize) -> ExitCode {
+    let report = unfinished(options, connections).await;
+    println!("{report}");
+    if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 #[tokio::main]
