@@ -9,6 +9,7 @@ pub mod body;
 mod connection;
 pub mod cors;
 pub mod docs;
+mod memory;
 pub mod openapi;
 pub mod origin;
 pub mod probe;

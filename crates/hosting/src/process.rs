@@ -6,12 +6,15 @@ use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
 
+use crate::memory;
+
 /// To be called first in `main`.
 ///
 /// * No core dump, and no look into the memory for other programs of the same user: keys and passwords
 ///   are in it.
 /// * As many file descriptors as the system lets us have: each connection is one.
 /// * A panic is told by its place alone: its message may quote what a client sent.
+/// * What a flood made the process take is given back to the system when it is over.
 pub fn prepare() {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     // Where the system knows nothing of either, there is nothing to be done about it.
@@ -23,4 +26,5 @@ pub fn prepare() {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(panic.place = place, "the program has a defect: it panicked");
     }));
+    memory::look_after();
 }

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::unread::{all_at_once, cut};
+use crate::unread::{all_at_once, cut, given_back};
 
 /// Of each form, at each listener.
 const CONNECTIONS: usize = 160;
@@ -190,6 +190,29 @@ async fn of_too_much_that_is_unfinished_the_longest_waiting_is_closed_and_no_oth
         assert!(["HTTP/1.1 200", "HTTP/1.1 401"].contains(&&*answer), "{answer}");
     }
     assert!(cut(&auth, &["too-much"]).await > 0);
+}
+
+/// The process gives it back to the system while nothing else happens.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_flood_of_unfinished_requests_took_is_given_back_when_it_is_gone() {
+    let (auth, resource) = both().await;
+    let forms = forms();
+    for (service, urls) in [
+        (&auth, [&auth.public, &auth.internal]),
+        (&resource, [&resource.public, &resource.internal]),
+    ] {
+        let before = resident_kib(service.pid()).0;
+        let mut open = Vec::new();
+        for (url, form) in urls.iter().flat_map(|url| forms.iter().map(move |form| (url, form))) {
+            for _ in 0..2 {
+                open.extend(join_all((0..100).map(|_| connect(address(url), form))).await);
+            }
+        }
+        let with = resident_kib(service.pid()).0;
+        assert!(with > before + before / 2, "{before} KiB before, {with} with the flood");
+        drop(open);
+        given_back(service, before).await;
+    }
 }
 
 /// Each thread finds thousands of connections on which everything has come already.
