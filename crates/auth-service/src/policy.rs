@@ -1,9 +1,11 @@
 //! Who may do what: each function here is one thing that a person or an administrator can ask for.
 
 pub mod accounts;
+pub(crate) mod administration;
 pub(crate) mod admission;
 pub(crate) mod callers;
 pub(crate) mod logins;
+pub(crate) mod logout;
 pub(crate) mod session_limit;
 pub(crate) mod sessions;
 mod token_answer;

@@ -46,19 +46,3 @@ pub(super) fn instant(at: claims::Timestamp) -> String {
         .and_then(|value| value.as_str().map(str::to_owned))
         .unwrap_or_default()
 }
-
-/// They are kept, and told in tokens, with spaces between.
-pub(super) fn check_roles(roles: &[String]) -> Result<(), Failure> {
-    let good = |role: &String| {
-        !role.is_empty()
-            && role.len() <= 64
-            && role.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | ','))
-    };
-    match roles.iter().find(|role| !good(role)) {
-        Some(bad) => Err(format!(
-            "{bad:?} is no role: 1 to 64 visible ASCII characters, without quotes, commas and spaces"
-        )
-        .into()),
-        None => Ok(()),
-    }
-}

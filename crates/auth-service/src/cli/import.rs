@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::identity::names::new::{new_email, new_username};
 use crate::passwords::foreign;
+use crate::policy::administration;
 use crate::store::{NewUser, Store};
 use claims::strict_json;
 use serde::Deserialize;
@@ -64,7 +65,7 @@ fn read(line: &str) -> Result<NewUser, String> {
         None => None,
     };
     foreign::check_form(&line.password_hash).map_err(|error| error.to_string())?;
-    super::console::check_roles(&line.roles).map_err(|error| error.to_string())?;
+    administration::check_roles(&line.roles).map_err(|error| error.to_string())?;
     Ok(NewUser {
         username: line.username,
         username_key,

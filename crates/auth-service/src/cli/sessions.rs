@@ -1,7 +1,8 @@
 //! `auth-service session …`
 
 use crate::config::Config;
-use crate::store::{EndReason, Store};
+use crate::policy::administration;
+use crate::store::Store;
 use clap::Subcommand;
 
 use super::console::{Failure, instant, open, say};
@@ -54,15 +55,13 @@ async fn act(store: &Store, what: Sessions) -> Result<(), Failure> {
         Sessions::Revoke { session: Some(session), .. } => {
             // Not repeated: it may be a token.
             let id = session.parse().map_err(|_| "that is no session id; see `session list`")?;
-            store.end_session(id, EndReason::Admin).await?;
+            administration::end_session(store, id).await?;
             say(&format!("session {id} is over"));
         }
         Sessions::Revoke { all_of, .. } => {
             let user = all_of.ok_or("say which session")?;
             let user = find(store, &user).await?;
-            if !store.end_all_of(user, EndReason::Admin).await? {
-                return Err("there is no such user".into());
-            }
+            administration::end_all_sessions(store, user).await?;
             say(&format!("every session of {user} is over"));
         }
     }

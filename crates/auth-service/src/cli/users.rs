@@ -1,16 +1,13 @@
 //! `auth-service user …`
 
 use crate::config::Config;
-use crate::error::Error;
-use crate::passwords::password_policy;
-use crate::passwords::{Passwords, Purpose};
-use crate::policy::accounts::{self, Registration};
-use crate::store::{Client, NewUser, Store};
+use crate::policy::accounts::Registration;
+use crate::policy::administration;
+use crate::store::{Client, Store};
 use clap::Subcommand;
-use secrecy::SecretString;
 use std::path::PathBuf;
 
-use super::console::{Failure, check_roles, instant, open, read_password, say};
+use super::console::{Failure, instant, open, read_password, say};
 use super::find::find;
 use super::import;
 
@@ -76,50 +73,40 @@ pub(super) async fn run(config: &Config, what: Users) -> Result<(), Failure> {
 }
 
 async fn act(config: &Config, store: &Store, what: Users) -> Result<(), Failure> {
+    let policy = &config.passwords;
     match what {
         Users::Create { username, email, roles } => {
-            check_roles(&roles)?;
+            administration::check_roles(&roles)?;
             let password = read_password("Password")?;
             let registration =
                 Registration { username, password, email, client: Client::default() };
-            let (username_key, email) =
-                accounts::check(&config.passwords, &registration).map_err(explained)?;
-            let password_hash = hash(config, registration.password).await?;
-            let username = registration.username;
-            let user = NewUser { username, username_key, email, password_hash, roles };
-            let user = store.create_user(user).await?.ok_or("the name or the address is taken")?;
+            let user = administration::create_user(store, policy, registration, roles).await?;
             say(&format!("{}", user.id));
         }
         Users::Import { file } => import::run(store, &file).await?,
         Users::List => list(store).await?,
         Users::Disable { user } => {
             let user = find(store, &user).await?;
-            known(store.set_enabled(user, false).await?)?;
+            administration::set_enabled(store, user, false).await?;
             say(&format!("{user} is disabled; every session is over"));
         }
         Users::Enable { user } => {
             let user = find(store, &user).await?;
-            known(store.set_enabled(user, true).await?)?;
+            administration::set_enabled(store, user, true).await?;
             say(&format!("{user} is enabled"));
         }
         Users::SetPassword { user } => {
             let id = find(store, &user).await?;
-            let found = store.credentials_of(id).await?.ok_or("there is no such user")?;
+            let account = administration::account(store, id).await?;
             let password = read_password("New password")?;
-            let mut own_names = vec![found.username.as_str()];
-            own_names.extend(found.email.as_deref());
-            let violations = password_policy::violations(&config.passwords, &password, &own_names);
-            if !violations.is_empty() {
-                return Err(explained(Error::PasswordPolicy(violations)));
-            }
-            known(store.set_password(id, hash(config, password).await?).await?)?;
+            administration::set_password(store, policy, (id, &account), &password).await?;
             say(&format!("{id} has the new password; every session is over"));
         }
         Users::Roles { user, roles, none: _ } => {
-            check_roles(&roles)?;
+            administration::check_roles(&roles)?;
             let told = if roles.is_empty() { "no roles".to_owned() } else { roles.join(", ") };
             let user = find(store, &user).await?;
-            known(store.set_roles(user, roles).await?)?;
+            administration::set_roles(store, user, roles).await?;
             say(&format!("{user} has {told}"));
         }
     }
@@ -145,23 +132,4 @@ async fn list(store: &Store) -> Result<(), Failure> {
             ));
         }
     }
-}
-
-async fn hash(config: &Config, password: SecretString) -> Result<String, Failure> {
-    let passwords = Passwords::new(&config.passwords)?;
-    Ok(passwords.enter(Purpose::Login)?.hash(&password).await?)
-}
-
-fn explained(error: Error) -> Failure {
-    match error {
-        Error::PasswordPolicy(violations) => {
-            let names: Vec<_> = violations.iter().map(|one| one.as_str()).collect();
-            format!("choose another password: {}", names.join(", ")).into()
-        }
-        error => error.to_string().into(),
-    }
-}
-
-fn known(known: bool) -> Result<(), Failure> {
-    if known { Ok(()) } else { Err("there is no such user".into()) }
 }

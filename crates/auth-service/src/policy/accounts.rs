@@ -145,15 +145,24 @@ async fn change(
     Ok(())
 }
 
+/// What the rules have against a new password of this account.
+pub(crate) fn violations_by_rule(
+    policy: &config::Passwords,
+    account: &Credentials,
+    new: &SecretString,
+) -> Vec<Violation> {
+    let mut own_names = vec![account.username.as_str()];
+    own_names.extend(account.email.as_deref());
+    password_policy::violations(policy, new, &own_names)
+}
+
 async fn violations(
     app: &App,
     place: &mut Place,
     credentials: &Credentials,
     new: &SecretString,
 ) -> Result<Vec<Violation>, Error> {
-    let mut own_names = vec![credentials.username.as_str()];
-    own_names.extend(credentials.email.as_deref());
-    let mut violations = password_policy::violations(&app.config.passwords, new, &own_names);
+    let mut violations = violations_by_rule(&app.config.passwords, credentials, new);
     if place.check(new, Some(credentials.password_hash.clone())).await?.is_good() {
         violations.push(Violation::Unchanged);
     }

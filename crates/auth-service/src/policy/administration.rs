@@ -1,0 +1,124 @@
+//! What administrators may do to accounts and sessions, by the same rules as what people ask for
+//! themselves. They have no `App`: what they do works on the database, beside the services that run.
+
+use claims::{SessionId, UserId};
+use secrecy::SecretString;
+
+use crate::config;
+use crate::error::Error;
+use crate::passwords::{Overloaded, Passwords, Purpose, Unusable};
+use crate::policy::accounts::{self, Registration, check_password_text};
+use crate::store::{Credentials, EndReason, NewUser, Store, StoreError, UserRecord};
+
+/// Why it was not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("there is no such user")]
+    Unknown,
+    #[error("the name or the address is taken")]
+    Taken,
+    #[error(
+        "{0:?} is no role: 1 to 64 visible ASCII characters, without quotes, commas and spaces"
+    )]
+    Role(String),
+    /// What would be refused to a person, too.
+    #[error("{}", explained(.0))]
+    Policy(Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
+}
+
+fn explained(error: &Error) -> String {
+    match error {
+        Error::PasswordPolicy(violations) => {
+            let names: Vec<_> = violations.iter().map(|one| one.as_str()).collect();
+            format!("choose another password: {}", names.join(", "))
+        }
+        error => error.to_string(),
+    }
+}
+
+/// Adds a user. There is no limit on how many.
+pub(crate) async fn create_user(
+    store: &Store,
+    policy: &config::Passwords,
+    registration: Registration,
+    roles: Vec<String>,
+) -> Result<UserRecord, Refused> {
+    check_roles(&roles)?;
+    let checked = accounts::check(policy, &registration).map_err(Refused::Policy)?;
+    let (username_key, email) = checked;
+    let password_hash = hash(policy, &registration.password).await?;
+    let username = registration.username;
+    let user = NewUser { username, username_key, email, password_hash, roles };
+    store.create_user(user).await?.ok_or(Refused::Taken)
+}
+
+/// The account whose password is to be set.
+pub(crate) async fn account(store: &Store, user: UserId) -> Result<Credentials, Refused> {
+    store.credentials_of(user).await?.ok_or(Refused::Unknown)
+}
+
+/// Gives a user another password, without the present one, and ends every session.
+pub(crate) async fn set_password(
+    store: &Store,
+    policy: &config::Passwords,
+    (user, account): (UserId, &Credentials),
+    new: &SecretString,
+) -> Result<(), Refused> {
+    check_password_text(new).map_err(Refused::Policy)?;
+    let violations = accounts::violations_by_rule(policy, account, new);
+    if !violations.is_empty() {
+        return Err(Refused::Policy(Error::PasswordPolicy(violations)));
+    }
+    known(store.set_password(user, hash(policy, new).await?).await?)
+}
+
+/// Lets a user log in, or ends every session and lets them log in no more.
+pub(crate) async fn set_enabled(store: &Store, user: UserId, enabled: bool) -> Result<(), Refused> {
+    known(store.set_enabled(user, enabled).await?)
+}
+
+/// Gives a user these roles and no others.
+pub(crate) async fn set_roles(
+    store: &Store,
+    user: UserId,
+    roles: Vec<String>,
+) -> Result<(), Refused> {
+    check_roles(&roles)?;
+    known(store.set_roles(user, roles).await?)
+}
+
+/// Ends a session, whosever it is. No error where there is none.
+pub(crate) async fn end_session(store: &Store, session: SessionId) -> Result<(), Refused> {
+    store.end_session(session, EndReason::Admin).await?;
+    Ok(())
+}
+
+/// Ends every session of a user.
+pub(crate) async fn end_all_sessions(store: &Store, user: UserId) -> Result<(), Refused> {
+    known(store.end_all_of(user, EndReason::Admin).await?)
+}
+
+/// They are kept, and told in tokens, with spaces between.
+pub(crate) fn check_roles(roles: &[String]) -> Result<(), Refused> {
+    let good = |role: &String| {
+        !role.is_empty()
+            && role.len() <= 64
+            && role.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | ','))
+    };
+    let bad = roles.iter().find(|role| !good(role));
+    bad.map_or(Ok(()), |bad| Err(Refused::Role(bad.clone())))
+}
+
+async fn hash(policy: &config::Passwords, password: &SecretString) -> Result<String, Refused> {
+    Ok(Passwords::new(policy)?.enter(Purpose::Login)?.hash(password).await?)
+}
+
+fn known(known: bool) -> Result<(), Refused> {
+    if known { Ok(()) } else { Err(Refused::Unknown) }
+}
