@@ -56,7 +56,7 @@ impl Application {
         let follower = follow::follow(&verifier, config.sources())?;
         let docs = routes::docs(&config.issuer, &config.audience);
         let metadata = format!("{}/.well-known/oauth-protected-resource", config.audience);
-        let protection = Protection::new(Arc::clone(&verifier), "resource", Some(metadata));
+        let protection = Protection::new(Arc::clone(&verifier), "resource", Some(&metadata));
         let app = web::Data::new(App { verifier, draining: AtomicBool::new(false) });
         let data = (
             app.clone(),

@@ -5,7 +5,7 @@ use std::fmt;
 /// A credential as it was presented, for [`Verifier::verify`](crate::Verifier::verify).
 ///
 /// Today that is an access token. The type has room for a proof that the caller holds the key to which
-/// the token is bound (DPoP, RFC 9449; mutual TLS, RFC 8705): such a proof will come as another
+/// the token is bound (`DPoP`, RFC 9449; mutual TLS, RFC 8705): such a proof will come as another
 /// constructor, and what calls `verify` stays as it is.
 #[derive(Clone, Copy)]
 pub struct PresentedToken<'a> {

@@ -21,11 +21,11 @@ impl Protection {
     /// `resource_metadata` is the address of the RFC 9728 document, where there is one. Both must be free
     /// of quotes and backslashes, which are left out.
     #[must_use]
-    pub fn new(verifier: Arc<Verifier>, realm: &str, resource_metadata: Option<String>) -> Self {
+    pub fn new(verifier: Arc<Verifier>, realm: &str, resource_metadata: Option<&str>) -> Self {
         let quotable = |text: &str| text.replace(['"', '\\'], "");
         let names = Names {
             realm: quotable(realm),
-            resource_metadata: resource_metadata.as_deref().map(quotable),
+            resource_metadata: resource_metadata.map(quotable),
             issuer: verifier.expectations().issuer.clone(),
         };
         Self { verifier, names: Arc::new(names) }

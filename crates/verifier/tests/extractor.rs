@@ -350,7 +350,7 @@ impl Answer {
 }
 
 fn protection(verifier: &Arc<Verifier>) -> Protection {
-    Protection::new(Arc::clone(verifier), "orders", Some(METADATA.to_owned()))
+    Protection::new(Arc::clone(verifier), "orders", Some(METADATA))
 }
 
 async fn ask(service: &Service, path: &str, credential: &str) -> Answer {

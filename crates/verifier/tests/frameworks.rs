@@ -175,7 +175,7 @@ fn table(now: u64) -> Vec<(&'static str, Vec<String>, [u16; 3])> {
 async fn both_frameworks_give_the_same_answers() {
     for (n, service) in services().into_iter().enumerate() {
         let protection =
-            || Protection::new(Arc::clone(&service.verifier), "orders", Some(METADATA.to_owned()));
+            || Protection::new(Arc::clone(&service.verifier), "orders", Some(METADATA));
         let (actix, handle) = on_actix::start(protection());
         let axum = on_axum::start(protection()).await;
         let table = table(service.now());
