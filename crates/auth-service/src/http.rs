@@ -4,7 +4,6 @@ mod account;
 mod edge;
 mod internal;
 mod metadata;
-mod openapi;
 mod pages;
 
 use actix_web::dev::HttpServiceFactory;
@@ -21,12 +20,29 @@ use internal::{health, internal_keys, revocations};
 use pages::{page, problems};
 
 pub(crate) use csrf::HEADER as PAGE_HEADER;
-pub use openapi::document;
+
+/// What the routes take and answer, for the documentation that is made of it.
+#[doc(hidden)]
+pub mod schemas {
+    pub use crate::http::account::events::Answer as Events;
+    pub use crate::http::account::login::Fields as LoginRequest;
+    pub use crate::http::account::logout::Fields as LogoutRequest;
+    pub use crate::http::account::me::Answer as Me;
+    pub use crate::http::account::password::Request as PasswordRequest;
+    pub use crate::http::account::refresh::Fields as RefreshRequest;
+    pub use crate::http::account::register::{Answer as Registered, Request as RegisterRequest};
+    pub use crate::http::account::sessions::Answer as Sessions;
+    pub use crate::http::internal::health::Answer as Health;
+    pub use crate::http::metadata::Metadata;
+}
 
 /// What the public listener says of itself.
 pub(crate) fn docs(issuer: &str) -> Docs {
+    /// Where the service is, in these texts.
+    const ISSUER: &str = "http://127.0.0.1:8080";
     const DOCUMENT: &str = include_str!("../../../openapi/auth-service.json");
-    Docs::new(DOCUMENT, &[(openapi::ISSUER, issuer)])
+    const PAGES: &str = include_str!("../../../openapi/auth-service.html");
+    Docs::new(DOCUMENT, PAGES, &[(ISSUER, issuer)])
 }
 
 /// The public listener.

@@ -24,4 +24,5 @@ pub mod tokens;
 pub use app::App;
 pub use application::{Application, StartError};
 pub use config::{Config, ConfigError};
-pub use http::document;
+#[doc(hidden)]
+pub use http::schemas;

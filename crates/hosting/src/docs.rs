@@ -1,56 +1,70 @@
-//! The documentation that a service gives of itself: its OpenAPI document, and that document as a
-//! page that needs no script and no other host.
+//! The documentation that a service gives of itself: its OpenAPI document, and pages for people that need
+//! no script and no other host. All of it is text that was made beforehand (`cargo xtask openapi`); here it
+//! gets the addresses of the installation, and is served.
 
-pub mod html;
-mod operation;
-mod page;
-mod schema;
+use std::collections::HashMap;
 
 use actix_web::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
 };
 use actix_web::web::{self, Bytes, ServiceConfig};
 use actix_web::{HttpResponse, HttpResponseBuilder};
-use serde::Serialize;
-use utoipa::ToSchema;
+use problem::ProblemCode;
 
-use crate::openapi::Route;
+use crate::answers::problem;
 use crate::routes::get;
 
 /// A page may have this service's style and pictures, and nothing else.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
                            frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
-const STYLE: &str = include_str!("docs/style.css");
+const STYLE: &str = include_str!("../../../openapi/style.css");
 
 /// What is served; made once, at the start.
 #[derive(Debug)]
 pub struct Docs {
     document: Bytes,
-    page: Bytes,
+    /// By their paths.
+    pages: HashMap<String, Bytes>,
 }
 
 impl Docs {
-    /// From the document as it is committed, with addresses as they are here: each pair is a
-    /// default and what takes its place.
-    ///
-    /// # Panics
-    /// When the document is none; a test keeps it one.
+    /// From the document and the pages as they are committed. Of the addresses, each pair is one that is
+    /// written there and the one that it has here. In `pages` each page stands below a line that names its
+    /// path, `<!-- /docs -->`.
     #[must_use]
-    pub fn new(document: &str, addresses: &[(&str, &str)]) -> Self {
-        let mut document = document.to_owned();
-        for (default, here) in addresses {
-            document = document.replace(default, &here.replace(['"', '\\'], ""));
+    pub fn new(document: &str, pages: &str, addresses: &[(&str, &str)]) -> Self {
+        let pages = with_addresses(pages, addresses);
+        let pages = pages.split("<!-- ").filter_map(|page| page.split_once(" -->\n"));
+        Self {
+            document: with_addresses(document, addresses).into(),
+            pages: pages.map(|(path, html)| (path.to_owned(), html.to_owned().into())).collect(),
         }
-        let page = page::render(&document).expect("the document is one of ours");
-        Self { document: document.into(), page: page.into() }
+    }
+
+    /// The page of this path, or the answer that there is none.
+    #[must_use]
+    pub fn page(&self, path: &str) -> HttpResponse {
+        match self.pages.get(path) {
+            Some(page) => text("text/html; charset=utf-8")
+                .insert_header((CONTENT_SECURITY_POLICY, PAGE_POLICY))
+                .body(page.clone()),
+            None => problem(ProblemCode::NotFound, "There is nothing at this address."),
+        }
     }
 }
 
-/// As much of it as there is to say here.
-#[derive(Serialize, ToSchema)]
-struct OpenApiDocument {
-    /// The version of OpenAPI.
-    openapi: &'static str,
+/// Each address in its place. All at once: what one is replaced by may be another one's name.
+fn with_addresses(text: &str, addresses: &[(&str, &str)]) -> String {
+    let (mut done, mut rest) = (String::with_capacity(text.len()), text);
+    loop {
+        let found = addresses.iter().filter_map(|pair| rest.find(pair.0).map(|at| (at, pair)));
+        let Some((at, (written, here))) = found.min_by_key(|(at, _)| *at) else { break };
+        done.push_str(&rest[..at]);
+        // What would end a string in JSON or HTML is in no address.
+        done.extend(here.chars().filter(|c| !matches!(c, '"' | '\\' | '<' | '>' | '&' | '\'')));
+        rest = &rest[at + written.len()..];
+    }
+    done + rest
 }
 
 /// The routes, for the public listener. They need [`Docs`] as data.
@@ -61,31 +75,6 @@ pub fn routes(routes: &mut ServiceConfig) {
         .service(get("/docs/style.css", style));
 }
 
-/// Themselves, in the document.
-#[must_use]
-pub fn described() -> Vec<Route> {
-    let tag = "Documentation";
-    vec![
-        Route::get("/openapi.json", "openapi", "This document")
-            .says(tag, "OpenAPI 3.1, for tools that make clients, tests or pages of it.")
-            .answers(200, "The document.", &OpenApiDocument { openapi: "3.1.0" }),
-        Route::get("/docs", "docs", "This document as a page")
-            .says(tag, "For people. It needs no script and no other host.")
-            .text("text/html", "The page.", "<!doctype html>"),
-        Route::get("/docs/style.css", "style", "How pages look")
-            .says(tag, "The one style of all pages.")
-            .text("text/css", "The style.", ":root { color-scheme: light dark }"),
-    ]
-}
-
-/// A page of ours as an answer.
-#[must_use]
-pub fn answer(page: impl Into<Bytes>) -> HttpResponse {
-    text("text/html; charset=utf-8")
-        .insert_header((CONTENT_SECURITY_POLICY, PAGE_POLICY))
-        .body(page.into())
-}
-
 async fn document(docs: web::Data<Docs>) -> HttpResponse {
     // Tools that run in a browser read it from their own pages.
     text("application/json")
@@ -94,7 +83,7 @@ async fn document(docs: web::Data<Docs>) -> HttpResponse {
 }
 
 async fn page(docs: web::Data<Docs>) -> HttpResponse {
-    answer(docs.page.clone())
+    docs.page("/docs")
 }
 
 async fn style() -> HttpResponse {
@@ -106,4 +95,22 @@ fn text(media: &'static str) -> HttpResponseBuilder {
     let fresh = (CACHE_CONTROL, "public, max-age=300");
     response.insert_header((CONTENT_TYPE, media)).insert_header(fresh);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_are_each_others_defaults_are_exchanged() {
+        let addresses = [("http://a:1", "http://a:2"), ("http://a:2", "http://a:1")];
+        let text = with_addresses("from http://a:1/x to http://a:2/y, http://a:1", &addresses);
+        assert_eq!(text, "from http://a:2/x to http://a:1/y, http://a:2");
+    }
+
+    #[test]
+    fn an_address_cannot_end_the_text_that_it_is_in() {
+        let text = with_addresses("<a href=\"http://a\">", &[("http://a", "x\"'><b>&amp;\\")]);
+        assert_eq!(text, "<a href=\"xbamp;\">");
+    }
 }

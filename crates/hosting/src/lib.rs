@@ -10,7 +10,6 @@ mod connection;
 pub mod cors;
 pub mod docs;
 mod memory;
-pub mod openapi;
 pub mod origin;
 pub mod probe;
 pub mod process;

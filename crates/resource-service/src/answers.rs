@@ -8,68 +8,69 @@ use crate::reports::Report;
 
 /// Whom a token speaks for.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct WhoAmI {
+pub struct WhoAmI {
     /// The user, or the client where one acts for itself.
-    pub(crate) sub: Subject,
+    pub sub: Subject,
     /// The user's name, with the scope `profile`.
     #[schema(required)]
-    pub(crate) username: Option<String>,
+    pub username: Option<String>,
     /// Whom the token was given to.
-    pub(crate) client_id: ClientId,
+    pub client_id: ClientId,
     /// What it allows.
     #[schema(required)]
-    pub(crate) scope: Option<Scope>,
+    pub scope: Option<Scope>,
     /// The user's roles.
-    pub(crate) roles: Vec<String>,
+    pub roles: Vec<String>,
     /// The session, where a person logged in.
     #[schema(required)]
-    pub(crate) session_id: Option<SessionId>,
+    pub session_id: Option<SessionId>,
     /// How long the token lasts.
-    pub(crate) expires_in: u64,
+    pub expires_in: u64,
 }
 
 /// The caller's reports.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Reports)]
-pub(crate) struct ReportList {
+pub struct ReportList {
     /// The oldest first.
-    pub(crate) reports: Vec<Report>,
+    pub reports: Vec<Report>,
 }
 
 /// A report to be kept.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct NewReport {
+pub struct NewReport {
+    /// 1 to 200 characters.
     #[schema(min_length = 1, max_length = 200)]
-    pub(crate) title: String,
+    pub title: String,
 }
 
 /// RFC 9728.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Metadata {
+pub struct Metadata {
     /// As in the `aud` of tokens.
-    pub(crate) resource: String,
+    pub resource: String,
     /// Whose tokens are accepted.
-    pub(crate) authorization_servers: [String; 1],
+    pub authorization_servers: [String; 1],
     /// What tokens may allow here.
-    pub(crate) scopes_supported: [&'static str; 2],
+    pub scopes_supported: [&'static str; 2],
     /// Where a token may be.
-    pub(crate) bearer_methods_supported: [&'static str; 1],
+    pub bearer_methods_supported: [&'static str; 1],
 }
 
 /// That the process runs.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Live {
+pub struct Live {
     /// `live`.
-    pub(crate) status: &'static str,
+    pub status: &'static str,
 }
 
 /// Whether a token could be accepted.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Ready {
+pub struct Ready {
     /// In a word or two, for people.
-    pub(crate) status: String,
+    pub status: String,
     /// How old the service's knowledge of revocations is, if it has any.
     #[schema(required)]
-    pub(crate) revocation_age_ms: Option<u64>,
+    pub revocation_age_ms: Option<u64>,
 }

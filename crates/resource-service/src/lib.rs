@@ -7,10 +7,15 @@ mod answers;
 mod app;
 mod application;
 pub mod config;
-mod openapi;
 mod reports;
 mod routes;
 
 pub use application::{Application, StartError};
 pub use config::{Config, ConfigError};
-pub use openapi::document;
+
+/// What the routes take and answer, for the documentation that is made of it.
+#[doc(hidden)]
+pub mod schemas {
+    pub use crate::answers::{Live, Metadata, NewReport, Ready, ReportList, WhoAmI};
+    pub use crate::reports::Report;
+}

@@ -13,7 +13,7 @@ const MAX_SUBJECTS: usize = 1000;
 
 /// A report.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub(crate) struct Report {
+pub struct Report {
     /// Its id.
     pub id: Uuid,
     /// Its title.

@@ -14,7 +14,6 @@ use verifier::{Bearer, Challenge, Protection};
 
 use crate::answers::{Live, Metadata, NewReport, Ready, ReportList, WhoAmI};
 use crate::app::App;
-use crate::openapi;
 use crate::reports::Reports;
 
 /// How long ago a login may be for something to be deleted.
@@ -23,7 +22,10 @@ const RECENT: Duration = Duration::from_mins(5);
 /// What the public listener says of itself.
 pub(crate) fn docs(issuer: &str, audience: &str) -> Docs {
     const DOCUMENT: &str = include_str!("../../../openapi/resource-service.json");
-    Docs::new(DOCUMENT, &[(openapi::ISSUER, issuer), (openapi::SERVER, audience)])
+    const PAGES: &str = include_str!("../../../openapi/resource-service.html");
+    /// Where the auth-service and this one are, in these texts.
+    const DEFAULTS: [&str; 2] = ["http://127.0.0.1:8080", "http://127.0.0.1:8081"];
+    Docs::new(DOCUMENT, PAGES, &[(DEFAULTS[0], issuer), (DEFAULTS[1], audience)])
 }
 
 /// The public listener.

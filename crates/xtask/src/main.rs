@@ -53,7 +53,7 @@ enum Command {
     Db,
     /// Break everything at random around running services, and check the promises.
     Faults(faults::Options),
-    /// Write openapi/*.json anew, as the code describes its routes.
+    /// Write openapi/ anew: the documents, as the code describes its routes, and the pages.
     Openapi,
     /// Write docs/settings.md anew, from the commented defaults of both services.
     Docs,

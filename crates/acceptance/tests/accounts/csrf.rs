@@ -334,7 +334,7 @@ async fn a_page_that_may_call_does_by_every_transport() {
 async fn every_route_that_takes_no_access_token_is_closed_to_strangers() {
     let world = World::start(Kind::Sqlite).await;
     let document: Value =
-        serde_json::from_str(&auth_service::document()).expect("the document is JSON");
+        serde_json::from_str(&openapi::auth_service::document()).expect("the document is JSON");
     let mut closed = 0;
     for (path, methods) in document["paths"].as_object().expect("paths") {
         for (method, route) in methods.as_object().expect("methods") {

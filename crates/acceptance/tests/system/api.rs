@@ -4,25 +4,28 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::house::{read, setting_names};
+use crate::house::{files, read, setting_names};
 
 /// A service, the file with its route table, and the document that its code describes.
 fn documented() -> [(&'static str, &'static str, String); 2] {
     [
-        ("auth-service", "http.rs", auth_service::document()),
-        ("resource-service", "routes.rs", resource_service::document()),
+        ("auth-service", "http.rs", openapi::auth_service::document()),
+        ("resource-service", "routes.rs", openapi::resource_service::document()),
     ]
 }
 
 #[test]
-fn the_committed_documents_are_what_the_code_describes() {
-    for (service, _, document) in documented() {
-        let committed = read(&format!("openapi/{service}.json"));
+fn the_committed_documents_and_pages_are_what_the_code_describes() {
+    let made = openapi::files();
+    for (name, text) in &made {
         assert!(
-            committed == document,
-            "openapi/{service}.json is out of date; run `cargo xtask openapi` and commit it"
+            read(&format!("openapi/{name}")) == *text,
+            "openapi/{name} is out of date; run `cargo xtask openapi` and commit it"
         );
     }
+    let there: BTreeSet<_> = files("openapi").into_iter().map(|(name, _)| name).collect();
+    let made: BTreeSet<_> = made.iter().map(|(name, _)| format!("openapi/{name}")).collect();
+    assert_eq!(there, made);
 }
 
 /// The methods and paths of a part of a route table, as they are written there.
@@ -132,7 +135,7 @@ fn assert_examples(what: &str, part: &Value) {
 /// A page that tells an operator of a setting names one that exists.
 #[test]
 fn the_settings_that_problem_pages_name_exist() {
-    let text = read("crates/auth-service/src/http/pages/problems/text.rs");
+    let text = read("crates/openapi/src/problems/text.rs");
     let known = setting_names("auth-service");
     let sections: BTreeSet<_> = known.iter().filter_map(|name| name.split_once('.')).collect();
     let mut named = 0;

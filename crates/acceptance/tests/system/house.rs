@@ -294,6 +294,16 @@ fn the_contract_is_built_without_anything_that_waits() {
     }
 }
 
+/// What serves has the documentation as text.
+#[test]
+fn nothing_that_serves_can_make_documentation() {
+    for package in ["standalone", "auth-service", "resource-service"] {
+        assert!(!dependencies(package).contains("openapi"), "{package}");
+    }
+    assert!(!dependencies("hosting").contains("utoipa"));
+    assert_eq!(naming(&PRODUCT, &["utoipa::openapi", "<!doctype"]), set(&[]));
+}
+
 /// Whatever is around the routes is the same for a service that accepts no tokens.
 #[test]
 fn what_is_around_the_routes_does_not_know_the_verifier() {

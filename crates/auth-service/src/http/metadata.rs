@@ -15,17 +15,17 @@ use crate::app::App;
 
 /// RFC 8414.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Metadata {
+pub struct Metadata {
     /// As in the `iss` of tokens.
-    pub(crate) issuer: String,
+    pub issuer: String,
     /// Where the public keys are.
-    pub(crate) jwks_uri: String,
+    pub jwks_uri: String,
     /// What tokens may allow.
-    pub(crate) scopes_supported: Vec<String>,
+    pub scopes_supported: Vec<String>,
     /// None: there is no authorization endpoint.
-    pub(crate) response_types_supported: [&'static str; 0],
+    pub response_types_supported: [&'static str; 0],
     /// None: there is no OAuth grant.
-    pub(crate) grant_types_supported: [&'static str; 0],
+    pub grant_types_supported: [&'static str; 0],
 }
 
 pub(crate) async fn jwks(app: web::Data<App>, request: HttpRequest) -> HttpResponse {

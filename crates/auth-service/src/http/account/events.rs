@@ -12,11 +12,12 @@ use crate::http::edge::bearer::Bearer;
 use crate::policy::sessions;
 use crate::store::EventView;
 
+/// What `GET /sessions/events` answers.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Events)]
-pub(crate) struct Answer {
+pub struct Answer {
     /// The latest first.
-    pub(crate) events: Vec<EventView>,
+    pub events: Vec<EventView>,
 }
 
 pub(crate) async fn list(app: web::Data<App>, bearer: Bearer) -> Result<HttpResponse, Error> {

@@ -18,10 +18,11 @@ use crate::error::Error;
 use crate::http::edge::{csrf, requester, transport};
 use crate::policy::logins::{self, LogIn};
 
+/// What `POST /login` takes.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = LoginRequest)]
-pub(crate) struct Fields {
+pub struct Fields {
     /// A name, or an address.
     username: String,
     /// At most 1024 bytes.

@@ -15,10 +15,11 @@ use crate::policy::callers;
 use crate::policy::logout::{self, Shown};
 use crate::policy::sessions::Ending;
 
+/// What `POST /logout` takes.
 #[derive(Deserialize, Default, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = LogoutRequest)]
-pub(crate) struct Fields {
+pub struct Fields {
     /// Any token that the session ever had will do. It counts before a cookie.
     #[schema(value_type = Option<String>)]
     refresh_token: Option<SecretString>,

@@ -12,13 +12,15 @@ use crate::http::edge::bearer::Bearer;
 use crate::policy::accounts;
 use crate::store::UserView;
 
+/// What `GET /me` answers.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Me)]
-pub(crate) struct Answer {
+pub struct Answer {
+    /// The account.
     #[serde(flatten)]
-    pub(crate) user: UserView,
+    pub user: UserView,
     /// As in the user's tokens.
-    pub(crate) roles: Vec<String>,
+    pub roles: Vec<String>,
 }
 
 pub(crate) async fn me(app: web::Data<App>, bearer: Bearer) -> Result<HttpResponse, Error> {

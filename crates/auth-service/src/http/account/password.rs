@@ -13,10 +13,11 @@ use crate::http::edge::bearer::Bearer;
 use crate::policy::accounts;
 use crate::store::OtherSessions;
 
+/// What `POST /password` takes.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = PasswordRequest)]
-pub(crate) struct Request {
+pub struct Request {
     /// The one that is to go.
     #[schema(value_type = String)]
     current_password: SecretString,

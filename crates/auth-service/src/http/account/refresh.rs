@@ -11,10 +11,11 @@ use crate::error::Error;
 use crate::http::edge::{requester, transport};
 use crate::policy::sessions;
 
+/// What `POST /refresh` takes.
 #[derive(Deserialize, Default, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = RefreshRequest)]
-pub(crate) struct Fields {
+pub struct Fields {
     /// Without it the cookie counts.
     #[schema(value_type = Option<String>)]
     refresh_token: Option<SecretString>,

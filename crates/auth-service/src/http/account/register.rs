@@ -12,10 +12,11 @@ use crate::http::edge::requester;
 use crate::policy::accounts::{self, Registration};
 use crate::store::UserView;
 
+/// What `POST /register` takes.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = RegisterRequest)]
-pub(crate) struct Request {
+pub struct Request {
     /// 1 to 64 characters, no `@`, nothing invisible, no spaces around it; not like a UUID, and without
     /// `id:`, `name:` or `email:` at its beginning.
     #[schema(min_length = 1, max_length = 64)]
@@ -27,11 +28,12 @@ pub(crate) struct Request {
     email: Option<String>,
 }
 
+/// What `POST /register` answers.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Registered)]
-pub(crate) struct Answer {
+pub struct Answer {
     /// The account.
-    pub(crate) user: UserView,
+    pub user: UserView,
 }
 
 pub(crate) async fn register(

@@ -14,11 +14,12 @@ use crate::policy::sessions;
 use crate::store::Caller;
 use crate::store::SessionView;
 
+/// What `GET /sessions` answers.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Sessions)]
-pub(crate) struct Answer {
+pub struct Answer {
     /// The latest login first.
-    pub(crate) sessions: Vec<SessionView>,
+    pub sessions: Vec<SessionView>,
 }
 
 pub(crate) async fn list(app: web::Data<App>, bearer: Bearer) -> Result<HttpResponse, Error> {

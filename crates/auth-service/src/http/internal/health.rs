@@ -8,11 +8,12 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 
+/// What `GET /health/live` and `GET /health/ready` answer.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Health)]
-pub(crate) struct Answer {
+pub struct Answer {
     /// In a word or two, for people.
-    pub(crate) status: String,
+    pub status: String,
 }
 
 /// The process runs. Touches nothing.

@@ -1,42 +1,42 @@
 //! Describes routes as an OpenAPI 3.1 document, from the types that they read and write.
 //!
-//! Only a developer's command calls this: what serves has the document as a file, and a test keeps
-//! the two equal. Examples are values of those types, so none can show what the code does not do.
+//! Examples are values of those types, so none can show what the code does not do.
 
 mod problems;
 mod route;
 
 use problem::ProblemCode;
-pub use route::Route;
+pub(crate) use route::Route;
+use serde::Serialize;
+use utoipa::ToSchema;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{Components, InfoBuilder, OpenApiBuilder, Paths, Server};
 
-pub use utoipa::openapi::Required;
-pub use utoipa::openapi::path::ParameterIn;
+pub(crate) use utoipa::openapi::Required;
+pub(crate) use utoipa::openapi::path::ParameterIn;
 
 /// What a document says of all its routes.
-pub struct About {
+pub(crate) struct About {
     /// Of the document.
-    pub title: &'static str,
+    pub(crate) title: &'static str,
     /// What holds for every route.
-    pub description: &'static str,
+    pub(crate) description: &'static str,
     /// Where the service is by default.
-    pub server: &'static str,
+    pub(crate) server: &'static str,
     /// Below which the pages about problems are, by default.
-    pub issuer: &'static str,
+    pub(crate) issuer: &'static str,
     /// How a caller shows who they are, by the names that routes use.
-    pub security: Vec<(&'static str, SecurityScheme)>,
+    pub(crate) security: Vec<(&'static str, SecurityScheme)>,
     /// The chapters: a name, and a sentence.
-    pub tags: &'static [(&'static str, &'static str)],
+    pub(crate) tags: &'static [(&'static str, &'static str)],
 }
 
 /// The document as it is committed.
 ///
 /// # Panics
 /// When it is no JSON, which it always is.
-#[must_use]
-pub fn document(about: &About, routes: Vec<Route>) -> String {
+pub(crate) fn document(about: &About, routes: Vec<Route>) -> String {
     let mut components = Components::new();
     for (name, scheme) in &about.security {
         components.add_security_scheme(*name, scheme.clone());
@@ -70,16 +70,37 @@ pub fn document(about: &About, routes: Vec<Route>) -> String {
     document.to_pretty_json().expect("a document is JSON") + "\n"
 }
 
+/// As much of it as there is to say here.
+#[derive(Serialize, ToSchema)]
+struct OpenApiDocument {
+    /// The version of OpenAPI.
+    openapi: &'static str,
+}
+
+/// The routes of the documentation itself (`hosting::docs`).
+pub(crate) fn documentation() -> Vec<Route> {
+    let tag = "Documentation";
+    vec![
+        Route::get("/openapi.json", "openapi", "This document")
+            .says(tag, "OpenAPI 3.1, for tools that make clients, tests or pages of it.")
+            .answers(200, "The document.", &OpenApiDocument { openapi: "3.1.0" }),
+        Route::get("/docs", "docs", "This document as a page")
+            .says(tag, "For people. It needs no script and no other host.")
+            .text("text/html", "The page.", "<!doctype html>"),
+        Route::get("/docs/style.css", "style", "How pages look")
+            .says(tag, "The one style of all pages.")
+            .text("text/css", "The style.", ":root { color-scheme: light dark }"),
+    ]
+}
+
 /// An access token.
-#[must_use]
-pub fn bearer() -> SecurityScheme {
+pub(crate) fn bearer() -> SecurityScheme {
     let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");
     SecurityScheme::Http(scheme.description(Some("An access token (RFC 6750).")).build())
 }
 
 /// A refresh token in its cookie.
-#[must_use]
-pub fn cookie() -> SecurityScheme {
+pub(crate) fn cookie() -> SecurityScheme {
     let text = "A refresh token, set at a login with `transport` `cookie`.";
     let value = ApiKeyValue::with_description(claims::refresh_token::COOKIE, text);
     SecurityScheme::ApiKey(ApiKey::Cookie(value))

@@ -1,20 +1,18 @@
-//! What the public routes take and answer, in words and by the types they use.
+//! What the public routes of the resource-service take and answer, in words and by the types they use.
 
 use std::str::FromStr;
 
 use claims::Timestamp;
-use hosting::docs;
-use hosting::openapi::{About, ParameterIn, Required, Route, bearer};
 use problem::ProblemCode as Code;
+use resource_service::schemas::{Live, Metadata, NewReport, Ready, Report, ReportList, WhoAmI};
 use serde_json::json;
 
-use crate::answers::{Live, Metadata, NewReport, Ready, ReportList, WhoAmI};
-use crate::reports::Report;
+use crate::document::{self, About, ParameterIn, Required, Route, bearer};
 
 /// Where the auth-service is unless it is set to be elsewhere.
-pub(crate) const ISSUER: &str = "http://127.0.0.1:8080";
+const ISSUER: &str = crate::auth_service::ISSUER;
 /// Where this one is.
-pub(crate) const SERVER: &str = "http://127.0.0.1:8081";
+const SERVER: &str = "http://127.0.0.1:8081";
 
 const ABOUT: &str = "\
 A service that verifies Latchkey's access tokens by itself, asks nobody on a request, and yet refuses a token \
@@ -42,7 +40,7 @@ pub fn document() -> String {
             ("Documentation", "What this service says of itself."),
         ],
     };
-    hosting::openapi::document(&about, protected().into_iter().chain(public()).collect())
+    document::document(&about, protected().into_iter().chain(public()).collect())
 }
 
 fn protected() -> Vec<Route> {
@@ -104,7 +102,7 @@ fn public() -> Vec<Route> {
             .answers(200, "It can.", &ready("ready", 12))
             .answers(503, "It cannot, or is about to stop.", &ready("revocations are stale", 31_000)),
     ];
-    routes.extend(docs::described());
+    routes.extend(document::documentation());
     routes
 }
 

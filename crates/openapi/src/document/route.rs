@@ -19,7 +19,7 @@ use utoipa::{PartialSchema, ToSchema};
 use super::problems;
 
 /// One method of one path.
-pub struct Route {
+pub(crate) struct Route {
     method: HttpMethod,
     path: &'static str,
     operation: OperationBuilder,
@@ -43,33 +43,28 @@ impl Route {
     }
 
     /// A route that reads; `id` names it in clients that are made from the document.
-    #[must_use]
-    pub fn get(path: &'static str, id: &str, summary: &str) -> Self {
+    pub(crate) fn get(path: &'static str, id: &str, summary: &str) -> Self {
         Self::new(HttpMethod::Get, path, id, summary)
     }
 
     /// A route that does something.
-    #[must_use]
-    pub fn post(path: &'static str, id: &str, summary: &str) -> Self {
+    pub(crate) fn post(path: &'static str, id: &str, summary: &str) -> Self {
         Self::new(HttpMethod::Post, path, id, summary)
     }
 
     /// A route that takes something away.
-    #[must_use]
-    pub fn delete(path: &'static str, id: &str, summary: &str) -> Self {
+    pub(crate) fn delete(path: &'static str, id: &str, summary: &str) -> Self {
         Self::new(HttpMethod::Delete, path, id, summary)
     }
 
     /// Its chapter, and what it does in plain words.
-    #[must_use]
-    pub fn says(mut self, tag: &str, description: &str) -> Self {
+    pub(crate) fn says(mut self, tag: &str, description: &str) -> Self {
         self.operation = self.operation.tag(tag).description(Some(description));
         self
     }
 
     /// It needs an access token, and can answer whatever the verifier says of one.
-    #[must_use]
-    pub fn bearer(mut self) -> Self {
+    pub(crate) fn bearer(mut self) -> Self {
         self.security.push(SecurityRequirement::new::<_, [&str; 0], &str>("bearer", []));
         self.problems(&[
             ProblemCode::InvalidRequest,
@@ -81,8 +76,7 @@ impl Route {
     }
 
     /// It takes one of these credentials, or none.
-    #[must_use]
-    pub fn optionally(mut self, schemes: &[&str]) -> Self {
+    pub(crate) fn optionally(mut self, schemes: &[&str]) -> Self {
         let one = |name: &&str| SecurityRequirement::new::<_, [&str; 0], &str>(*name, []);
         self.security.extend(schemes.iter().map(one));
         self.security.push(SecurityRequirement::default());
@@ -90,8 +84,13 @@ impl Route {
     }
 
     /// A part of the path, or a header that may be there.
-    #[must_use]
-    pub fn parameter(mut self, place: ParameterIn, name: &str, text: &str, example: &str) -> Self {
+    pub(crate) fn parameter(
+        mut self,
+        place: ParameterIn,
+        name: &str,
+        text: &str,
+        example: &str,
+    ) -> Self {
         let required = if place == ParameterIn::Path { Required::True } else { Required::False };
         let parameter = ParameterBuilder::new()
             .name(name)
@@ -108,8 +107,7 @@ impl Route {
     ///
     /// # Panics
     /// When the example is none.
-    #[must_use]
-    pub fn takes<T>(mut self, media: &[&str], required: Required, example: &Value) -> Self
+    pub(crate) fn takes<T>(mut self, media: &[&str], required: Required, example: &Value) -> Self
     where
         T: ToSchema + DeserializeOwned,
     {
@@ -136,8 +134,7 @@ impl Route {
     ///
     /// # Panics
     /// When the example is no JSON.
-    #[must_use]
-    pub fn answers<T>(self, status: u16, text: &str, example: &T) -> Self
+    pub(crate) fn answers<T>(self, status: u16, text: &str, example: &T) -> Self
     where
         T: ToSchema + Serialize,
     {
@@ -148,8 +145,7 @@ impl Route {
     ///
     /// # Panics
     /// When the example is no JSON.
-    #[must_use]
-    pub fn answers_as<T>(mut self, media: &str, status: u16, text: &str, example: &T) -> Self
+    pub(crate) fn answers_as<T>(mut self, media: &str, status: u16, text: &str, example: &T) -> Self
     where
         T: ToSchema + Serialize,
     {
@@ -162,8 +158,7 @@ impl Route {
     }
 
     /// It answers with text of this type.
-    #[must_use]
-    pub fn text(mut self, media: &str, text: &str, example: &str) -> Self {
+    pub(crate) fn text(mut self, media: &str, text: &str, example: &str) -> Self {
         let content = ContentBuilder::new().schema(Some(String::schema()));
         let content = content.example(Some(example.into())).build();
         self.response(200, text).content.insert(media.to_owned(), content.into());
@@ -171,22 +166,19 @@ impl Route {
     }
 
     /// It answers with a status alone.
-    #[must_use]
-    pub fn empty(mut self, status: u16, text: &str) -> Self {
+    pub(crate) fn empty(mut self, status: u16, text: &str) -> Self {
         self.response(status, text);
         self
     }
 
     /// A header that comes with this status.
-    #[must_use]
-    pub fn header(mut self, status: u16, name: &str, text: &str) -> Self {
+    pub(crate) fn header(mut self, status: u16, name: &str, text: &str) -> Self {
         self.response(status, "").headers.insert(name.to_owned(), header(text).into());
         self
     }
 
     /// It may answer these problems.
-    #[must_use]
-    pub fn problems(mut self, codes: &[ProblemCode]) -> Self {
+    pub(crate) fn problems(mut self, codes: &[ProblemCode]) -> Self {
         self.codes.extend(codes);
         self
     }

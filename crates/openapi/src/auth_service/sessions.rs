@@ -1,11 +1,11 @@
 //! Logging in, refreshing, logging out.
 
-use hosting::openapi::{Required, Route};
+use auth_service::schemas::{LoginRequest, LogoutRequest, RefreshRequest};
 use problem::ProblemCode as Code;
 use serde_json::json;
 
 use super::examples;
-use crate::http::account::{login, logout, refresh};
+use crate::document::{Required, Route};
 
 const TAG: &str = "Logging in and out";
 const COOKIE: &str = "With `transport` `cookie`: `__Host-Http-refresh`, which is then the only place that has the \
@@ -21,7 +21,7 @@ pub(super) fn routes() -> Vec<Route> {
                  A login with the cookie ends the session whose cookie came along.",
             )
             .optionally(&["cookie"])
-            .takes::<login::Fields>(
+            .takes::<LoginRequest>(
                 &["application/json", "application/x-www-form-urlencoded"],
                 Required::True,
                 &json!({ "username": "ada", "password": examples::PASSWORD, "device": "the blue laptop" }),
@@ -41,7 +41,7 @@ pub(super) fn routes() -> Vec<Route> {
                  a spent token is taken for theft: the session ends.",
             )
             .optionally(&["cookie"])
-            .takes::<refresh::Fields>(
+            .takes::<RefreshRequest>(
                 &["application/json"],
                 Required::False,
                 &json!({ "refresh_token": examples::REFRESH }),
@@ -69,7 +69,7 @@ pub(super) fn routes() -> Vec<Route> {
                  204 means that it is written down: services refuse the access tokens from then on.",
             )
             .optionally(&["cookie", "bearer"])
-            .takes::<logout::Fields>(
+            .takes::<LogoutRequest>(
                 &["application/json"],
                 Required::False,
                 &json!({ "refresh_token": examples::REFRESH, "sessions": "current" }),

@@ -1,11 +1,11 @@
 //! Registering, and one's own account.
 
-use hosting::openapi::{ParameterIn, Required, Route};
+use auth_service::schemas::{Events, Me, PasswordRequest, RegisterRequest, Registered, Sessions};
 use problem::ProblemCode as Code;
 use serde_json::json;
 
 use super::examples;
-use crate::http::account::{events, me, password, register, sessions};
+use crate::document::{ParameterIn, Required, Route};
 
 const TAG: &str = "Account";
 
@@ -16,7 +16,7 @@ pub(super) fn routes() -> Vec<Route> {
                 "Logging in and out",
                 "`Ada` and `ADA` are one name. It does not log in.",
             )
-            .takes::<register::Request>(
+            .takes::<RegisterRequest>(
                 &["application/json"],
                 Required::True,
                 &json!({
@@ -25,7 +25,7 @@ pub(super) fn routes() -> Vec<Route> {
                     "email": "ada@example.org"
                 }),
             )
-            .answers(201, "The account.", &register::Answer { user: examples::user() })
+            .answers(201, "The account.", &Registered { user: examples::user() })
             .problems(&[Code::Csrf, Code::Conflict, Code::PasswordPolicy, Code::RateLimited, Code::Unavailable]),
         Route::get("/me", "me", "Who am I?")
             .says(TAG, "The account that the token speaks for, as it is now.")
@@ -34,7 +34,7 @@ pub(super) fn routes() -> Vec<Route> {
             .answers(
                 200,
                 "The account.",
-                &me::Answer { user: examples::user(), roles: vec!["editor".to_owned()] },
+                &Me { user: examples::user(), roles: vec!["editor".to_owned()] },
             ),
         Route::get("/sessions", "sessions", "Where am I logged in?")
             .says(TAG, "The live sessions, at most 100, the caller's own always among them. `ip` and `user_agent` are those of the login.")
@@ -43,7 +43,7 @@ pub(super) fn routes() -> Vec<Route> {
             .answers(
                 200,
                 "The sessions.",
-                &sessions::Answer { sessions: vec![examples::session()] },
+                &Sessions { sessions: vec![examples::session()] },
             ),
         Route::get("/sessions/events", "sessionEvents", "Why was I logged out?")
             .says(TAG, "What happened to the account, as it was written down then: the latest 80 things, and the latest 20 failed logins.")
@@ -52,7 +52,7 @@ pub(super) fn routes() -> Vec<Route> {
             .answers(
                 200,
                 "The events.",
-                &events::Answer { events: vec![examples::event()] },
+                &Events { events: vec![examples::event()] },
             ),
         Route::delete("/sessions/{id}", "endSession", "End one session")
             .says(
@@ -76,7 +76,7 @@ pub(super) fn routes() -> Vec<Route> {
                  account that was stolen.",
             )
             .bearer()
-            .takes::<password::Request>(
+            .takes::<PasswordRequest>(
                 &["application/json"],
                 Required::True,
                 &json!({

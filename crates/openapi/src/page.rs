@@ -1,13 +1,17 @@
 //! An OpenAPI document as a page.
 
+pub(crate) mod html;
+mod operation;
+mod schema;
+
 use std::fmt::{self, Write as _};
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::html::{self, escaped, line, paragraphs};
-use super::operation::{self, Operation};
+use html::{escaped, line, paragraphs};
+use operation::Operation;
 
 /// What a page tells of a document.
 #[derive(Deserialize)]
@@ -36,9 +40,12 @@ struct Tag {
     description: String,
 }
 
-/// The page. The document must be one of ours.
-pub(super) fn render(document: &str) -> serde_json::Result<String> {
-    let document: Document = serde_json::from_str(document)?;
+/// The page.
+///
+/// # Panics
+/// When the document is none of ours.
+pub(crate) fn of_document(document: &str) -> String {
+    let document: Document = serde_json::from_str(document).expect("a document of ours");
     let server = document.servers.first().map_or("", |server| &server.url);
     let operations: Vec<_> = document
         .paths
@@ -57,7 +64,8 @@ pub(super) fn render(document: &str) -> serde_json::Result<String> {
     let Info { title, description } = &document.info;
     let mut body = format!(
         "<header>\n<h1>{}</h1>\n{}<p>For tools: <a href=\"openapi.json\">openapi.json</a>.</p>\n\
-         </header>\n<nav aria-labelledby=\"contents\">\n<h2 id=\"contents\">Contents</h2>\n",
+         </header>\n<div class=\"reference\">\n<nav aria-labelledby=\"contents\">\n\
+         <h2 id=\"contents\">Contents</h2>\n",
         escaped(title),
         paragraphs(description)
     );
@@ -74,7 +82,7 @@ pub(super) fn render(document: &str) -> serde_json::Result<String> {
         }
         body.push_str("</ul>\n");
     }
-    body.push_str("</nav>\n<main>\n");
+    body.push_str("</nav>\n<div>\n");
     for tag in &document.tags {
         let _ = write!(body, "<section>\n<h2>{}</h2>\n", escaped(&tag.name));
         body.push_str(&paragraphs(&tag.description));
@@ -83,8 +91,8 @@ pub(super) fn render(document: &str) -> serde_json::Result<String> {
         }
         body.push_str("</section>\n");
     }
-    body.push_str("</main>\n");
-    Ok(html::page(title, "docs/style.css", &body))
+    body.push_str("</div>\n</div>\n");
+    html::page(title, "docs/style.css", &body)
 }
 
 /// The members of an object in the order in which they are written.

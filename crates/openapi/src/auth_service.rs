@@ -1,15 +1,14 @@
-//! What the public routes take and answer, in words and by the types they use.
+//! What the public routes of the auth-service take and answer, in words and by the types they use.
 
 mod accounts;
 mod examples;
 mod public;
 mod sessions;
 
-use hosting::docs;
-use hosting::openapi::{About, bearer, cookie};
+use crate::document::{self, About, bearer, cookie};
 
 /// Where the service is unless it is set to be elsewhere.
-pub(super) const ISSUER: &str = "http://127.0.0.1:8080";
+pub(crate) const ISSUER: &str = "http://127.0.0.1:8080";
 
 /// What holds for every route.
 const ABOUT: &str = "\
@@ -49,5 +48,5 @@ pub fn document() -> String {
         ],
     };
     let routes = accounts::routes().into_iter().chain(sessions::routes()).chain(public::routes());
-    hosting::openapi::document(&about, routes.chain(docs::described()).collect())
+    document::document(&about, routes.chain(document::documentation()).collect())
 }

@@ -2,10 +2,9 @@
 
 use std::str::FromStr;
 
+use auth_service::policy::TokenAnswer;
+use auth_service::store::{EventView, SessionView, UserView};
 use claims::{SessionId, Timestamp, UserId};
-
-use crate::policy::TokenAnswer;
-use crate::store::{EventView, SessionView, UserView};
 
 pub(super) const PASSWORD: &str = "a quite ordinary sentence";
 const ACCESS: &str = "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCIsImtpZCI6IjE3In0.eyJpc3MiOiJodHRwczovL2F1dGguZXhhbXBsZSJ9.c2lnbmF0dXJl";

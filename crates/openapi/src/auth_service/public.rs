@@ -1,18 +1,17 @@
 //! What anyone may know.
 
+use auth_service::schemas::{Health, Metadata};
 use claims::jwk::{self, Algorithm, Jwk, JwkSet};
-use hosting::openapi::{ParameterIn, Route};
 use problem::ProblemCode as Code;
 
-use crate::http::internal::health;
-use crate::http::metadata;
+use crate::document::{ParameterIn, Route};
 
 const TAG: &str = "Metadata";
 const TAG_TEXT: &str = "Names this version of the document.";
 const HELD: &str = "The `ETag` of the document that you have.";
 
 pub(super) fn routes() -> Vec<Route> {
-    let health = |status: &str| health::Answer { status: status.to_owned() };
+    let health = |status: &str| Health { status: status.to_owned() };
     vec![
         Route::get("/.well-known/jwks.json", "keys", "Public keys")
             .says(
@@ -65,9 +64,9 @@ fn keys() -> JwkSet {
     JwkSet { keys: vec![key] }
 }
 
-fn metadata() -> metadata::Metadata {
+fn metadata() -> Metadata {
     let scopes = ["profile", "email", "reports:read", "reports:write"];
-    metadata::Metadata {
+    Metadata {
         issuer: super::ISSUER.to_owned(),
         jwks_uri: format!("{}/.well-known/jwks.json", super::ISSUER),
         scopes_supported: scopes.map(str::to_owned).to_vec(),

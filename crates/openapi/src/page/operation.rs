@@ -42,7 +42,6 @@ pub(super) fn render(out: &mut String, one: &Operation, server: &str, components
         paragraphs(one.text("description")),
         credentials(one)
     );
-    parameters(out, one);
     request(out, one, server, components);
     let responses = one.value["responses"].as_object().into_iter().flatten();
     let is_problem = |response: &Value| {
@@ -80,7 +79,7 @@ fn parameters(out: &mut String, one: &Operation) {
     if all.is_empty() {
         return;
     }
-    out.push_str("<h4>Parameters</h4>\n<dl>\n");
+    out.push_str("<dl>\n");
     for parameter in all {
         let text = |member: &str| parameter[member].as_str().unwrap_or_default();
         let _ = writeln!(
@@ -111,7 +110,8 @@ fn request(out: &mut String, one: &Operation, server: &str, components: &Value) 
     if one.value["security"][0]["bearer"].is_array() {
         curl.push_str(" \\\n  -H \"authorization: Bearer $ACCESS\"");
     }
-    out.push_str("<h4>Request</h4>\n");
+    out.push_str("<div class=\"pair\">\n<div>\n<h4>Request</h4>\n");
+    parameters(out, one);
     if let Some(content) = one.value["requestBody"]["content"].as_object() {
         let media: Vec<_> =
             content.keys().map(|media| format!("<code>{}</code>", escaped(media))).collect();
@@ -125,12 +125,17 @@ fn request(out: &mut String, one: &Operation, server: &str, components: &Value) 
             );
         }
     }
-    let _ = writeln!(out, "<pre><code>{}</code></pre>", escaped(&curl));
+    let _ = writeln!(out, "</div>\n<pre><code>{}</code></pre>\n</div>", escaped(&curl));
 }
 
 fn answer(out: &mut String, status: &str, response: &Value, components: &Value) {
     let description = response["description"].as_str().unwrap_or_default();
-    let _ = write!(out, "<h4>Answer {}</h4>\n<p>{}</p>\n", escaped(status), line(description));
+    let _ = write!(
+        out,
+        "<div class=\"pair\">\n<div>\n<h4>Answer {}</h4>\n<p>{}</p>\n",
+        escaped(status),
+        line(description)
+    );
     let headers = response["headers"].as_object();
     if let Some(headers) = headers.filter(|headers| !headers.is_empty()) {
         out.push_str("<dl>\n");
@@ -141,6 +146,7 @@ fn answer(out: &mut String, status: &str, response: &Value, components: &Value) 
         }
         out.push_str("</dl>\n");
     }
+    let mut examples = String::new();
     for (media, content) in response["content"].as_object().into_iter().flatten() {
         let example = &content["example"];
         let text = match example {
@@ -149,8 +155,9 @@ fn answer(out: &mut String, status: &str, response: &Value, components: &Value) 
         };
         let _ = writeln!(out, "<p><code>{}</code></p>", escaped(media));
         schema::fields(out, &content["schema"], components);
-        let _ = writeln!(out, "<pre><code>{}</code></pre>", escaped(&text));
+        let _ = writeln!(examples, "<pre><code>{}</code></pre>", escaped(&text));
     }
+    let _ = writeln!(out, "</div>\n{examples}</div>");
 }
 
 /// Each code, with the way to its page.

@@ -1,21 +1,24 @@
 //! The little HTML that pages are made of.
 
+/// As on the account page, but within the page: the resource-service has no file of it.
+const ICON: &str = include_str!("../../../../clients/page/icon.svg");
+
 /// A whole page. `style` is where the style is from there.
-#[must_use]
-pub fn page(title: &str, style: &str, body: &str) -> String {
+pub(crate) fn page(title: &str, style: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>{}</title>\n<link rel=\"stylesheet\" href=\"{style}\">\n</head>\n\
-         <body>\n{body}</body>\n</html>\n",
+         <body>\n<a class=\"skip\" href=\"#main\">Skip to content</a>\n\
+         <header class=\"bar\">\n<p class=\"brand\">{ICON}Latchkey</p>\n</header>\n\
+         <main id=\"main\">\n{body}</main>\n</body>\n</html>\n",
         escaped(title)
     )
 }
 
 /// Text that means itself.
-#[must_use]
-pub fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -31,8 +34,7 @@ pub fn escaped(text: &str) -> String {
 }
 
 /// Text in a line, with what stands between backticks as code.
-#[must_use]
-pub fn line(text: &str) -> String {
+pub(crate) fn line(text: &str) -> String {
     let mut html = String::new();
     for (n, part) in text.split('`').enumerate() {
         let part = escaped(part);
@@ -46,8 +48,7 @@ pub fn line(text: &str) -> String {
 }
 
 /// Text in paragraphs, which empty lines divide.
-#[must_use]
-pub fn paragraphs(text: &str) -> String {
+pub(crate) fn paragraphs(text: &str) -> String {
     text.split("\n\n").fold(String::new(), |html, part| html + "<p>" + &line(part) + "</p>\n")
 }
 
