@@ -50,8 +50,8 @@ pub use audit::{Happening, TrailEntry};
 pub use inspection::Inspection;
 pub use keys::{KeyRead, KeyState, NewKey, Purpose, StoredKey};
 pub use records::{
-    Caller, Client, Credentials, EndReason, Grant, Listed, NewPassword, NewSession, NewUser,
-    OtherSessions, Presented, Removal, UserRecord,
+    Caller, Credentials, EndReason, Grant, Listed, NewPassword, NewSession, NewUser, OtherSessions,
+    Presented, Removal, Requester, UserRecord,
 };
 pub use revocations::{Horizon, RevocationRead, RevocationReader, RevocationRow};
 pub use rotation::{Reuse, Rotation};

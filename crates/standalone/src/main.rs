@@ -10,7 +10,7 @@ use std::time::Duration;
 use auth_service::identity::names;
 use auth_service::passwords::{Passwords, Purpose};
 use auth_service::policy::accounts;
-use auth_service::store::{Client, Credentials, Store};
+use auth_service::store::{Credentials, Requester, Store};
 use auth_service::{Application as AuthService, Config as AuthConfig};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -231,7 +231,7 @@ async fn add_demo_user(auth: &AuthService) -> Result<(), Box<dyn Error>> {
         username: DEMO_USER.to_owned(),
         password: SecretString::from(DEMO_PASSWORD),
         email: None,
-        client: Client::default(),
+        requester: Requester::default(),
     };
     match accounts::register(auth.app(), demo).await {
         Ok(_) => Ok(()),

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use auth_service::identity::names;
 use auth_service::store::{
-    Caller, Client, Credentials, EndReason, Grant, NewPassword, NewSession, NewUser, OtherSessions,
-    Presented, Removal, Rotation, Store,
+    Caller, Credentials, EndReason, Grant, NewPassword, NewSession, NewUser, OtherSessions,
+    Presented, Removal, Requester, Rotation, Store,
 };
 use claims::{Revoked, SessionId, Timestamp, UserId};
 use futures_util::future::join_all;
@@ -40,7 +40,7 @@ pub(crate) fn session(credentials: &Credentials) -> NewSession {
         absolute_ms: 30 * DAY,
         amr: "pwd",
         device: None,
-        client: Client::default(),
+        requester: Requester::default(),
         replaces: None,
         max_sessions: 0,
     }
@@ -56,7 +56,7 @@ fn presented(grant: &Grant, generation: u32) -> Presented {
         session: grant.session_id,
         client_id: "web".parse().unwrap(),
         generation,
-        client: Client { ip: Some("192.0.2.1".to_owned()), user_agent: None },
+        requester: Requester { ip: Some("192.0.2.1".to_owned()), user_agent: None },
         idle_ms: 7 * DAY,
         absolute_ms: 30 * DAY,
         grace_ms: GRACE_MS,

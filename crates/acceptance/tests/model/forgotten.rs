@@ -1,7 +1,7 @@
 //! A discrepancy that the sequences found, told plainly.
 
 use auth_service::identity::names;
-use auth_service::store::{Client, NewSession, NewUser, Presented, Rotation};
+use auth_service::store::{NewSession, NewUser, Presented, Requester, Rotation};
 use claims::SessionId;
 use testbed::on_both_databases;
 
@@ -30,7 +30,7 @@ on_both_databases! {
             absolute_ms: 600_000,
             amr: "pwd",
             device: None,
-            client: Client::default(),
+            requester: Requester::default(),
             replaces: None,
             max_sessions: 0,
         };
@@ -39,7 +39,7 @@ on_both_databases! {
             session,
             client_id: "web".parse().unwrap(),
             generation,
-            client: Client::default(),
+            requester: Requester::default(),
             idle_ms: 600_000,
             absolute_ms: 600_000,
             grace_ms: 30_000,

@@ -9,8 +9,8 @@ use std::sync::Mutex;
 use crate::rule::{self, Answer, Caller, Ends, Limits, Operation, Reason, Row, State};
 use auth_service::identity::names::{self, NameKey};
 use auth_service::store::{
-    self, Client, EndReason, Grant, NewPassword, NewSession, NewUser, OtherSessions, Presented,
-    Removal, Rotation, Store, StoreError,
+    self, EndReason, Grant, NewPassword, NewSession, NewUser, OtherSessions, Presented, Removal,
+    Requester, Rotation, Store, StoreError,
 };
 use claims::{SessionId, Timestamp, UserId};
 use proptest::prelude::*;
@@ -249,7 +249,7 @@ impl<'a> Actual<'a> {
             absolute_ms: self.limits.absolute * 1000,
             amr: "pwd",
             device: None,
-            client: Client::default(),
+            requester: Requester::default(),
             replaces: replaces.map(|session| self.id(session)),
             max_sessions: 0,
         };
@@ -266,7 +266,7 @@ impl<'a> Actual<'a> {
             session: self.id(session),
             client_id: "web".parse().expect("a good id"),
             generation,
-            client: Client::default(),
+            requester: Requester::default(),
             idle_ms: self.limits.idle * 1000,
             absolute_ms: self.limits.absolute * 1000,
             grace_ms: self.limits.window * 1000,

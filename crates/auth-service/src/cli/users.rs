@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::policy::accounts::Registration;
 use crate::policy::administration;
-use crate::store::{Client, Store};
+use crate::store::{Requester, Store};
 use clap::Subcommand;
 use std::path::PathBuf;
 
@@ -79,7 +79,7 @@ async fn act(config: &Config, store: &Store, what: Users) -> Result<(), Failure>
             administration::check_roles(&roles)?;
             let password = read_password("Password")?;
             let registration =
-                Registration { username, password, email, client: Client::default() };
+                Registration { username, password, email, requester: Requester::default() };
             let user = administration::create_user(store, policy, registration, roles).await?;
             say(&format!("{}", user.id));
         }

@@ -14,7 +14,9 @@ use crate::limits::Outcome;
 use crate::passwords::password_policy::{self, Violation};
 use crate::passwords::{MAX_BYTES, Place, Purpose};
 use crate::policy::admission;
-use crate::store::{Caller, Client, Credentials, NewPassword, NewUser, OtherSessions, UserRecord};
+use crate::store::{
+    Caller, Credentials, NewPassword, NewUser, OtherSessions, Requester, UserRecord,
+};
 
 /// A registration.
 pub struct Registration {
@@ -25,12 +27,12 @@ pub struct Registration {
     /// The address.
     pub email: Option<String>,
     /// From where.
-    pub client: Client,
+    pub requester: Requester,
 }
 
 /// Adds a user, unless too many were tried to be added from there.
 pub async fn register(app: &App, registration: Registration) -> Result<UserRecord, Error> {
-    let attempt = admission::register(app, &registration.client).await?;
+    let attempt = admission::register(app, &registration.requester).await?;
     let added = add(app, registration, attempt.waited()).await;
     let outcome = match &added {
         // A conflict has told that there is such an account.
@@ -59,7 +61,7 @@ pub fn check(
     policy: &config::Passwords,
     registration: &Registration,
 ) -> Result<(NameKey, Option<(String, NameKey)>), Error> {
-    let Registration { username, password, email, client: _ } = registration;
+    let Registration { username, password, email, requester: _ } = registration;
     let invalid = |detail: &str| Error::InvalidRequest(detail.to_owned());
     let username_key = new_username(username).map_err(invalid)?;
     let email = match email {

@@ -14,7 +14,7 @@ use crate::policy::accounts::check_password_text;
 use crate::policy::admission::{self, Applicant};
 use crate::policy::callers;
 use crate::policy::sessions::{Issued, issue};
-use crate::store::{Client, Credentials, Grant, Happening, NewSession, StoreError, TrailEntry};
+use crate::store::{Credentials, Grant, Happening, NewSession, Requester, StoreError, TrailEntry};
 use crate::tokens::RefreshToken;
 
 const OPENING_ATTEMPTS: usize = 5;
@@ -32,7 +32,7 @@ pub(crate) struct LogIn {
     /// What it calls the device.
     pub(crate) device: Option<String>,
     /// From where.
-    pub(crate) client: Client,
+    pub(crate) requester: Requester,
     /// The refresh token of the session that this one takes the place of.
     pub(crate) replaces: Option<SecretString>,
     /// An access token that came along: it may show that this is the account's owner.
@@ -43,7 +43,7 @@ pub(crate) struct LogIn {
 pub(crate) async fn log_in(app: &App, login: LogIn) -> Result<Issued, Error> {
     let applicant = Applicant {
         username: &login.username,
-        client: &login.client,
+        requester: &login.requester,
         cookie: login.replaces.as_ref(),
         bearer: login.bearer.as_ref(),
     };
@@ -84,7 +84,7 @@ async fn open_for(app: &App, login: LogIn, waited: Duration) -> Result<Issued, E
     let known = credentials.as_ref().map(|found| found.user);
     let Some(credentials) = credentials.filter(good) else {
         tracing::info!("login failed");
-        tell_of_failure(app, &login.username, &login.client, known);
+        tell_of_failure(app, &login.username, &login.requester, known);
         return Err(Error::InvalidCredentials);
     };
     let replaces = login.replaces.and_then(|text| {
@@ -101,7 +101,7 @@ async fn open_for(app: &App, login: LogIn, waited: Duration) -> Result<Issued, E
         absolute_ms: i64::from(app.config.tokens.absolute_seconds) * 1000,
         amr: "pwd",
         device,
-        client: login.client,
+        requester: login.requester,
         replaces: replaces.map(|caller| caller.session),
         max_sessions: app.config.tokens.max_sessions,
     };
@@ -149,12 +149,12 @@ async fn open(app: &App, mut session: NewSession) -> Result<Option<Grant>, Error
 
 /// Under pseudonyms, the same whether or not there is such an account; and beside the answer, which
 /// takes as long either way.
-fn tell_of_failure(app: &App, username: &str, client: &Client, user: Option<UserId>) {
+fn tell_of_failure(app: &App, username: &str, requester: &Requester, user: Option<UserId>) {
     let name = names::anything(username);
     app.store.tell_later(TrailEntry {
         user,
         subject: Some(app.pseudonyms.name(&name).to_string()),
-        origin: client.address().map(|address| app.pseudonyms.network(address).to_string()),
+        origin: requester.address().map(|address| app.pseudonyms.network(address).to_string()),
         ..TrailEntry::new(Happening::LoginFailed)
     });
 }

@@ -12,7 +12,7 @@ use crate::policy::TokenAnswer;
 use crate::policy::admission;
 use crate::policy::callers::read_revoked;
 use crate::store::{
-    Caller, Client, EndReason, Grant, Happening, Presented, Removal, Reuse, Rotation, TrailEntry,
+    Caller, EndReason, Grant, Happening, Presented, Removal, Requester, Reuse, Rotation, TrailEntry,
 };
 use crate::store::{EventView, SessionView};
 use crate::tokens::{RefreshKeys, RefreshToken};
@@ -46,7 +46,7 @@ pub(crate) async fn refresh(
     app: &App,
     text: &SecretString,
     transport: Transport,
-    client: Client,
+    requester: Requester,
 ) -> Result<Issued, Error> {
     // The successor is made with one of the keys that were good when the token was judged. Otherwise a
     // token whose key is revoked meanwhile would get a successor of the next key.
@@ -57,7 +57,7 @@ pub(crate) async fn refresh(
         if read_revoked(app, text.expose_secret(), transport).is_some() {
             return Err(Error::InvalidToken);
         }
-        return Err(admission::forged(app, &client, Error::InvalidToken));
+        return Err(admission::forged(app, &requester, Error::InvalidToken));
     };
     let session = token.session_id();
     admission::refresh(app, session)?;
@@ -65,7 +65,7 @@ pub(crate) async fn refresh(
         session,
         client_id: client_id.clone(),
         generation: token.generation(),
-        client: client.clone(),
+        requester: requester.clone(),
         idle_ms: i64::from(app.config.tokens.idle_seconds) * 1000,
         absolute_ms: i64::from(app.config.tokens.absolute_seconds) * 1000,
         grace_ms: app.grace_ms(),
@@ -75,13 +75,13 @@ pub(crate) async fn refresh(
     match rotation {
         Rotation::Rotated(grant) => Ok(issue(app, &keys.refresh, &grant, &token, transport)),
         Rotation::Repeated { grant, rotated_by } => {
-            if rotated_by != client {
+            if rotated_by != requester {
                 tracing::info!(
-                    session.id = %session, rotated_by = ?rotated_by, presented_by = ?client,
+                    session.id = %session, rotated_by = ?rotated_by, presented_by = ?requester,
                     "a refresh token came again within the window, from elsewhere"
                 );
                 let entry = TrailEntry {
-                    client,
+                    requester,
                     other: rotated_by,
                     ..TrailEntry::new(Happening::RefreshReplayed)
                 };
@@ -91,14 +91,14 @@ pub(crate) async fn refresh(
         }
         Rotation::FastForwarded(grant) => {
             tracing::warn!(session.id = %session, "the database had forgotten a rotation");
-            let entry = TrailEntry { client, ..TrailEntry::new(Happening::RotationRestored) };
+            let entry = TrailEntry { requester, ..TrailEntry::new(Happening::RotationRestored) };
             tell(app, &grant, entry).await;
             Ok(issue(app, &keys.refresh, &grant, &token, transport))
         }
         Rotation::Reused(Reuse { grant, rotated_by }) => {
             tracing::warn!(
                 session.id = %session, user.id = %grant.user.id, rotated_by = ?rotated_by,
-                presented_by = ?client, "a spent refresh token was presented; the session is ended"
+                presented_by = ?requester, "a spent refresh token was presented; the session is ended"
             );
             Err(Error::TokenReused)
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use claims::{SessionId, Timestamp, UserId};
 
-use super::records::{Caller, Client};
+use super::records::{Caller, Requester};
 use super::rows::{Columns as _, Row, is_caller};
 use super::sessions::caller_values;
 use super::transaction::Lane;
@@ -55,9 +55,9 @@ pub struct TrailEntry {
     /// Which limit; by how much the clock was stepped.
     pub reason: Option<Cow<'static, str>>,
     /// From where.
-    pub client: Client,
+    pub requester: Requester,
     /// Who had the token before.
-    pub other: Client,
+    pub other: Requester,
     /// A pseudonym of the name that was tried.
     pub subject: Option<String>,
     /// A pseudonym of the network that it came from.
@@ -73,8 +73,8 @@ impl TrailEntry {
             user: None,
             session: None,
             reason: None,
-            client: Client::default(),
-            other: Client::default(),
+            requester: Requester::default(),
+            other: Requester::default(),
             subject: None,
             origin: None,
         }
@@ -92,8 +92,8 @@ impl Store {
             entry.user.into(),
             entry.session.into(),
             entry.reason.map(Cow::into_owned).into(),
-            entry.client.ip.into(),
-            entry.client.user_agent.into(),
+            entry.requester.ip.into(),
+            entry.requester.user_agent.into(),
             entry.other.ip.into(),
             entry.other.user_agent.into(),
             entry.subject.into(),

@@ -74,14 +74,14 @@ pub struct Credentials {
 
 /// Where a request came from, as far as it can be known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Client {
+pub struct Requester {
     /// The network address.
     pub ip: Option<String>,
     /// What the client calls itself.
     pub user_agent: Option<String>,
 }
 
-impl Client {
+impl Requester {
     /// The network address, as one.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
@@ -109,7 +109,7 @@ pub struct NewSession {
     /// What the client calls the device.
     pub device: Option<String>,
     /// From where.
-    pub client: Client,
+    pub requester: Requester,
     /// The session that ends because this one begins in its place.
     pub replaces: Option<SessionId>,
     /// How many live sessions the user may have, this one included; what is beyond that ends. 0: any
@@ -127,7 +127,7 @@ pub struct Presented {
     /// Its generation.
     pub generation: u32,
     /// From where.
-    pub client: Client,
+    pub requester: Requester,
     /// The present idle limit, milliseconds. Where the session was opened with a longer one, this
     /// counts.
     pub idle_ms: i64,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use claims::Timestamp;
 use futures_util::FutureExt as _;
 
-use super::records::{Client, EndReason, Grant, Presented};
+use super::records::{EndReason, Grant, Presented, Requester};
 use super::{Backend, Store, StoreError, sqlite};
 
 /// What became of a presented refresh token.
@@ -23,7 +23,7 @@ pub enum Rotation {
         /// The session.
         grant: Grant,
         /// Who had the current token made.
-        rotated_by: Client,
+        rotated_by: Requester,
     },
     /// The database had forgotten the rotation that made it (an asynchronous failover), and was
     /// brought forward.
@@ -46,7 +46,7 @@ pub struct Reuse {
     /// The session as it was.
     pub grant: Grant,
     /// Who had the then current token made.
-    pub rotated_by: Client,
+    pub rotated_by: Requester,
 }
 
 /// A session as it was found when a rotation changed nothing.
@@ -68,7 +68,7 @@ pub(super) struct Found {
     /// Whether this very look ended it, because the token had been spent.
     pub(super) reuse_ended_it: bool,
     /// Who had the current generation made.
-    pub(super) rotated_by: Client,
+    pub(super) rotated_by: Requester,
 }
 
 enum Verdict {

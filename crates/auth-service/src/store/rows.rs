@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Error, Row as _};
 use uuid::Uuid;
 
-use super::records::{Client, Credentials, EndReason, Grant, Listed, UserRecord};
+use super::records::{Credentials, EndReason, Grant, Listed, Requester, UserRecord};
 use super::rotation::Found;
 
 use crate::store::SessionView;
@@ -277,7 +277,7 @@ pub(super) fn found(row: &impl Columns, now: Timestamp) -> Result<Found, Error> 
         used_at: row.time("used_at")?,
         in_window: row.flag("in_window")?,
         reuse_ended_it: row.flag("reused")?,
-        rotated_by: Client {
+        rotated_by: Requester {
             ip: row.text_or_null("rotated_ip")?,
             user_agent: row.text_or_null("rotated_user_agent")?,
         },

@@ -247,8 +247,8 @@ async fn insert(tx: &mut Tx, new: &NewSession) -> Result<bool, StoreError> {
         new.absolute_ms.into(),
         new.amr.into(),
         new.device.clone().into(),
-        new.client.user_agent.clone().into(),
-        new.client.ip.clone().into(),
+        new.requester.user_agent.clone().into(),
+        new.requester.ip.clone().into(),
     ];
     Ok(tx.execute(sql, &values).await? > 0)
 }

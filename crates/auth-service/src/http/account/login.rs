@@ -55,7 +55,7 @@ pub(crate) async fn login(
         transport: fields.transport,
         scope: fields.scope,
         device: fields.device,
-        client: requester::client(&app, &request),
+        requester: requester::of(&app, &request),
         replaces,
         bearer: bearer(&request),
     };

@@ -32,7 +32,7 @@ pub(crate) async fn refresh(
         Some(token) => (token, Transport::Body),
         None => (cookie?.ok_or(Error::Unauthenticated)?, Transport::Cookie),
     };
-    let client = requester::client(&app, &request);
-    let issued = sessions::refresh(&app, &token, by, client).await?;
+    let requester = requester::of(&app, &request);
+    let issued = sessions::refresh(&app, &token, by, requester).await?;
     Ok(transport::answer(&app, issued))
 }

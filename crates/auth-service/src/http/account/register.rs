@@ -42,8 +42,8 @@ pub(crate) async fn register(
     Json(fields): Json<Request>,
 ) -> Result<HttpResponse, Error> {
     let Request { username, password, email } = fields;
-    let client = requester::client(&app, &request);
-    let registration = Registration { username, password, email, client };
+    let requester = requester::of(&app, &request);
+    let registration = Registration { username, password, email, requester };
     let user = accounts::register(&app, registration).await?;
     Ok(HttpResponse::Created().json(Answer { user: user.into() }))
 }

@@ -28,7 +28,7 @@ fn answer(request: &HttpRequest, challenge: Challenge) -> Error {
     let app = request.app_data::<web::Data<App>>();
     match (app, challenge.why()) {
         (Some(app), Denial::Rejected(why)) if was_never_good(why) => {
-            admission::forged(app, &requester::client(app, request), challenge.into())
+            admission::forged(app, &requester::of(app, request), challenge.into())
         }
         _ => challenge.into(),
     }

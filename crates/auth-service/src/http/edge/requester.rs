@@ -11,16 +11,16 @@ use actix_web::http::header::{HeaderMap, USER_AGENT};
 use ipnet::IpNet;
 
 use crate::app::App;
-use crate::store::Client;
+use crate::store::Requester;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// Who sent the request.
-pub(crate) fn client(app: &App, request: &HttpRequest) -> Client {
+pub(crate) fn of(app: &App, request: &HttpRequest) -> Requester {
     let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
     let trusted = &app.config.http.trusted_proxies;
     let address = request.peer_addr().map(|peer| address(peer.ip(), request.headers(), trusted));
-    Client {
+    Requester {
         ip: address.map(|address| address.to_string()),
         user_agent: user_agent.map(|text| text.chars().take(256).collect()),
     }

@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::config;
 use crate::identity::pseudonyms::Pseudonym;
 use crate::limits::{Bucket, Key, Rule};
-use crate::store::Client;
+use crate::store::Requester;
 
 /// The first wait; it doubles from there.
 const FIRST_MS: u64 = 1000;
@@ -40,8 +40,8 @@ pub(super) fn rate(burst: u32, count: u32, seconds: u64) -> Option<Rule> {
 }
 
 /// Who is not on a network is on none.
-pub(super) fn address(client: &Client) -> IpAddr {
-    client.address().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+pub(super) fn address(requester: &Requester) -> IpAddr {
+    requester.address().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }
 
 pub(super) fn whose(app: &App, session: SessionId) -> Pseudonym {

@@ -19,7 +19,7 @@ const NAMES_FORGET_MS: u64 = 600 * 1000;
 /// looked at only where the attempt is not admitted at once, so that a flood of strangers costs nothing.
 pub(crate) async fn login(app: &App, applicant: Applicant<'_>) -> Result<Attempt, Error> {
     let (limits, name) = (&app.limits, names::anything(applicant.username));
-    let (from, begun) = (address(applicant.client), limits.elapsed());
+    let (from, begun) = (address(applicant.requester), limits.elapsed());
     let buckets = buckets(app, &name, from);
     let refusal = match limits.attempt_at_once(&buckets, begun).await {
         Ok(attempt) => return Ok(attempt),

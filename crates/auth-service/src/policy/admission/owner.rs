@@ -25,7 +25,7 @@ use crate::limits::owners::Networks;
 use crate::limits::{Refusal, Rule};
 use crate::policy::callers;
 use crate::store::SessionView;
-use crate::store::{Caller, Client};
+use crate::store::{Caller, Requester};
 
 /// Looks into the database for one session's sake.
 const LOOKS_OF_A_SESSION: Rule = Rule::Rate { burst: 10, interval_ms: 1000 };
@@ -37,7 +37,7 @@ pub(crate) struct Applicant<'a> {
     /// The name or address as they wrote it.
     pub(crate) username: &'a str,
     /// From where.
-    pub(crate) client: &'a Client,
+    pub(crate) requester: &'a Requester,
     /// A refresh cookie that came along.
     pub(crate) cookie: Option<&'a SecretString>,
     /// An access token that came along.
@@ -47,7 +47,7 @@ pub(crate) struct Applicant<'a> {
 impl Applicant<'_> {
     /// The name, together with where it is tried from.
     pub(crate) fn home(&self, app: &App) -> Pseudonym {
-        pair(&app.pseudonyms, &names::anything(self.username), address(self.client))
+        pair(&app.pseudonyms, &names::anything(self.username), address(self.requester))
     }
 }
 

@@ -7,13 +7,13 @@ use super::refusal::refuse;
 use crate::app::App;
 use crate::error::Error;
 use crate::limits::Attempt;
-use crate::store::Client;
+use crate::store::Requester;
 
 /// Admits a registration. Each costs a password hash, and tells whether a name is taken.
-pub(crate) async fn register(app: &App, client: &Client) -> Result<Attempt, Error> {
+pub(crate) async fn register(app: &App, requester: &Requester) -> Result<Attempt, Error> {
     let (limits, settings) = (&app.limits, &app.limits.settings);
     let rule = rate(settings.register_burst, settings.register_per_hour, 3600);
-    let bucket = bucket("register", app.pseudonyms.network(address(client)), rule);
+    let bucket = bucket("register", app.pseudonyms.network(address(requester)), rule);
     let buckets: Vec<_> = bucket.into_iter().collect();
     limits.attempt(&buckets).await.map_err(|refusal| refuse(app, refusal))
 }
@@ -37,10 +37,10 @@ pub(crate) fn refresh(app: &App, session: SessionId) -> Result<(), Error> {
 /// The answer to a token that was never ours. Counted afterwards, and for nothing but such tokens:
 /// a good one is never refused because of what its neighbours on the network send, and one that has
 /// expired is an honest client's.
-pub(crate) fn forged(app: &App, client: &Client, otherwise: Error) -> Error {
+pub(crate) fn forged(app: &App, requester: &Requester, otherwise: Error) -> Error {
     let (limits, settings) = (&app.limits, &app.limits.settings);
     let rule = rate(settings.forged_burst, settings.forged_per_minute, 60);
-    let bucket = bucket("tokens", app.pseudonyms.network(address(client)), rule);
+    let bucket = bucket("tokens", app.pseudonyms.network(address(requester)), rule);
     match limits.token(bucket) {
         Ok(()) => otherwise,
         Err(refusal) => refuse(app, refusal),

@@ -32,8 +32,8 @@ pub(in crate::store) async fn advance(
         presented.session.into(),
         presented.client_id.as_str().into(),
         i64::from(presented.generation).into(),
-        presented.client.ip.clone().into(),
-        presented.client.user_agent.clone().into(),
+        presented.requester.ip.clone().into(),
+        presented.requester.user_agent.clone().into(),
         presented.idle_ms.into(),
         presented.repeat_window_ms(from).into(),
         i64::from(from).into(),
@@ -124,8 +124,8 @@ async fn tell_reuse(tx: &mut Tx, presented: &Presented) -> Result<(), StoreError
             rotated_user_agent from sessions where id = $1";
     let values = [
         presented.session.into(),
-        presented.client.ip.clone().into(),
-        presented.client.user_agent.clone().into(),
+        presented.requester.ip.clone().into(),
+        presented.requester.user_agent.clone().into(),
     ];
     tx.execute(sql, &values).await?;
     Ok(())
