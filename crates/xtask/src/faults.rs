@@ -28,7 +28,7 @@ const PLANTED_SECONDS: u64 = 60;
 /// With the planted programs and no bug chosen.
 const ASLEEP_SECONDS: u64 = 20;
 /// Of the runs on planted programs.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 2;
 /// For a run to begin and to look back at what happened. It gives itself less.
 const PATIENCE: Duration = Duration::from_mins(5);
 

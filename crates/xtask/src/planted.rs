@@ -16,6 +16,8 @@ use crate::project::{Project, run as run_command, succeeds};
 pub(crate) const BUG: &str = "LATCHKEY_PLANTED_BUG";
 const SERVICES: [&str; 2] = ["auth-service", "resource-service"];
 const PATCHES: &str = "crates/trials/planted";
+/// Where the crates lie in the copy, from the top of its workspace.
+const BELOW: &str = "planted";
 /// Asks for the variable, and is applied first.
 const AWAKE: &str = "0-awake";
 
@@ -33,10 +35,19 @@ pub(crate) fn build(project: &Project) -> Result<PathBuf> {
     let (sources, built) = (home.join("sources"), home.join("built"));
     fs::create_dir_all(&sources)?;
     let fresh = tempfile::tempdir_in(&home)?;
+    // Cargo tells crates of one name apart by where they lie below the top of their workspace, and by nothing
+    // else. One step further down, what is built of the copy is never taken for what is built of the
+    // sources, though both are kept in one directory.
+    let below = fresh.path().join(BELOW);
     for path in read_by_a_build(project)? {
-        copy(&project.root.join(&path), &fresh.path().join(&path))?;
+        copy(&project.root.join(&path), &below.join(&path))?;
     }
-    run_command(apply(fresh.path()).args(patches(project)?))?;
+    run_command(apply(&below).args(patches(project)?))?;
+    fs::rename(below.join("Cargo.lock"), fresh.path().join("Cargo.lock"))?;
+    let manifest = fs::read_to_string(below.join("Cargo.toml"))?;
+    fs::remove_file(below.join("Cargo.toml"))?;
+    let manifest = manifest.replace("\"crates/", &format!("\"{BELOW}/crates/"));
+    fs::write(fresh.path().join("Cargo.toml"), manifest)?;
     replace(fresh.path(), &sources)?;
 
     // What is built of other people's crates is used again. Only the programs go elsewhere: where they
