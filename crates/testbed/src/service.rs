@@ -7,6 +7,7 @@
 
 use std::net::TcpListener;
 use std::process::Output;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,19 @@ pub struct Service {
     program: &'static str,
     process: Option<Process>,
     limitable: bool,
+    running: Running,
+}
+
+/// The process of a service, by its number.
+#[derive(Debug, Clone, Default)]
+pub struct Running(Arc<AtomicU32>);
+
+impl Running {
+    /// The number of the process that was started last; `None` before the first.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
+    }
 }
 
 impl Service {
@@ -98,17 +112,35 @@ impl Service {
             .build()
             .expect("a client can be made");
         let (public, internal) = (format!("http://{public}"), format!("http://{internal}"));
-        Self { public, internal, settings, http, program, process: None, limitable: false }
+        Self {
+            public,
+            internal,
+            settings,
+            http,
+            program,
+            process: None,
+            limitable: false,
+            running: Running::default(),
+        }
     }
 
     /// Starts it, without waiting until it serves.
     pub fn spawn(&mut self) {
         assert!(self.process.is_none(), "it runs already");
-        self.process = Some(if self.limitable {
+        let process = if self.limitable {
             Process::start_limitable(self.program, &self.settings)
         } else {
             Process::start(self.program, &[], &self.settings)
-        });
+        };
+        self.running.0.store(process.id(), Ordering::Relaxed);
+        self.process = Some(process);
+    }
+
+    /// What tells the number of its process, also when it was started again, to whoever does not have the
+    /// service itself.
+    #[must_use]
+    pub fn running(&self) -> Running {
+        self.running.clone()
     }
 
     /// Starts it so that [its files can be limited](Self::limit_files), now and whenever it is started

@@ -6,6 +6,7 @@
 )]
 
 use std::fs;
+use std::time::Duration;
 
 use crate::{Database, Kind};
 
@@ -27,6 +28,19 @@ pub fn resident_kib(process: u32) -> (u64, u64) {
 #[must_use]
 pub fn cpu_seconds(process: u32) -> f64 {
     seconds(Stat::of(process).expect("it runs, on Linux").own)
+}
+
+/// How long threads of the process, all together, have been able to run and waited for a processor. `None`
+/// where it does not run.
+#[must_use]
+pub fn waited_for_processor(process: u32) -> Option<Duration> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).ok()?.flatten();
+    // Of each: nanoseconds that it ran, nanoseconds that it waited, and how often.
+    let waited = threads.filter_map(|thread| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split(' ').nth(1)?.parse::<u64>().ok()
+    });
+    Some(Duration::from_nanos(waited.sum()))
 }
 
 /// Seconds of processor time that all processes of a Postgres server have used, those included that

@@ -81,9 +81,8 @@ impl Pair {
     /// Where its services are. Users who go to three resource-services go to the same each time.
     #[must_use]
     pub fn stage(&self) -> Stage {
-        let auths = self.auths.each_ref().map(|auth| auth.public.clone());
-        let resource = &self.resource.public;
-        Stage::new(auths.clone(), auths, [resource.clone(), resource.clone(), resource.clone()])
+        let links = self.auths.each_ref().map(|auth| auth.public.clone());
+        Stage::new(links, self.auths.each_ref(), [&self.resource; 3])
     }
 
     /// Takes the primary away again and again until the play is over.
@@ -107,7 +106,7 @@ impl Pair {
                     self.lead_to(primary);
                 }
                 Fault::Failover(takeover) => {
-                    self.fail_over(takeover, lasts, primary, standby).await
+                    self.fail_over(takeover, lasts, primary, standby).await;
                 }
                 other => panic!("{other} is not a fault of this installation"),
             }

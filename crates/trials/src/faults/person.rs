@@ -13,7 +13,8 @@ use super::history::{
 use super::reading::{self, Expected};
 use super::tally::Tally;
 use super::weather::Weather;
-use testbed::PASSWORD;
+use testbed::service::Running;
+use testbed::{PASSWORD, Service};
 
 /// How long a client waits for an answer, unless it is told otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(4);
@@ -27,6 +28,10 @@ pub struct Stage {
     pub direct: [String; 2],
     /// `http://host:port` of each resource-service.
     pub resources: [String; 3],
+    /// The processes of the auth-services.
+    pub auth_processes: [Running; 2],
+    /// The processes of the resource-services.
+    pub resource_processes: [Running; 3],
     /// A client that keeps connections.
     pub http: reqwest::Client,
     /// What the clock counts from.
@@ -40,12 +45,12 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Nothing has happened yet. `auths` and `resources` are `http://host:port`, and so is `direct`.
+    /// Nothing has happened yet. `links` are `http://host:port` of what leads to each auth-service.
     ///
     /// # Panics
     /// When no client can be made.
     #[must_use]
-    pub fn new(auths: [String; 2], direct: [String; 2], resources: [String; 3]) -> Self {
+    pub fn new(links: [String; 2], auths: [&Service; 2], resources: [&Service; 3]) -> Self {
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .user_agent("acceptance")
@@ -53,9 +58,11 @@ impl Stage {
             .build()
             .expect("a client can be made");
         Self {
-            auths,
-            direct: direct.map(|url| url.replace("http://", "")),
-            resources,
+            auths: links,
+            direct: auths.map(|auth| auth.public.replace("http://", "")),
+            resources: resources.map(|resource| resource.public.clone()),
+            auth_processes: auths.map(Service::running),
+            resource_processes: resources.map(Service::running),
             http,
             origin: Instant::now(),
             over: AtomicBool::new(false),

@@ -8,25 +8,36 @@ use tokio::time::{sleep, timeout};
 
 use super::person::Stage;
 use super::weather::Concern;
+use testbed::service::Running;
+use testbed::usage::waited_for_processor;
 
 /// Between two times that a service is asked.
 const EVERY: Duration = Duration::from_millis(100);
 /// An answer that touches nothing takes a few milliseconds.
 const SLOW: Duration = Duration::from_millis(150);
 
-/// Asks every service for what touches nothing, until the play is over. One that is slow with it is in
-/// trouble, and so is one that does not answer.
+/// Asks every service for what touches nothing, until the play is over. One that is slow with it while its
+/// threads waited for a processor is in trouble. A service that is slow by itself is not excused.
 pub(super) async fn feel(stage: &Stage) {
-    let replicas = stage.direct.iter().enumerate();
-    let replicas = replicas.map(|(at, host)| (Concern::Replica(at), format!("http://{host}")));
-    let resources = stage.resources.iter().enumerate();
-    let resources = resources.map(|(at, url)| (Concern::Resource(at), url.clone()));
-    join_all(replicas.chain(resources).map(|(concern, url)| async move {
+    let replicas = stage.direct.iter().zip(&stage.auth_processes).enumerate();
+    let replicas = replicas
+        .map(|(at, (host, process))| (Concern::Replica(at), format!("http://{host}"), process));
+    let resources = stage.resources.iter().zip(&stage.resource_processes).enumerate();
+    let resources =
+        resources.map(|(at, (url, process))| (Concern::Resource(at), url.clone(), process));
+    join_all(replicas.chain(resources).map(|(concern, url, process)| async move {
         while !stage.is_over() {
             let begun = stage.now();
+            let before = waited(process);
             let asking = stage.http.get(format!("{url}/health/live")).send();
             let _ = timeout(Duration::from_secs(1), asking).await;
-            if stage.now() - begun > SLOW {
+            let took = stage.now().saturating_sub(begun);
+            // It was started again meanwhile: who killed it says that it is in trouble.
+            let starved =
+                before.zip(waited(process)).is_some_and(|((pid, before), (now, after))| {
+                    pid == now && after.saturating_sub(before) > took / 3
+                });
+            if took > SLOW && starved {
                 let spell = stage.weather.begin(concern, begun);
                 stage.weather.end(spell, stage.now());
             }
@@ -34,4 +45,10 @@ pub(super) async fn feel(stage: &Stage) {
         }
     }))
     .await;
+}
+
+/// Which process, and how long its threads waited so far.
+fn waited(process: &Running) -> Option<(u32, Duration)> {
+    let pid = process.pid()?;
+    Some((pid, waited_for_processor(pid)?))
 }

@@ -116,11 +116,15 @@ impl Site {
     /// When somebody has one of the services already.
     #[must_use]
     pub fn stage(&self) -> Stage {
-        let url = |service: &Mutex<Service>| {
-            service.try_lock().expect("nobody else has it yet").public.clone()
-        };
-        let auths = self.links.clients.each_ref().map(|link| format!("http://{}", link.address()));
-        Stage::new(auths, self.auths.each_ref().map(url), self.resources.each_ref().map(url))
+        let links = self.links.clients.each_ref().map(|link| format!("http://{}", link.address()));
+        let own = |service| Mutex::try_lock(service).expect("nobody else has it yet");
+        let (auths, resources) =
+            (self.auths.each_ref().map(own), self.resources.each_ref().map(own));
+        Stage::new(
+            links,
+            auths.each_ref().map(|auth| &**auth),
+            resources.each_ref().map(|own| &**own),
+        )
     }
 
     /// Makes every link carry again. What is paused or down is the business of whoever did it.

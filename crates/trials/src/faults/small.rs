@@ -80,11 +80,8 @@ impl Small {
     /// the same each time.
     #[must_use]
     pub fn stage(&self) -> Stage {
-        let auth = self.auth.try_lock().expect("nobody else has it yet").public.clone();
-        Stage::new([auth.clone(), auth.clone()], [auth.clone(), auth], {
-            let resource = &self.resource.public;
-            [resource.clone(), resource.clone(), resource.clone()]
-        })
+        let auth = self.auth.try_lock().expect("nobody else has it yet");
+        Stage::new([auth.public.clone(), auth.public.clone()], [&auth; 2], [&self.resource; 3])
     }
 
     /// What cannot be done here, and why.
