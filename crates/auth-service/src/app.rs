@@ -48,12 +48,6 @@ pub struct App {
 }
 
 impl App {
-    /// The grace window in milliseconds: a session rotates at most once in it.
-    #[must_use]
-    pub fn grace_ms(&self) -> i64 {
-        i64::from(self.config.tokens.grace_seconds) * 1000
-    }
-
     /// Whether the service is about to stop and wants no new work.
     #[must_use]
     pub fn draining(&self) -> bool {

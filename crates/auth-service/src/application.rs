@@ -198,10 +198,11 @@ fn keep_in_order(
     config: &Config,
     watch: &Arc<ClockWatch>,
 ) {
-    let (tokens, events, most) = (config.tokens.clone(), config.events, config.tokens.max_sessions);
+    let (limits, events) = (config.tokens.session_limits(), config.events);
+    let most = config.tokens.max_sessions;
     let (cleaned, clock) = (store.clone(), Arc::clone(watch));
     supervisor.keep("housekeeping", move || {
-        housekeeping::run(cleaned.clone(), tokens.clone(), events, Arc::clone(&clock))
+        housekeeping::run(cleaned.clone(), limits, events, Arc::clone(&clock))
     });
     // 0 is no limit.
     if most > 0 {

@@ -17,9 +17,11 @@ use zeroize::Zeroizing;
 
 mod check;
 mod peppers;
+mod session_limits;
 
 pub(crate) use check::{MAX_MEMORY_KIB, MAX_WORK};
 pub(crate) use peppers::{Pepper, Peppers};
+pub use session_limits::SessionLimits;
 
 const DEFAULTS: &str = include_str!("defaults.toml");
 

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub(crate) mod administration;
 pub(crate) mod admission;
+pub mod authentication;
 pub(crate) mod callers;
 pub(crate) mod logins;
 pub(crate) mod logout;

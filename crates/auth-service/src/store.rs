@@ -51,7 +51,7 @@ pub use inspection::Inspection;
 pub use keys::{KeyRead, KeyState, NewKey, Purpose, StoredKey};
 pub use records::{
     Caller, Credentials, EndReason, Grant, Listed, NewPassword, NewSession, NewUser, OtherSessions,
-    Presented, Removal, Requester, UserRecord,
+    Presented, Removal, Requester, UserRecord, Versions,
 };
 pub use revocations::{Horizon, RevocationRead, RevocationReader, RevocationRow};
 pub use rotation::{Reuse, Rotation};

@@ -1,7 +1,10 @@
 //! The conformance suite of the store: every verb, on both databases, races included.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
+use auth_service::config::SessionLimits;
+use auth_service::identity::amr::{Amr, Method};
 use auth_service::identity::names;
 use auth_service::store::{
     Caller, Credentials, EndReason, Grant, NewPassword, NewSession, NewUser, OtherSessions,
@@ -12,8 +15,14 @@ use futures_util::future::join_all;
 use testbed::{Database, Kind, World, on_both_databases};
 use uuid::Uuid;
 
-const GRACE_MS: i64 = 30_000;
+const GRACE: Duration = Duration::from_secs(30);
+/// In milliseconds.
 const DAY: i64 = 86_400_000;
+const LIMITS: SessionLimits = SessionLimits {
+    idle: Duration::from_hours(7 * 24),
+    absolute: Duration::from_hours(30 * 24),
+    grace: GRACE,
+};
 
 pub(crate) async fn user(store: &Store, name: &str) -> UserId {
     let new = NewUser {
@@ -33,12 +42,13 @@ pub(crate) async fn credentials(store: &Store, name: &str) -> Credentials {
 pub(crate) fn session(credentials: &Credentials) -> NewSession {
     NewSession {
         id: SessionId::from_bytes(*Uuid::new_v4().as_bytes()),
-        credentials: credentials.clone(),
+        user: credentials.user,
+        versions: credentials.versions(),
         client_id: "web".parse().unwrap(),
         scope: "profile".parse().unwrap(),
-        idle_ms: 7 * DAY,
-        absolute_ms: 30 * DAY,
-        amr: "pwd",
+        limits: LIMITS,
+        amr: Method::Password.into(),
+        auth_time: None,
         device: None,
         requester: Requester::default(),
         replaces: None,
@@ -57,9 +67,7 @@ fn presented(grant: &Grant, generation: u32) -> Presented {
         client_id: "web".parse().unwrap(),
         generation,
         requester: Requester { ip: Some("192.0.2.1".to_owned()), user_agent: None },
-        idle_ms: 7 * DAY,
-        absolute_ms: 30 * DAY,
-        grace_ms: GRACE_MS,
+        limits: LIMITS,
     }
 }
 
@@ -68,7 +76,7 @@ pub(crate) async fn rotate(store: &Store, grant: &Grant, generation: u32) -> Rot
 }
 
 pub(crate) fn caller(grant: &Grant) -> Caller {
-    Caller { session: grant.session_id, user: None, generation: None, grace_ms: GRACE_MS }
+    Caller { session: grant.session_id, user: None, generation: None, grace: GRACE }
 }
 
 pub(crate) async fn is_live(store: &Store, grant: &Grant) -> bool {
@@ -97,6 +105,21 @@ on_both_databases! {
         let found = world.store.credentials(names::email("Ada@Example.com").unwrap()).await;
         assert_eq!(found.unwrap().unwrap().user, ada.id);
         assert!(world.store.credentials(names::username("nobody").unwrap()).await.unwrap().is_none());
+    }
+
+    /// As where somebody gave a password first and another factor later.
+    async fn a_session_keeps_the_time_of_an_earlier_authentication(world) {
+        user(&world.store, "ada").await;
+        let now = session(&credentials(&world.store, "ada").await);
+        let grant = world.store.open_session(now.clone()).await.unwrap().unwrap();
+        assert_eq!((grant.auth_time, grant.amr.as_str()), (grant.now, "pwd"));
+        let earlier = Timestamp(grant.now.0 - 60_000);
+        let amr = Amr::from(Method::Password).and(Method::OneTimePassword);
+        let id = SessionId::from_bytes(*Uuid::new_v4().as_bytes());
+        let new = NewSession { id, auth_time: Some(earlier), amr, ..now };
+        let grant = world.store.open_session(new).await.unwrap().unwrap();
+        assert_eq!((grant.auth_time, grant.amr.as_str()), (earlier, "pwd otp mfa"));
+        assert_eq!(grant.idle_expires_at.0 - grant.now.0, 7 * DAY);
     }
 
     async fn a_session_opens_only_as_the_credentials_were_read(world) {
@@ -167,7 +190,10 @@ on_both_databases! {
             Rotation::Repeated { grant, .. } if grant.generation == 4));
         world.clock.advance(30);
         assert!(matches!(rotate(store, &grant, 4).await, Rotation::Rotated(g) if g.generation == 5));
-        let strict = Presented { grace_ms: 0, ..presented(&grant, 5) };
+        let strict = Presented {
+            limits: SessionLimits { grace: Duration::ZERO, ..LIMITS },
+            ..presented(&grant, 5)
+        };
         assert!(matches!(store.rotate(strict).await.unwrap(), Rotation::Rotated(g) if g.generation == 6));
         world.clock.advance(30);
         let other_client = Presented { client_id: "other".parse().unwrap(), ..presented(&grant, 6) };

@@ -1,5 +1,9 @@
 //! A discrepancy that the sequences found, told plainly.
 
+use std::time::Duration;
+
+use auth_service::config::SessionLimits;
+use auth_service::identity::amr::Method;
 use auth_service::identity::names;
 use auth_service::store::{NewSession, NewUser, Presented, Requester, Rotation};
 use claims::SessionId;
@@ -21,14 +25,18 @@ on_both_databases! {
         };
         store.create_user(new).await.unwrap().unwrap();
         let session = SessionId::from_bytes([7; 16]);
+        let credentials = store.credentials(key).await.unwrap().unwrap();
+        let [idle, absolute] = [Duration::from_mins(10); 2];
+        let limits = SessionLimits { idle, absolute, grace: Duration::from_secs(30) };
         let new = NewSession {
             id: session,
-            credentials: store.credentials(key).await.unwrap().unwrap(),
+            user: credentials.user,
+            versions: credentials.versions(),
             client_id: "web".parse().unwrap(),
             scope: "profile".parse().unwrap(),
-            idle_ms: 600_000,
-            absolute_ms: 600_000,
-            amr: "pwd",
+            limits,
+            amr: Method::Password.into(),
+            auth_time: None,
             device: None,
             requester: Requester::default(),
             replaces: None,
@@ -40,9 +48,7 @@ on_both_databases! {
             client_id: "web".parse().unwrap(),
             generation,
             requester: Requester::default(),
-            idle_ms: 600_000,
-            absolute_ms: 600_000,
-            grace_ms: 30_000,
+            limits,
         };
         assert!(matches!(store.rotate(presented(1)).await.unwrap(), Rotation::Rotated(_)));
         let ahead = store.rotate(presented(3)).await.unwrap();

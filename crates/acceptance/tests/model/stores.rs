@@ -5,8 +5,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use crate::rule::{self, Answer, Caller, Ends, Limits, Operation, Reason, Row, State};
+use auth_service::config::SessionLimits;
+use auth_service::identity::amr::Method;
 use auth_service::identity::names::{self, NameKey};
 use auth_service::store::{
     self, EndReason, Grant, NewPassword, NewSession, NewUser, OtherSessions, Presented, Removal,
@@ -168,10 +171,19 @@ impl<'a> Actual<'a> {
         self.registered.0 + seconds * 1000
     }
 
+    fn limits(&self) -> SessionLimits {
+        let seconds = |seconds: i64| Duration::from_secs(seconds.unsigned_abs());
+        SessionLimits {
+            idle: seconds(self.limits.idle),
+            absolute: seconds(self.limits.absolute),
+            grace: seconds(self.limits.window),
+        }
+    }
+
     fn caller(&self, caller: Caller) -> store::Caller {
         let Caller { session, generation } = caller;
-        let grace_ms = self.limits.window * 1000;
-        store::Caller { session: self.id(session), user: None, generation, grace_ms }
+        let grace = self.limits().grace;
+        store::Caller { session: self.id(session), user: None, generation, grace }
     }
 
     /// What the rule says of a grant, after a look at what it does not.
@@ -240,14 +252,16 @@ impl<'a> Actual<'a> {
 
     async fn open(&mut self, replaces: Option<usize>) -> Result<Answer, StoreError> {
         let credentials = self.store().credentials(self.name.clone()).await?;
+        let credentials = credentials.expect("the user is there");
         let new = NewSession {
             id: SessionId::from_bytes(*Uuid::new_v4().as_bytes()),
-            credentials: credentials.expect("the user is there"),
+            user: credentials.user,
+            versions: credentials.versions(),
             client_id: "web".parse().expect("a good id"),
             scope: "profile".parse().expect("a good scope"),
-            idle_ms: self.limits.idle * 1000,
-            absolute_ms: self.limits.absolute * 1000,
-            amr: "pwd",
+            limits: self.limits(),
+            amr: Method::Password.into(),
+            auth_time: None,
             device: None,
             requester: Requester::default(),
             replaces: replaces.map(|session| self.id(session)),
@@ -267,9 +281,7 @@ impl<'a> Actual<'a> {
             client_id: "web".parse().expect("a good id"),
             generation,
             requester: Requester::default(),
-            idle_ms: self.limits.idle * 1000,
-            absolute_ms: self.limits.absolute * 1000,
-            grace_ms: self.limits.window * 1000,
+            limits: self.limits(),
         };
         Ok(match self.store().rotate(presented).await? {
             Rotation::Rotated(grant) => Answer::Granted(self.grant(&grant)),

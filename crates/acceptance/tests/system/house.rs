@@ -229,6 +229,26 @@ fn only_the_clock_reads_the_time() {
 
 /// What is to run for ever is kept by the supervisor: nobody waits for it, so nobody would notice that
 /// it has ended. The others end with the one thing that they do.
+/// `Authenticated` is made by authenticators only, which its private fields see to. These are the two
+/// things that demand it, and the store, which stands below the policy and cannot name it, must be asked
+/// for them by nobody else.
+#[test]
+fn a_session_is_opened_and_a_password_changed_only_for_whoever_was_authenticated() {
+    for (word, policy) in [("NewSession {", "logins"), ("NewPassword {", "accounts")] {
+        let policy = format!("auth-service/src/policy/{policy}.rs");
+        let expected = set(&[&policy, "auth-service/src/store/records.rs"]);
+        assert_eq!(naming(&["auth-service"], &[word]), expected, "{word}");
+    }
+    for (name, word) in
+        [("logins.rs", "mut who: Authenticated,"), ("accounts.rs", "owner: &Authenticated,")]
+    {
+        let text = read(&format!("crates/auth-service/src/policy/{name}"));
+        assert!(text.contains(word), "{name} no longer demands it");
+    }
+    let methods = naming(&["auth-service"], &["\"pwd"]);
+    assert_eq!(methods, set(&["auth-service/src/identity/amr.rs"]), "words of RFC 8176");
+}
+
 #[test]
 fn only_the_supervisor_starts_what_runs_for_ever() {
     let naming = naming(&["auth-service"], &["tokio::spawn(", "runtime.spawn("]);
@@ -239,7 +259,7 @@ fn only_the_supervisor_starts_what_runs_for_ever() {
         "auth-service/src/limits/counter.rs",
         "auth-service/src/limits/looks.rs",
         "auth-service/src/limits/shared.rs",
-        "auth-service/src/policy/logins.rs",
+        "auth-service/src/policy/authentication/password.rs",
     ];
     assert_eq!(naming, expected);
 }

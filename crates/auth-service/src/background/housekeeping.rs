@@ -10,7 +10,7 @@ use std::time::Duration;
 use claims::Timestamp;
 
 use crate::background::clock_watch::ClockWatch;
-use crate::config;
+use crate::config::{self, SessionLimits};
 use crate::store::{Store, StoreError};
 
 const HOUR_MS: i64 = 3600 * 1000;
@@ -32,11 +32,11 @@ const BETWEEN_PASSES: Duration = Duration::from_mins(10);
 /// so: a row is deleted once.
 pub(crate) async fn run(
     store: Store,
-    tokens: config::Tokens,
+    limits: SessionLimits,
     events: config::Events,
     watch: Arc<ClockWatch>,
 ) {
-    lower_ends(&store, &tokens).await;
+    lower_ends(&store, limits).await;
     loop {
         let done = async {
             trim_events(&store, events, &watch).await?;
@@ -51,12 +51,10 @@ pub(crate) async fn run(
 
 /// A refresh judges by the present limits itself. This is for whatever else looks at the end of a
 /// session: the list that its owner sees, and routes that take an access token. No clock is asked.
-async fn lower_ends(store: &Store, tokens: &config::Tokens) {
-    let [idle, absolute] =
-        [tokens.idle_seconds, tokens.absolute_seconds].map(|seconds| i64::from(seconds) * 1000);
+async fn lower_ends(store: &Store, limits: SessionLimits) {
     let mut after = None;
     loop {
-        match store.lower_ends(idle, absolute, after.clone(), BATCH).await {
+        match store.lower_ends(limits, after.clone(), BATCH).await {
             Ok(None) => return,
             Ok(next) => {
                 after = next;

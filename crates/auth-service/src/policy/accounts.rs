@@ -14,6 +14,7 @@ use crate::limits::Outcome;
 use crate::passwords::password_policy::{self, Violation};
 use crate::passwords::{MAX_BYTES, Place, Purpose};
 use crate::policy::admission;
+use crate::policy::authentication::{Authenticated, password};
 use crate::store::{
     Caller, Credentials, NewPassword, NewUser, OtherSessions, Requester, UserRecord,
 };
@@ -126,20 +127,26 @@ async fn change(
     // Before the database is asked: a flood is turned away at the door.
     let mut place = app.passwords.enter_after(Purpose::Login, waited)?;
     let credentials = app.store.credentials_of(user).await?.ok_or(Error::InvalidToken)?;
-    if !place.check(&current, Some(credentials.password_hash.clone())).await?.is_good() {
-        return Err(Error::InvalidCredentials);
-    }
+    let owner = password::step_up(&mut place, &credentials, &current).await?;
     let violations = violations(app, &mut place, &credentials, &new).await?;
     if !violations.is_empty() {
         return Err(Error::PasswordPolicy(violations));
     }
-    let change = NewPassword {
-        session: caller.session,
-        user,
-        password_version: credentials.password_version,
-        password_hash: place.hash(&new).await?,
-        sessions,
-    };
+    let password_hash = place.hash(&new).await?;
+    replace_password(app, caller, &owner, password_hash, sessions).await
+}
+
+/// Gives the account of somebody who has just been authenticated once more another password.
+async fn replace_password(
+    app: &App,
+    caller: Caller,
+    owner: &Authenticated,
+    password_hash: String,
+    sessions: OtherSessions,
+) -> Result<(), Error> {
+    let (session, user) = (caller.session, owner.user());
+    let password_version = owner.versions().password;
+    let change = NewPassword { session, user, password_version, password_hash, sessions };
     if !app.store.change_password(change).await? {
         return Err(Error::InvalidToken);
     }

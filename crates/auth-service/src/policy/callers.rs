@@ -1,5 +1,7 @@
 //! Who acts, by the credential that they show.
 
+use std::time::Duration;
+
 use claims::{AccessTokenClaims, RefreshTokenShape, Transport};
 
 use crate::app::App;
@@ -58,12 +60,12 @@ pub(crate) async fn can_be_judged<'a>(
 
 fn of_token(app: &App, token: &RefreshToken) -> Caller {
     let (session, generation) = (token.session_id(), Some(token.generation()));
-    Caller { session, user: None, generation, grace_ms: app.grace_ms() }
+    Caller { session, user: None, generation, grace: app.config.tokens.session_limits().grace }
 }
 
 /// The caller by a verified access token. `None` where it has no session: a client acts for itself.
 #[must_use]
 pub(crate) fn by_access_token(claims: &AccessTokenClaims) -> Option<Caller> {
     let (session, user) = (claims.sid?, claims.sub.user_id());
-    Some(Caller { session, user, generation: None, grace_ms: 0 })
+    Some(Caller { session, user, generation: None, grace: Duration::ZERO })
 }

@@ -2,19 +2,18 @@
 
 use std::time::Duration;
 
-use claims::{Scope, Transport, UserId};
+use claims::{Scope, Transport};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::app::App;
 use crate::error::Error;
-use crate::identity::names;
 use crate::limits::Outcome;
-use crate::passwords::{Checked, Purpose};
 use crate::policy::accounts::check_password_text;
 use crate::policy::admission::{self, Applicant};
+use crate::policy::authentication::{Authenticated, password};
 use crate::policy::callers;
 use crate::policy::sessions::{Issued, issue};
-use crate::store::{Credentials, Grant, Happening, NewSession, Requester, StoreError, TrailEntry};
+use crate::store::{Grant, NewSession, Requester, StoreError};
 use crate::tokens::RefreshToken;
 
 const OPENING_ATTEMPTS: usize = 5;
@@ -62,101 +61,67 @@ pub(crate) async fn log_in(app: &App, login: LogIn) -> Result<Issued, Error> {
     issued
 }
 
-/// Unknown, wrong and disabled take the same work and get the same answer.
 async fn open_for(app: &App, login: LogIn, waited: Duration) -> Result<Issued, Error> {
     check_password_text(&login.password)?;
-    let scope = scope_asked_for(app, login.scope.as_deref())?;
-    let device = device(login.device)?;
-    // Before the database is asked: a flood is turned away at the door.
-    let mut place = app.passwords.enter_after(Purpose::Login, waited)?;
-    let credentials = match names::account(&login.username) {
-        Some(key) => app.store.credentials(key).await?,
-        None => None,
-    };
-    let hash = credentials.as_ref().map(|credentials| credentials.password_hash.clone());
-    // Beside the check, which takes longer: a login after a key was revoked gets no token of that key.
-    // Where the keys cannot be read, those at hand will do, or the session cannot be opened either.
-    let keys = app.keyring.as_of(app.verifier.clock().elapsed());
-    let (checked, _) = tokio::join!(place.check(&login.password, hash), keys);
-    let checked = checked?;
-    drop(place);
-    let good = |found: &Credentials| checked.is_good() && found.enabled;
-    let known = credentials.as_ref().map(|found| found.user);
-    let Some(credentials) = credentials.filter(good) else {
-        tracing::info!("login failed");
-        tell_of_failure(app, &login.username, &login.requester, known);
-        return Err(Error::InvalidCredentials);
-    };
-    let replaces = login.replaces.and_then(|text| {
-        callers::by_refresh_token_to_end(app, text.expose_secret(), Transport::Cookie)
-    });
-    let token = RefreshToken::first();
-    let (user, hash) = (credentials.user, credentials.password_hash.clone());
-    let session = NewSession {
-        id: token.session_id(),
-        credentials,
-        client_id: app.config.tokens.client_id.clone(),
-        scope,
-        idle_ms: i64::from(app.config.tokens.idle_seconds) * 1000,
-        absolute_ms: i64::from(app.config.tokens.absolute_seconds) * 1000,
-        amr: "pwd",
-        device,
+    let opening = Opening {
+        scope: scope_asked_for(app, login.scope.as_deref())?,
+        device: device(login.device)?,
         requester: login.requester,
-        replaces: replaces.map(|caller| caller.session),
-        max_sessions: app.config.tokens.max_sessions,
+        replaces: login.replaces,
     };
-    let grant = open(app, session).await?.ok_or(Error::InvalidCredentials)?;
+    let (username, password, from) = (&login.username, login.password, &opening.requester);
+    let (found, outdated) = password::authenticate(app, username, password, from, waited).await?;
+    let (grant, token) = open_session(app, found.complete()?, opening).await?;
     tracing::info!(user.id = %grant.user.id, session.id = %grant.session_id, "logged in");
-    if checked == Checked::Outdated {
-        renew_hash(app, user, hash, login.password);
+    if let Some(outdated) = outdated {
+        outdated.renew(app);
     }
     Ok(issue(app, &app.keyring.now().refresh, &grant, &token, login.transport))
 }
 
-/// Stores a hash as it is made now in place of an outdated one, beside the answer, and only where
-/// no thread is wanted for anything else: there will be another login.
-fn renew_hash(app: &App, user: UserId, old: String, password: SecretString) {
-    let Ok(place) = app.passwords.enter(Purpose::Renewal) else { return };
-    let store = app.store.clone();
-    tokio::spawn(async move {
-        let Ok(new) = place.hash(&password).await else { return };
-        match store.rehash_password(user, old, new).await {
-            Ok(true) => tracing::info!(user.id = %user, "renewed the hash of the password"),
-            // It was changed meanwhile, or another login was first.
-            Ok(false) => {}
-            Err(error) => tracing::warn!(%error, "the hash of a password was not renewed"),
-        }
-    });
+/// What a session is opened with, besides whose it is.
+struct Opening {
+    scope: Scope,
+    device: Option<String>,
+    requester: Requester,
+    replaces: Option<SecretString>,
 }
 
-/// Opens the session; `None` when the password or the account changed while it was being checked.
-/// That somebody logged out everywhere meanwhile does not make a password wrong.
-async fn open(app: &App, mut session: NewSession) -> Result<Option<Grant>, Error> {
+/// Opens a session for whoever was authenticated. Nothing else in this service opens one.
+///
+/// # Errors
+/// [`Error::InvalidCredentials`] where the password or the account changed since they were checked.
+async fn open_session(
+    app: &App,
+    mut who: Authenticated,
+    opening: Opening,
+) -> Result<(Grant, RefreshToken), Error> {
+    let replaces = opening.replaces.and_then(|text| {
+        callers::by_refresh_token_to_end(app, text.expose_secret(), Transport::Cookie)
+    });
+    let (token, tokens) = (RefreshToken::first(), &app.config.tokens);
+    let mut session = NewSession {
+        id: token.session_id(),
+        user: who.user(),
+        versions: who.versions(),
+        client_id: tokens.client_id.clone(),
+        scope: opening.scope,
+        limits: tokens.session_limits(),
+        amr: who.amr().clone(),
+        auth_time: who.auth_time(),
+        device: opening.device,
+        requester: opening.requester,
+        replaces: replaces.map(|caller| caller.session),
+        max_sessions: tokens.max_sessions,
+    };
     for _ in 0..OPENING_ATTEMPTS {
-        let (user, checked) = (session.credentials.user, session.credentials.password_version);
         if let Some(grant) = app.store.open_session(session.clone()).await? {
-            return Ok(Some(grant));
+            return Ok((grant, token));
         }
-        match app.store.credentials_of(user).await? {
-            Some(now) if now.enabled && now.password_version == checked => {
-                session.credentials = now;
-            }
-            _ => return Ok(None),
-        }
+        who = password::again(app, who).await?.ok_or(Error::InvalidCredentials)?;
+        session.versions = who.versions();
     }
     Err(StoreError::Contended.into())
-}
-
-/// Under pseudonyms, the same whether or not there is such an account; and beside the answer, which
-/// takes as long either way.
-fn tell_of_failure(app: &App, username: &str, requester: &Requester, user: Option<UserId>) {
-    let name = names::anything(username);
-    app.store.tell_later(TrailEntry {
-        user,
-        subject: Some(app.pseudonyms.name(&name).to_string()),
-        origin: requester.address().map(|address| app.pseudonyms.network(address).to_string()),
-        ..TrailEntry::new(Happening::LoginFailed)
-    });
 }
 
 /// The scope granted: what was asked for, where all of it may be granted, or the default.

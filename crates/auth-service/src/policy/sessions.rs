@@ -66,9 +66,7 @@ pub(crate) async fn refresh(
         client_id: client_id.clone(),
         generation: token.generation(),
         requester: requester.clone(),
-        idle_ms: i64::from(app.config.tokens.idle_seconds) * 1000,
-        absolute_ms: i64::from(app.config.tokens.absolute_seconds) * 1000,
-        grace_ms: app.grace_ms(),
+        limits: app.config.tokens.session_limits(),
     };
     let rotation = app.store.rotate(presented).await?;
     metrics::counter!("latchkey_refreshes_total", "outcome" => outcome(&rotation)).increment(1);

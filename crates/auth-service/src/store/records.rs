@@ -1,9 +1,12 @@
 //! What goes into the store and comes out of it.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use claims::{ClientId, Scope, SessionId, Timestamp, UserId};
 
+use crate::config::SessionLimits;
+use crate::identity::amr::Amr;
 use crate::identity::names::NameKey;
 use crate::store::UserView;
 
@@ -72,6 +75,24 @@ pub struct Credentials {
     pub enabled: bool,
 }
 
+impl Credentials {
+    /// The versions that they were read at.
+    #[must_use]
+    pub fn versions(&self) -> Versions {
+        Versions { subject: self.version, password: self.password_version }
+    }
+}
+
+/// What was true of an account when somebody was authenticated. Where either has changed since, they no
+/// longer are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Versions {
+    /// Raised by logging out everywhere.
+    pub subject: i64,
+    /// Raised by a password change.
+    pub password: i64,
+}
+
 /// Where a request came from, as far as it can be known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requester {
@@ -94,18 +115,20 @@ impl Requester {
 pub struct NewSession {
     /// Derived from its refresh token.
     pub id: SessionId,
-    /// Whose, and at which versions.
-    pub credentials: Credentials,
+    /// Whose.
+    pub user: UserId,
+    /// What they were authenticated at. It is opened only while the account still has these.
+    pub versions: Versions,
     /// The client it is for.
     pub client_id: ClientId,
     /// What it may do.
     pub scope: Scope,
-    /// The idle limit, milliseconds.
-    pub idle_ms: i64,
-    /// The absolute limit, milliseconds.
-    pub absolute_ms: i64,
-    /// How they logged in (RFC 8176), space-separated.
-    pub amr: &'static str,
+    /// How long it lives.
+    pub limits: SessionLimits,
+    /// How they were authenticated.
+    pub amr: Amr,
+    /// When; `None`: at the moment at which the session is opened.
+    pub auth_time: Option<Timestamp>,
     /// What the client calls the device.
     pub device: Option<String>,
     /// From where.
@@ -128,22 +151,16 @@ pub struct Presented {
     pub generation: u32,
     /// From where.
     pub requester: Requester,
-    /// The present idle limit, milliseconds. Where the session was opened with a longer one, this
-    /// counts.
-    pub idle_ms: i64,
-    /// The present absolute limit, milliseconds, likewise.
-    pub absolute_ms: i64,
-    /// The grace window, milliseconds.
-    pub grace_ms: i64,
+    /// The present limits. Where the session was opened with longer ones, these count.
+    pub limits: SessionLimits,
 }
 
 impl Presented {
-    /// How long after a rotation the session does not rotate again from generation `from`, in
-    /// milliseconds. Tabs share a cookie jar, and pages make many calls at once without a lock: a
+    /// How long after a rotation the session does not rotate again from generation `from`. Tabs share a cookie jar, and pages make many calls at once without a lock: a
     /// second rotation within the window would leave the slower ones two tokens behind. A token that
     /// the database forgot is ahead of the current one and rotates at once.
-    pub(super) fn repeat_window_ms(&self, from: u32) -> i64 {
-        if from == self.generation { self.grace_ms } else { 0 }
+    pub(super) fn repeat_window(&self, from: u32) -> Duration {
+        if from == self.generation { self.limits.grace } else { Duration::ZERO }
     }
 }
 
@@ -157,8 +174,8 @@ pub struct Caller {
     /// The generation of the refresh token they acted with: it must be the current one, or within
     /// the window. `None` when they acted with an access token.
     pub generation: Option<u32>,
-    /// The grace window, milliseconds.
-    pub grace_ms: i64,
+    /// The grace window.
+    pub grace: Duration,
 }
 
 /// A live session as the database granted it: everything a token answer is made of.

@@ -10,6 +10,7 @@ use claims::Timestamp;
 use futures_util::FutureExt as _;
 
 use super::records::{EndReason, Grant, Presented, Requester};
+use super::statement::millis;
 use super::{Backend, Store, StoreError, sqlite};
 
 /// What became of a presented refresh token.
@@ -86,9 +87,9 @@ impl Found {
     /// The lower of the limits that the session was opened with and the present ones.
     fn within_limits(mut self, presented: &Presented) -> Self {
         let grant = &mut self.grant;
-        let end = Timestamp(self.opened_at.0 + presented.absolute_ms);
+        let end = Timestamp(self.opened_at.0 + millis(presented.limits.absolute));
         grant.expires_at = grant.expires_at.min(end);
-        let idle_end = Timestamp(self.used_at.0 + presented.idle_ms);
+        let idle_end = Timestamp(self.used_at.0 + millis(presented.limits.idle));
         grant.idle_expires_at = grant.idle_expires_at.min(idle_end).min(grant.expires_at);
         self
     }

@@ -29,7 +29,7 @@ impl Store {
     /// sessions that they may have; unless the account changed since its credentials were read: then
     /// `None`.
     pub async fn open_session(&self, new: NewSession) -> Result<Option<Grant>, StoreError> {
-        let turn = self.turns.wait(new.credentials.user).await?;
+        let turn = self.turns.wait(new.user).await?;
         let ends = new.replaces.is_some() || new.max_sessions > 0;
         let announcement = ends.then(|| self.announcement());
         self.transaction(Lane::Logins, (turn, announcement), move |tx| {
@@ -43,7 +43,7 @@ impl Store {
                 let (id, most) = (new.id, i64::from(new.max_sessions));
                 let (grant, surplus) = opened(tx, id, most).await?;
                 if surplus > 0 {
-                    let version = new.credentials.version;
+                    let version = new.versions.subject;
                     limit::end_surplus(tx, grant.user.id, version, Some(id), surplus).await?;
                 }
                 Ok(Some(grant))
@@ -223,7 +223,7 @@ pub(super) async fn owner(tx: &mut Tx, caller: &Caller) -> Result<Option<Owner>,
 
 /// The parameters of [`is_caller!`].
 pub(super) fn caller_values(caller: &Caller) -> Vec<Value> {
-    vec![caller.session.into(), caller.generation.map(i64::from).into(), caller.grace_ms.into()]
+    vec![caller.session.into(), caller.generation.map(i64::from).into(), caller.grace.into()]
 }
 
 /// Inserts the session unless the account changed; `false` then. Where a change of the account is
@@ -232,20 +232,21 @@ async fn insert(tx: &mut Tx, new: &NewSession) -> Result<bool, StoreError> {
     let sql = "with clock as materialized (select {now} as now) \
      insert into sessions (id, user_id, client_id, scope, subject_version, idle_expires_at, \
         expires_at, auth_time, amr, device, user_agent, ip, created_at) \
-     select $1, u.id, $5, $6, u.version, clock.now + $7, clock.now + $8, clock.now, $9, $10, \
-        $11, $12, clock.now \
+     select $1, u.id, $5, $6, u.version, clock.now + $7, clock.now + $8, coalesce($9, clock.now), \
+        $10, $11, $12, $13, clock.now \
      from users u, clock \
      where u.id = $2 and u.enabled and u.version = $3 and u.password_version = $4 {lock}";
     let values = [
         new.id.into(),
-        new.credentials.user.into(),
-        new.credentials.version.into(),
-        new.credentials.password_version.into(),
+        new.user.into(),
+        new.versions.subject.into(),
+        new.versions.password.into(),
         new.client_id.as_str().into(),
         new.scope.as_str().into(),
-        new.idle_ms.min(new.absolute_ms).into(),
-        new.absolute_ms.into(),
-        new.amr.into(),
+        new.limits.idle.min(new.limits.absolute).into(),
+        new.limits.absolute.into(),
+        new.auth_time.into(),
+        new.amr.to_string().into(),
         new.device.clone().into(),
         new.requester.user_agent.clone().into(),
         new.requester.ip.clone().into(),

@@ -1,6 +1,8 @@
 //! Statements that are written once for both databases: their parameters, and the words that the
 //! databases call differently.
 
+use std::time::Duration;
+
 use claims::{SessionId, Timestamp, UserId};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Database, Postgres, SqlSafeStr as _, SqlStr, Sqlite, query};
@@ -93,6 +95,23 @@ impl From<Option<i64>> for Value {
 impl From<Timestamp> for Value {
     fn from(at: Timestamp) -> Self {
         at.0.into()
+    }
+}
+
+/// The databases count in milliseconds.
+pub(super) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl From<Duration> for Value {
+    fn from(duration: Duration) -> Self {
+        millis(duration).into()
+    }
+}
+
+impl From<Option<Timestamp>> for Value {
+    fn from(at: Option<Timestamp>) -> Self {
+        Self::Int(at.map(|at| at.0))
     }
 }
 

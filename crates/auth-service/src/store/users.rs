@@ -1,5 +1,7 @@
 //! Users: registered, found, listed, changed.
 
+use std::time::Duration;
+
 use claims::UserId;
 use futures_util::FutureExt as _;
 use uuid::Uuid;
@@ -132,7 +134,8 @@ impl Store {
         self.transaction(Lane::Main, (turn, self.announcement()), move |tx| {
             async move {
                 let session = change.session;
-                let caller = Caller { session, user: None, generation: None, grace_ms: 0 };
+                let caller =
+                    Caller { session, user: None, generation: None, grace: Duration::ZERO };
                 let Some(owner) = sessions::owner(tx, &caller).await? else { return Ok(None) };
                 if owner.user != change.user || owner.password_version != change.password_version {
                     return Ok(None);

@@ -44,7 +44,7 @@ pub struct Schedule {
     /// How long it is used; `None`: until somebody says otherwise.
     rotate_ms: Option<i64>,
     /// How long a refresh token may lie unused.
-    idle_ms: i64,
+    idle: Duration,
 }
 
 impl Schedule {
@@ -56,15 +56,18 @@ impl Schedule {
             algorithm: config.keys.algorithm,
             lead_ms: i64::from(config.keys.publish_seconds) * 1000,
             rotate_ms: (days > 0).then_some(days * DAY_MS),
-            idle_ms: i64::from(config.tokens.idle_seconds) * 1000,
+            idle: config.tokens.session_limits().idle,
         }
     }
 
     /// How long a key still checks after it made its last token.
-    const fn keep_ms(self, purpose: Purpose) -> i64 {
+    fn keep_ms(self, purpose: Purpose) -> i64 {
         match purpose {
             Purpose::Sign => REVOCATION_TTL_SECONDS.cast_signed() * 1000 + SLACK_MS,
-            Purpose::Refresh => self.idle_ms + SLACK_MS,
+            Purpose::Refresh => {
+                let idle = i64::try_from(self.idle.as_millis());
+                idle.expect("the settings were checked at the start") + SLACK_MS
+            }
         }
     }
 

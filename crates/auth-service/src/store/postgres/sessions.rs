@@ -8,6 +8,7 @@ use super::super::StoreError;
 use super::super::records::{EndReason, Grant, Presented};
 use super::super::rotation::Found;
 use super::super::rows::{self, Columns as _, grant_columns, live, within_limits};
+use super::super::statement::millis;
 use super::Postgres;
 
 impl Postgres {
@@ -62,10 +63,10 @@ impl Postgres {
         .bind(i64::from(presented.generation))
         .bind(presented.requester.ip.as_deref())
         .bind(presented.requester.user_agent.as_deref())
-        .bind(presented.idle_ms)
-        .bind(presented.repeat_window_ms(from))
+        .bind(millis(presented.limits.idle))
+        .bind(millis(presented.repeat_window(from)))
         .bind(i64::from(from))
-        .bind(presented.absolute_ms)
+        .bind(millis(presented.limits.absolute))
         .fetch_optional(&mut *self.pool.acquire().await?)
         .await?;
         Ok(row.as_ref().map(granted).transpose()?)
@@ -109,11 +110,11 @@ impl Postgres {
         .bind(presented.session.to_string())
         .bind(presented.client_id.as_str())
         .bind(i64::from(presented.generation))
-        .bind(presented.grace_ms)
+        .bind(millis(presented.limits.grace))
         .bind(presented.requester.ip.as_deref())
         .bind(presented.requester.user_agent.as_deref())
-        .bind(presented.idle_ms)
-        .bind(presented.absolute_ms)
+        .bind(millis(presented.limits.idle))
+        .bind(millis(presented.limits.absolute))
         .fetch_optional(&mut *self.pool.acquire().await?)
         .await?;
         let found = |row: &PgRow| rows::found(row, row.time("now")?);

@@ -7,6 +7,7 @@ use super::super::rows::Columns as _;
 use super::super::transaction::Lane;
 use super::super::{Store, StoreError};
 use super::Value;
+use crate::config::SessionLimits;
 
 /// The next sessions after `$1`, at most `$2`, each with whether `$condition` holds.
 macro_rules! batch {
@@ -41,12 +42,10 @@ impl Store {
         Ok(next)
     }
 
-    /// Brings the ends of the next `batch` sessions after `after` down to these limits, in milliseconds,
-    /// where they were opened with higher ones, and says where to go on; `None` at the end.
+    /// Brings the ends of the next `batch` sessions after `after` down to these limits where they were opened with higher ones, and says where to go on; `None` at the end.
     pub async fn lower_ends(
         &self,
-        idle_ms: i64,
-        absolute_ms: i64,
+        limits: SessionLimits,
         after: Option<String>,
         batch: i64,
     ) -> Result<Option<String>, StoreError> {
@@ -54,8 +53,9 @@ impl Store {
             "revoked_at is null and (expires_at > created_at + $4 \
                 or idle_expires_at > coalesce(rotated_at, created_at) + $3)"
         );
-        let limits = [idle_ms.into(), absolute_ms.into()];
-        let (due, next) = self.batch(sql, after, batch, &limits).await?;
+        let SessionLimits { idle, absolute, grace: _ } = limits;
+        let values = [idle.into(), absolute.into()];
+        let (due, next) = self.batch(sql, after, batch, &values).await?;
         if !due.is_empty() {
             let sql = "update sessions set expires_at = {least}(expires_at, created_at + $3), \
                     idle_expires_at = {least}(idle_expires_at, created_at + $3, \
@@ -63,7 +63,7 @@ impl Store {
                  where revoked_at is null and id in ( \
                     select s.id from sessions s \
                     where s.id in (select value from {each}($1) value) order by s.id {lock})";
-            let values = vec![due.into(), idle_ms.into(), absolute_ms.into()];
+            let values = vec![due.into(), idle.into(), absolute.into()];
             self.write(Lane::Main, (), sql, values).await?;
         }
         Ok(next)

@@ -34,10 +34,10 @@ pub(in crate::store) async fn advance(
         i64::from(presented.generation).into(),
         presented.requester.ip.clone().into(),
         presented.requester.user_agent.clone().into(),
-        presented.idle_ms.into(),
-        presented.repeat_window_ms(from).into(),
+        presented.limits.idle.into(),
+        presented.repeat_window(from).into(),
         i64::from(from).into(),
-        presented.absolute_ms.into(),
+        presented.limits.absolute.into(),
     ];
     let mut grant = None;
     if tx.execute(sql, &values).await? > 0 {
@@ -81,9 +81,9 @@ pub(in crate::store) async fn look(
         presented.session.into(),
         presented.client_id.as_str().into(),
         i64::from(presented.generation).into(),
-        presented.grace_ms.into(),
-        presented.idle_ms.into(),
-        presented.absolute_ms.into(),
+        presented.limits.grace.into(),
+        presented.limits.idle.into(),
+        presented.limits.absolute.into(),
     ];
     let found = tx.fetch_all(sql, &values).await?;
     let found = found.first().map(|row| rows::found(row, row.time("now")?)).transpose()?;
