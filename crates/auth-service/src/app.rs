@@ -15,6 +15,7 @@ use crate::limits::owners::Owners;
 use crate::passwords::Passwords;
 use crate::revocation::Feed;
 use crate::store::Store;
+use crate::tokens::clients::Clients;
 use crate::tokens::keyring::Keyring;
 
 /// The service's parts, as a value: each test has its own.
@@ -29,6 +30,8 @@ pub struct App {
     pub passwords: Passwords,
     /// Keys.
     pub keyring: Arc<Keyring>,
+    /// What the client may have that tokens are issued to.
+    pub clients: Arc<Clients>,
     /// Who tries too often.
     pub limits: Limits,
     /// Who has shown to be an account's owner.

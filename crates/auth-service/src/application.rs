@@ -27,7 +27,8 @@ use crate::policy::session_limit;
 use crate::redis::client;
 use crate::revocation::blacklist::Blacklist;
 use crate::revocation::{self, Feed};
-use crate::store::{OpenError, Store};
+use crate::store::{OpenError, Store, StoreError};
+use crate::tokens::clients::Clients;
 use crate::tokens::keyring::KeyringError;
 use crate::tokens::rotation::Rotation;
 use crate::tokens::seal::MasterKeys;
@@ -47,6 +48,12 @@ pub enum StartError {
     /// The keys.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
+    /// The client of the settings.
+    #[error(
+        "the table of clients cannot be read or written: {0}; the role that serves needs the right to \
+         select, insert and update there (migrations/README.md)"
+    )]
+    Clients(#[source] StoreError),
     /// Passwords.
     #[error(transparent)]
     Passwords(#[from] Unusable),
@@ -95,6 +102,8 @@ impl Application {
             watch: Arc::clone(&watch),
         };
         let keyring = rotation.start(&mut supervisor).await?;
+        let clients = Clients::start(&config, &store, &mut supervisor).await;
+        let clients = clients.map_err(StartError::Clients)?;
         keep_reading(&mut supervisor, &feed, &store, &watch);
         keep_in_order(&mut supervisor, &store, &config, &watch);
         let app = web::Data::new(App {
@@ -103,6 +112,7 @@ impl Application {
             store,
             passwords,
             keyring,
+            clients,
             limits,
             owners: Owners::new(),
             pseudonyms,

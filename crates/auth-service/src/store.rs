@@ -1,7 +1,7 @@
 //! The database, as the verbs of the domain.
 //!
 //! [`Store`] is one type; which database is behind it is chosen once, from the URL. A verb is a method
-//! of it, in the file of what it is about (`users`, `sessions`, `keys`, `revocations`, `audit`), and is
+//! of it, in the file of what it is about (`users`, `sessions`, `clients`, `keys`, `revocations`, `audit`), and is
 //! written once: a statement of its own, or a transaction (`transaction`). What every refresh and
 //! logout needs is written twice, in `postgres/` and `sqlite/`, where on Postgres it is one statement
 //! each.
@@ -13,6 +13,7 @@
 //! change takes. A verb only wakes the reader here, so that it need not wait for its next poll.
 
 mod audit;
+mod clients;
 mod inspection;
 mod keys;
 mod migrations;
@@ -47,6 +48,7 @@ use verifier::Clock;
 use crate::config;
 
 pub use audit::{Happening, TrailEntry};
+pub use clients::{Client, ClientKind};
 pub use inspection::Inspection;
 pub use keys::{KeyRead, KeyState, NewKey, Purpose, StoredKey};
 pub use records::{

@@ -1,6 +1,7 @@
-//! The two tokens, and the keys that make and check them.
+//! The two tokens, the keys that make and check them, and what the client may have that they are made for.
 
 mod access;
+pub mod clients;
 pub mod keyring;
 mod refresh;
 pub mod rotation;

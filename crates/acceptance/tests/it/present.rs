@@ -9,18 +9,18 @@ use testbed::{Tokens, World, on_both_databases};
 
 const DAY: i64 = 86_400;
 
-fn claims(access: &str) -> Value {
+pub(crate) fn claims(access: &str) -> Value {
     let payload = access.split('.').nth(1).expect("a JWT");
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
 }
 
-async fn write_report(world: &World, tokens: &Tokens) -> u16 {
+pub(crate) async fn write_report(world: &World, tokens: &Tokens) -> u16 {
     let request = world.http.post(format!("{}/reports", world.resource));
     let request = request.bearer_auth(&tokens.access).json(&json!({"title": "x"}));
     testbed::Answer::to(request).await.status
 }
 
-async fn restart_with(world: &mut World, settings: &[(&str, &str)]) {
+pub(crate) async fn restart_with(world: &mut World, settings: &[(&str, &str)]) {
     for (name, value) in settings {
         world.set(name, value);
     }

@@ -16,6 +16,16 @@ async fn two_replicas(database: &Database, settings: &[(&str, &str)]) -> [Servic
     replicas
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_that_start_at_once_on_an_empty_database_write_one_client() {
+    let database = Database::create(Kind::Postgres).await;
+    let [mut one, mut other] = [(); 2].map(|()| Service::auth(&database.url, &[]));
+    tokio::join!(one.start(), other.start());
+    assert_eq!(database.number("select count(*) from clients").await, 1);
+    let tokens = one.newcomer("ada").await;
+    assert_eq!(other.refresh(&tokens.refresh).await.status, 200);
+}
+
 async fn feed(auth: &Service, cursor: &str, wait: u64) -> Value {
     let url = format!("{}/internal/revocations?cursor={cursor}&wait={wait}", auth.internal);
     let answer = Answer::to(auth.http.get(url)).await;

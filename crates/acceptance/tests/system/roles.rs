@@ -73,6 +73,7 @@ async fn the_service_works_with_the_rights_that_the_readme_grants_and_has_no_oth
         "update revocations set expires_at = 0",
         "delete from users",
         "delete from keys",
+        "delete from clients",
         "alter table users add column x text",
         "drop trigger users_told on users",
         "create table x (y int)",

@@ -15,6 +15,7 @@ use crate::policy::callers;
 use crate::policy::sessions::{Issued, issue};
 use crate::store::{Grant, NewSession, Requester, StoreError};
 use crate::tokens::RefreshToken;
+use crate::tokens::clients::ClientPolicy;
 
 const OPENING_ATTEMPTS: usize = 5;
 
@@ -63,20 +64,21 @@ pub(crate) async fn log_in(app: &App, login: LogIn) -> Result<Issued, Error> {
 
 async fn open_for(app: &App, login: LogIn, waited: Duration) -> Result<Issued, Error> {
     check_password_text(&login.password)?;
+    let client = app.clients.first_party();
     let opening = Opening {
-        scope: scope_asked_for(app, login.scope.as_deref())?,
+        scope: scope_asked_for(&client, login.scope.as_deref())?,
         device: device(login.device)?,
         requester: login.requester,
         replaces: login.replaces,
     };
     let (username, password, from) = (&login.username, login.password, &opening.requester);
     let (found, outdated) = password::authenticate(app, username, password, from, waited).await?;
-    let (grant, token) = open_session(app, found.complete()?, opening).await?;
+    let (grant, token) = open_session(app, &client, found.complete()?, opening).await?;
     tracing::info!(user.id = %grant.user.id, session.id = %grant.session_id, "logged in");
     if let Some(outdated) = outdated {
         outdated.renew(app);
     }
-    Ok(issue(app, &app.keyring.now().refresh, &grant, &token, login.transport))
+    Ok(issue(app, &app.keyring.now().refresh, &client, &grant, &token, login.transport))
 }
 
 /// What a session is opened with, besides whose it is.
@@ -93,26 +95,27 @@ struct Opening {
 /// [`Error::InvalidCredentials`] where the password or the account changed since they were checked.
 async fn open_session(
     app: &App,
+    client: &ClientPolicy,
     mut who: Authenticated,
     opening: Opening,
 ) -> Result<(Grant, RefreshToken), Error> {
     let replaces = opening.replaces.and_then(|text| {
         callers::by_refresh_token_to_end(app, text.expose_secret(), Transport::Cookie)
     });
-    let (token, tokens) = (RefreshToken::first(), &app.config.tokens);
+    let token = RefreshToken::first();
     let mut session = NewSession {
         id: token.session_id(),
         user: who.user(),
         versions: who.versions(),
-        client_id: tokens.client_id.clone(),
+        client_id: client.client_id.clone(),
         scope: opening.scope,
-        limits: tokens.session_limits(),
+        limits: client.limits,
         amr: who.amr().clone(),
         auth_time: who.auth_time(),
         device: opening.device,
         requester: opening.requester,
         replaces: replaces.map(|caller| caller.session),
-        max_sessions: tokens.max_sessions,
+        max_sessions: app.config.tokens.max_sessions,
     };
     for _ in 0..OPENING_ATTEMPTS {
         if let Some(grant) = app.store.open_session(session.clone()).await? {
@@ -125,16 +128,15 @@ async fn open_session(
 }
 
 /// The scope granted: what was asked for, where all of it may be granted, or the default.
-fn scope_asked_for(app: &App, asked: Option<&str>) -> Result<Scope, Error> {
-    let tokens = &app.config.tokens;
+fn scope_asked_for(client: &ClientPolicy, asked: Option<&str>) -> Result<Scope, Error> {
     let Some(asked) = asked.filter(|asked| !asked.is_empty()) else {
-        return Ok(tokens.default_scopes.clone());
+        return Ok(client.default_scopes.clone());
     };
     let invalid = |detail: &str| Error::InvalidRequest(detail.to_owned());
     let scope: Scope = asked
         .parse()
         .map_err(|_| invalid("The scope must be values with single spaces between, none twice."))?;
-    if scope.values().all(|value| tokens.scopes.contains(value)) {
+    if scope.values().all(|value| client.scopes.contains(value)) {
         Ok(scope)
     } else {
         Err(invalid("The scope names a value that this service does not grant."))

@@ -15,6 +15,7 @@ use crate::store::{
     Caller, EndReason, Grant, Happening, Presented, Removal, Requester, Reuse, Rotation, TrailEntry,
 };
 use crate::store::{EventView, SessionView};
+use crate::tokens::clients::ClientPolicy;
 use crate::tokens::{RefreshKeys, RefreshToken};
 
 /// What login and refresh give: the answer, and the refresh token apart from it, because how that
@@ -51,7 +52,8 @@ pub(crate) async fn refresh(
     // The successor is made with one of the keys that were good when the token was judged. Otherwise a
     // token whose key is revoked meanwhile would get a successor of the next key.
     let keys = app.keyring.now();
-    let client_id = &app.config.tokens.client_id;
+    let policy = app.clients.first_party();
+    let client_id = &policy.client_id;
     let Some(token) = keys.refresh.read(text.expose_secret(), client_id, transport) else {
         // Made here, so it is no guess, and its owner's network must not suffer for it.
         if read_revoked(app, text.expose_secret(), transport).is_some() {
@@ -66,12 +68,14 @@ pub(crate) async fn refresh(
         client_id: client_id.clone(),
         generation: token.generation(),
         requester: requester.clone(),
-        limits: app.config.tokens.session_limits(),
+        limits: policy.limits,
     };
     let rotation = app.store.rotate(presented).await?;
     metrics::counter!("latchkey_refreshes_total", "outcome" => outcome(&rotation)).increment(1);
     match rotation {
-        Rotation::Rotated(grant) => Ok(issue(app, &keys.refresh, &grant, &token, transport)),
+        Rotation::Rotated(grant) => {
+            Ok(issue(app, &keys.refresh, &policy, &grant, &token, transport))
+        }
         Rotation::Repeated { grant, rotated_by } => {
             if rotated_by != requester {
                 tracing::info!(
@@ -85,13 +89,13 @@ pub(crate) async fn refresh(
                 };
                 tell(app, &grant, entry).await;
             }
-            Ok(issue(app, &keys.refresh, &grant, &token, transport))
+            Ok(issue(app, &keys.refresh, &policy, &grant, &token, transport))
         }
         Rotation::FastForwarded(grant) => {
             tracing::warn!(session.id = %session, "the database had forgotten a rotation");
             let entry = TrailEntry { requester, ..TrailEntry::new(Happening::RotationRestored) };
             tell(app, &grant, entry).await;
-            Ok(issue(app, &keys.refresh, &grant, &token, transport))
+            Ok(issue(app, &keys.refresh, &policy, &grant, &token, transport))
         }
         Rotation::Reused(Reuse { grant, rotated_by }) => {
             tracing::warn!(
@@ -168,13 +172,12 @@ pub(crate) async fn events(app: &App, caller: Caller) -> Result<Vec<EventView>, 
 pub(crate) fn issue(
     app: &App,
     refresh_keys: &RefreshKeys,
+    client: &ClientPolicy,
     grant: &Grant,
     token: &RefreshToken,
     transport: Transport,
 ) -> Issued {
-    // What was granted at the login and may be granted now.
-    let scope = grant.scope.within(&app.config.tokens.scopes);
-    let access = app.keyring.now().access.mint(grant, scope.as_ref());
+    let access = app.keyring.now().access.mint(grant, client);
     let token = token.at(grant.generation);
     let answer = TokenAnswer {
         access_token: access.text,
@@ -183,7 +186,7 @@ pub(crate) fn issue(
         refresh_token: None,
         refresh_token_timeout: grant.now.seconds_until(grant.idle_expires_at),
         authorization_expires_in: grant.now.seconds_until(grant.expires_at),
-        scope,
+        scope: access.scope,
         session_id: grant.session_id,
     };
     let refresh_token = refresh_keys.write(&token, &grant.client_id, transport);

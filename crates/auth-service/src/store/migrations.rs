@@ -27,6 +27,7 @@ const POSTGRES: &[Text] = &[
         "functions_of_their_schema",
         include_str!("../../../../migrations/postgres/0009_functions_of_their_schema.sql"),
     ),
+    (10, "clients", include_str!("../../../../migrations/postgres/0010_clients.sql")),
 ];
 const SQLITE: &[Text] = &[
     (1, "start", include_str!("../../../../migrations/sqlite/0001_start.sql")),
@@ -50,6 +51,7 @@ const SQLITE: &[Text] = &[
         "functions_of_their_schema",
         include_str!("../../../../migrations/sqlite/0009_functions_of_their_schema.sql"),
     ),
+    (10, "clients", include_str!("../../../../migrations/sqlite/0010_clients.sql")),
 ];
 
 pub(super) fn postgres() -> Migrator {
@@ -118,6 +120,7 @@ mod tests {
             ["019ad8d086ab863c79cf3c1d9ca5b730", "a56f247c0469aa2960e2f2aaef3182d3"],
             ["62c78c7244611b9850e87b66c9bb0234", "dfc1197d6dd6ddc878c8bd023b5ef40c"],
             ["b0a28a4ed898271455cecccb73d8faf9", "ad9c9217982f9bbd3af73c0ba4f8cddb"],
+            ["2e5bcb461bd047040ba6d70a33d43708", "ef0aa5b80137e1e9a8b03c547e838f3d"],
         ];
         assert_eq!(POSTGRES.len(), out.len());
         for ((postgres, sqlite), out) in POSTGRES.iter().zip(SQLITE).zip(out) {

@@ -114,7 +114,10 @@ impl Columns for Row {
     }
 }
 
-fn decode(index: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+pub(super) fn decode(
+    index: &'static str,
+    source: impl std::error::Error + Send + Sync + 'static,
+) -> Error {
     Error::ColumnDecode { index: index.to_owned(), source: Box::new(source) }
 }
 

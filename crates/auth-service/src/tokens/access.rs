@@ -2,8 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use claims::{AccessTokenClaims, Audience, Scope, TokenId, access_token};
+use claims::{AccessTokenClaims, Scope, TokenId, access_token};
 
+use super::clients::ClientPolicy;
 use super::signing_key::SigningKey;
 use crate::identity::random;
 use crate::store::Grant;
@@ -15,8 +16,6 @@ pub struct AccessTokens {
     /// The encoded header, the same for every token of a key.
     header: String,
     issuer: String,
-    audience: Audience,
-    lifetime_seconds: u64,
 }
 
 /// An access token and how long it lasts.
@@ -25,39 +24,43 @@ pub struct AccessToken {
     pub text: String,
     /// `exp − iat`.
     pub expires_in: u64,
+    /// What it allows; `None` where that is nothing.
+    pub scope: Option<Scope>,
 }
 
 impl AccessTokens {
     /// Makes tokens with `key`.
     #[must_use]
-    pub fn new(key: SigningKey, issuer: &str, audience: Audience, lifetime_seconds: u64) -> Self {
+    pub fn new(key: SigningKey, issuer: &str) -> Self {
         let (alg, kid) = (key.jwk().alg.as_str(), &key.jwk().kid);
         let header = format!(r#"{{"alg":"{alg}","typ":"{}","kid":"{kid}"}}"#, access_token::TYP);
         let header = URL_SAFE_NO_PAD.encode(header);
-        Self { key, header, issuer: issuer.to_owned(), audience, lifetime_seconds }
+        Self { key, header, issuer: issuer.to_owned() }
     }
 
-    /// A token for `grant` with that scope, from the moment the database granted it. It ends up to 5 %
+    /// A token for `grant`, whose client may have what `client` says, from the moment the database
+    /// granted it. It allows what was granted at the login and may be granted now. It ends up to 5 %
     /// early, so that clients that started together do not all come back together, and never after
     /// the session, which ends at its idle end where it is not used.
     #[must_use]
-    pub fn mint(&self, grant: &Grant, scope: Option<&Scope>) -> AccessToken {
+    pub fn mint(&self, grant: &Grant, client: &ClientPolicy) -> AccessToken {
+        let scope = grant.scope.within(&client.scopes);
         let iat = grant.now.unix_seconds();
-        let lifetime = self.lifetime_seconds - random::up_to(self.lifetime_seconds / 20);
+        let lifetime = client.access_seconds - random::up_to(client.access_seconds / 20);
         let exp = (iat + lifetime).min(grant.idle_expires_at.unix_seconds()).max(iat);
-        let has = |value: &str| scope.is_some_and(|scope| scope.contains(value));
+        let has = |value: &str| scope.as_ref().is_some_and(|scope| scope.contains(value));
         let email = grant.user.email.clone().filter(|_| has("email"));
         let claims = AccessTokenClaims {
             iss: self.issuer.clone(),
             sub: grant.user.id.into(),
-            aud: self.audience.clone(),
+            aud: client.audience.clone(),
             client_id: grant.client_id.clone(),
             iat,
             exp,
             nbf: None,
             jti: TokenId::from_bytes(random::bytes()),
             sid: Some(grant.session_id),
-            scope: scope.cloned(),
+            scope: scope.clone(),
             auth_time: Some(grant.auth_time.unix_seconds()),
             amr: grant.amr.split(' ').map(str::to_owned).collect(),
             sub_ver: Some(grant.subject_version),
@@ -67,7 +70,7 @@ impl AccessTokens {
             roles: grant.user.roles.clone(),
             cnf: None,
         };
-        AccessToken { text: self.sign(&claims), expires_in: exp - iat }
+        AccessToken { text: self.sign(&claims), expires_in: exp - iat, scope }
     }
 
     fn sign(&self, claims: &AccessTokenClaims) -> String {

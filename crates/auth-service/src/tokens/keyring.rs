@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use claims::{Audience, Jwk, KeyId};
+use claims::{Jwk, KeyId};
 use tokio::sync::{Notify, watch};
 use verifier::{KeySet, KeySetError};
 
@@ -142,9 +142,8 @@ pub fn open(
     }
     let signer = signer.ok_or(KeyringError::Inactive(Purpose::Sign.as_str()))?;
     let refresh = refresh.ok_or(KeyringError::Inactive(Purpose::Refresh.as_str()))?;
-    let lifetime = config.tokens.access_seconds;
     let set = KeySet::from_jwks(&public)?;
-    let access = AccessTokens::new(signer, &config.issuer, audience(config), lifetime);
+    let access = AccessTokens::new(signer, &config.issuer);
     let refresh = RefreshKeys::new(&refresh, &others).with_revoked(&revoked);
     Ok(KeysInUse { access, refresh, public, set })
 }
@@ -154,15 +153,4 @@ pub fn open(
 #[must_use]
 pub fn place(id: &KeyId) -> String {
     format!("latchkey/1/keys.sealed/{id}")
-}
-
-/// The resources that were configured, and this service, whose own routes take the token too.
-fn audience(config: &Config) -> Audience {
-    let mut audience = config.tokens.audience.clone();
-    audience.push(config.issuer.clone());
-    audience.dedup();
-    match <[String; 1]>::try_from(audience) {
-        Ok([one]) => Audience::One(one),
-        Err(many) => Audience::Many(many),
-    }
 }
