@@ -175,12 +175,19 @@ fn answered(metrics: &str) -> BTreeMap<String, u64> {
     let counts = metrics.lines().filter(|line| line.starts_with("latchkey_http_requests_total{"));
     let count = |line: &str| {
         let route = line.split("route=\"").nth(1).and_then(|rest| rest.split('"').next());
-        let number = line.rsplit(' ').next().and_then(|number| number.parse().ok());
+        let number = line.rsplit(' ').next().and_then(|number| number.parse::<u64>().ok());
         (route.expect("a route").to_owned(), number.expect("a number"))
     };
     let followed =
         ["/.well-known/jwks.json", "/internal/revocations", "/internal/keys", "/metrics"];
-    counts.map(count).filter(|(route, _)| !followed.contains(&route.as_str())).collect()
+    let mut answered = BTreeMap::new();
+    // A route has a count for each status: a service that was not ready at once has two.
+    for (route, number) in counts.map(count) {
+        if !followed.contains(&route.as_str()) {
+            *answered.entry(route).or_default() += number;
+        }
+    }
+    answered
 }
 
 on_each_empty_database! {

@@ -4,12 +4,14 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, getrlimit};
 use testbed::usage::resident_kib;
 use testbed::{Database, Kind, Service, World};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
+
+use crate::unread::many_connections;
 
 /// Nobody keeps a connection longer without getting anywhere.
 const BOUND: Duration = Duration::from_secs(30);
@@ -153,9 +155,9 @@ async fn whoever_takes_their_time_loses_their_connection() {
 /// Ten thousand, or as many as the system has descriptors for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_idle_connections_keep_nobody_out() {
-    let files = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
-    let many = files.maximum.map_or(10_000, |most| most.saturating_sub(2000).min(10_000));
+    let _alone = many_connections().await;
+    let files = getrlimit(Resource::Nofile).maximum;
+    let many = files.map_or(10_000, |most| most.saturating_sub(2000).min(10_000));
     let database = Database::create(Kind::Sqlite).await;
     let mut auth = Service::auth(&database.url, &[]);
     auth.start().await;

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use testbed::service::until;
 use testbed::usage::resident_kib;
 use testbed::{Answer, Database, Kind, Service, Tokens};
@@ -12,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::unread::{all_at_once, cut, given_back};
+use crate::unread::{all_at_once, cut, given_back, many_connections};
 
 /// Of each form, at each listener.
 const CONNECTIONS: usize = 160;
@@ -86,8 +85,6 @@ async fn internal(service: &Service, path: &str) -> Answer {
 }
 
 async fn both() -> (Service, Service) {
-    let files = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
     let database = Database::create(Kind::Sqlite).await;
     let mut auth = Service::auth(&database.url, &[("AUTH__LIMITS__REFRESH_BURST", "0")]);
     auth.start().await;
@@ -98,6 +95,7 @@ async fn both() -> (Service, Service) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_without_an_end_take_bounded_memory_and_hold_nobody_up() {
+    let _alone = many_connections().await;
     let (auth, resource) = both().await;
     let mut tokens = auth.newcomer("ada").await;
     let feed = internal(&auth, "/internal/revocations").await;
@@ -162,6 +160,7 @@ async fn a_head_over_16_kib_is_refused_as_it_arrives() {
 /// smaller ones that come in the time that a body has.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_too_much_that_is_unfinished_the_longest_waiting_is_closed_and_no_other() {
+    let _alone = many_connections().await;
     let (auth, _resource) = both().await;
     for (begins, ends) in [
         (head(15_900), "\r\n".to_owned()),
@@ -195,6 +194,7 @@ async fn of_too_much_that_is_unfinished_the_longest_waiting_is_closed_and_no_oth
 /// The process gives it back to the system while nothing else happens.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_flood_of_unfinished_requests_took_is_given_back_when_it_is_gone() {
+    let _alone = many_connections().await;
     let (auth, resource) = both().await;
     let forms = forms();
     for (service, urls) in [
@@ -220,6 +220,7 @@ async fn what_a_flood_of_unfinished_requests_took_is_given_back_when_it_is_gone(
 /// Each thread finds thousands of connections on which everything has come already.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_unfinished_keeps_to_its_bound_at_every_moment_when_all_of_it_comes_at_once() {
+    let _alone = many_connections().await;
     let (auth, resource) = both().await;
     let head = head(15_900);
     let body = format!("{POST}Content-Length: 16002\r\n\r\n{{{}", " ".repeat(16_000));

@@ -10,6 +10,7 @@ use testbed::usage::resident_kib;
 use testbed::{Database, Kind, Service};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
 const READERS: usize = 2500;
@@ -76,6 +77,15 @@ pub(crate) async fn cut(service: &Service, reasons: &[&str]) -> usize {
     reasons.iter().map(of).sum()
 }
 
+/// For a test that opens thousands of connections: one such test runs at a time, with as many file descriptors
+/// as the system gives. All tests are one process, which may have no more than 20,000.
+pub(crate) async fn many_connections() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::const_new(());
+    let files = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
+    ONE.lock().await
+}
+
 /// Waits until a service that nobody uses holds little more than `before` a flood, in KiB.
 pub(crate) async fn given_back(service: &Service, before: u64) {
     let begun = Instant::now();
@@ -86,8 +96,7 @@ pub(crate) async fn given_back(service: &Service, before: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_are_not_read_take_bounded_memory_and_the_longest_waiting_is_closed() {
-    let files = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
+    let _alone = many_connections().await;
     let database = Database::create(Kind::Sqlite).await;
     let mut auth = Service::auth(&database.url, &[]);
     auth.start().await;
@@ -124,8 +133,7 @@ async fn answers_that_are_not_read_take_bounded_memory_and_the_longest_waiting_i
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_are_asked_for_at_once_and_not_read_keep_to_their_bound_at_every_moment() {
-    let files = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
+    let _alone = many_connections().await;
     let database = Database::create(Kind::Sqlite).await;
     let mut auth = Service::auth(&database.url, &[]);
     auth.start().await;
