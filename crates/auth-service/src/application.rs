@@ -21,7 +21,7 @@ use crate::config::{Config, ConfigError};
 use crate::http;
 use crate::identity::pseudonyms::Pseudonyms;
 use crate::limits::owners::Owners;
-use crate::limits::{Limits, PATIENCE, Shared};
+use crate::limits::{Limits, Shared, TIMEOUT};
 use crate::passwords::{Passwords, Unusable};
 use crate::policy::session_limit;
 use crate::redis::client;
@@ -30,7 +30,7 @@ use crate::revocation::{self, Feed};
 use crate::store::{OpenError, Store, StoreError};
 use crate::tokens::clients::Clients;
 use crate::tokens::keyring::KeyringError;
-use crate::tokens::rotation::Rotation;
+use crate::tokens::rotation::KeyRotation;
 use crate::tokens::seal::MasterKeys;
 
 /// Why the service does not start. Each message says what to do.
@@ -82,7 +82,7 @@ impl Application {
         let pseudonyms = Pseudonyms::new(&*config.master_key()?);
         let store = Store::open(&config.database, clock.clone()).await?;
         let passwords = Passwords::new(&config.passwords)?;
-        let shared = redis.clone().map(|redis| Shared::new(redis, clock.clone(), PATIENCE));
+        let shared = redis.clone().map(|redis| Shared::new(redis, clock.clone(), TIMEOUT));
         let max_wait = Duration::from_secs(config.passwords.max_wait_seconds);
         let limits = Limits::new(config.limits, max_wait, shared, clock.clone());
         let settle = Duration::from_secs(config.housekeeping.settle_seconds);
@@ -93,7 +93,7 @@ impl Application {
         if let Some(redis) = redis {
             Blacklist(redis).run(&mut supervisor, &feed, store.commits());
         }
-        let rotation = Rotation {
+        let rotation = KeyRotation {
             store: store.clone(),
             masters,
             config: config.clone(),

@@ -43,14 +43,14 @@ pub struct Config {
     pub tokens: Tokens,
     /// Password policy and cost.
     pub passwords: Passwords,
-    /// The trail.
+    /// The audit log.
     pub events: Events,
     /// What is too often.
     pub limits: Limits,
     /// The account page.
     pub page: Page,
     /// The revocation feed.
-    pub feed: Feed,
+    pub feed: FeedSettings,
     /// Freshness.
     pub revocation: Revocation,
     /// When what is old is deleted or replaced.
@@ -243,7 +243,7 @@ pub struct Page {
 /// `[feed]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Feed {
+pub struct FeedSettings {
     /// What bearers and codes are derived from.
     pub secret: SecretString,
     /// Whether the secret itself is a bearer too.

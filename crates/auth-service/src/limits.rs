@@ -30,7 +30,7 @@ pub(crate) use counter::Attempt;
 pub use local::Local;
 pub(crate) use looks::{Lane, Looks};
 pub use rule::Rule;
-pub use shared::{PATIENCE, Shared};
+pub use shared::{Shared, TIMEOUT};
 
 /// Buckets counted here: some ten megabytes when an attack has filled them.
 const CAPACITY: usize = 100_000;
@@ -143,7 +143,7 @@ impl Limits {
         }
     }
 
-    /// Whether the log and the trail are to hear of this refusal: once for each key and wait.
+    /// Whether the log and the audit log are to hear of this refusal: once for each key and wait.
     pub(crate) fn is_news(&self, Refusal { bucket, wait_ms, .. }: Refusal) -> bool {
         let rule = Rule::Rate { burst: 1, interval_ms: wait_ms.max(bucket.rule.window_ms()) };
         let once = Bucket { rule, only_after_empty: false, ..bucket };

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{self, ConfigError};
 use hasher::Hasher;
-use pool::{Pool, Seat};
+use pool::{Permit, Pool};
 
 pub use pool::permits;
 
@@ -47,7 +47,7 @@ pub enum Unusable {
 
 /// What a hash is wanted for. It decides who is refused first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub enum HashingPurpose {
     /// Somebody who has an account waits: served first, refused last.
     Login,
     /// Somebody new: refused when the queue is a quarter full.
@@ -94,14 +94,18 @@ impl Passwords {
     }
 
     /// A place in the queue, without which nothing is hashed.
-    pub fn enter(&self, purpose: Purpose) -> Result<Place, Overloaded> {
+    pub fn enter(&self, purpose: HashingPurpose) -> Result<Place, Overloaded> {
         self.enter_after(purpose, Duration::ZERO)
     }
 
     /// The same for somebody who has waited elsewhere: they wait as much less here.
-    pub fn enter_after(&self, purpose: Purpose, waited: Duration) -> Result<Place, Overloaded> {
-        let seat = self.pool.enter(purpose, waited)?;
-        Ok(Place { hasher: Arc::clone(&self.hasher), seat })
+    pub fn enter_after(
+        &self,
+        purpose: HashingPurpose,
+        waited: Duration,
+    ) -> Result<Place, Overloaded> {
+        let permit = self.pool.enter(purpose, waited)?;
+        Ok(Place { hasher: Arc::clone(&self.hasher), permit })
     }
 }
 
@@ -110,7 +114,7 @@ impl Passwords {
 #[derive(Debug)]
 pub struct Place {
     hasher: Arc<Hasher>,
-    seat: Arc<Seat>,
+    permit: Arc<Permit>,
 }
 
 impl Place {
@@ -121,7 +125,7 @@ impl Place {
         hash: Option<String>,
     ) -> Result<Checked, Overloaded> {
         let (hasher, password) = (Arc::clone(&self.hasher), password.clone());
-        self.seat.run(move |arena| hasher.check(&password, hash.as_deref(), arena)).await
+        self.permit.run(move |arena| hasher.check(&password, hash.as_deref(), arena)).await
     }
 
     /// Hashes a password for storage (a PHC string), and gives the place up.
@@ -133,7 +137,7 @@ impl Place {
         let work = move |arena: &mut pool::Arena| {
             hasher.hash(&password, arena).expect("the parameters were checked at the start")
         };
-        self.seat.run(work).await
+        self.permit.run(work).await
     }
 }
 
@@ -173,7 +177,7 @@ mod tests {
     }
 
     fn place(passwords: &Passwords) -> Place {
-        passwords.enter(Purpose::Login).unwrap()
+        passwords.enter(HashingPurpose::Login).unwrap()
     }
 
     async fn hash(passwords: &Passwords, text: &str) -> String {
@@ -231,7 +235,7 @@ mod tests {
         assert!(!place.check(&password, None).await.unwrap().is_good());
         assert!(!place.check(&password, None).await.unwrap().is_good());
         assert!(place.hash(&password).await.is_ok());
-        assert!(passwords.enter(Purpose::Renewal).is_ok(), "the place was given up");
+        assert!(passwords.enter(HashingPurpose::Renewal).is_ok(), "the place was given up");
     }
 
     #[tokio::test]

@@ -47,16 +47,16 @@ use verifier::Clock;
 
 use crate::config;
 
-pub use audit::{Happening, TrailEntry};
+pub use audit::{AuditEntry, AuditEvent};
 pub use clients::{Client, ClientKind};
 pub use inspection::Inspection;
-pub use keys::{KeyRead, KeyState, NewKey, Purpose, StoredKey};
+pub use keys::{KeyPurpose, KeyRead, KeyState, NewKey, StoredKey};
 pub use records::{
     Caller, Credentials, EndReason, Grant, Listed, NewPassword, NewSession, NewUser, OtherSessions,
     Presented, Removal, Requester, UserRecord, Versions,
 };
 pub use revocations::{Horizon, RevocationRead, RevocationReader, RevocationRow};
-pub use rotation::{Reuse, Rotation};
+pub use rotation::{Reuse, RotationOutcome};
 use rows::Row;
 use statement::Value;
 use transaction::{Lane, Tx, in_transaction};
@@ -66,13 +66,13 @@ use writes::Writes;
 
 /// Longer than every time-out of the server's, so that a server that is there gives up first, and a
 /// statement is not left running behind an answer. One that fell silent is left to itself.
-const WORK_PATIENCE: Duration = Duration::from_secs(9);
+const WORK_TIMEOUT: Duration = Duration::from_secs(9);
 /// A little longer, to hear of that.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a write waits for others of the same user. With [`PATIENCE`] after it, the answer comes before
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a write waits for others of the same user. With [`TIMEOUT`] after it, the answer comes before
 /// the listener gives its connection up.
-const TURN_PATIENCE: Duration = Duration::from_secs(8);
-const CLOSING_PATIENCE: Duration = Duration::from_secs(15);
+const TURN_TIMEOUT: Duration = Duration::from_secs(8);
+const CLOSING_TIMEOUT: Duration = Duration::from_secs(15);
 const MOST_TOLD_AT_ONCE: usize = 16;
 /// How many sessions one statement ends: its locks are held for a fraction of a second.
 const ENDED_AT_ONCE: i64 = 2000;
@@ -176,7 +176,7 @@ impl Store {
         };
         let (runtime, tasks) = (Handle::current(), TaskTracker::new());
         let telling = Arc::new(Semaphore::new(MOST_TOLD_AT_ONCE));
-        let (turns, commits) = (Turns::new(TURN_PATIENCE), watch::Sender::new(()));
+        let (turns, commits) = (Turns::new(TURN_TIMEOUT), watch::Sender::new(()));
         Ok(Self { backend, runtime, tasks, telling, turns, commits, newer_schema: None, writes })
     }
 
@@ -196,7 +196,7 @@ impl Store {
                 Backend::Sqlite(db) => db.close().await,
             }
         };
-        if tokio::time::timeout(CLOSING_PATIENCE, all).await.is_err() {
+        if tokio::time::timeout(CLOSING_TIMEOUT, all).await.is_err() {
             tracing::warn!("the database did not let go in time");
         }
     }
@@ -283,7 +283,7 @@ impl Store {
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
         let task = self.tasks.spawn_on(work, &self.runtime);
-        match tokio::time::timeout(PATIENCE, task).await {
+        match tokio::time::timeout(TIMEOUT, task).await {
             Ok(done) => self.outcome(done),
             Err(_) => Err(StoreError::Timeout),
         }
@@ -305,7 +305,7 @@ impl Store {
 /// Gives `work` up when it takes too long. It may be dropped at any moment: a statement or a transaction
 /// happened or it did not, and a connection on which one has not ended never serves again.
 async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    tokio::time::timeout(WORK_PATIENCE, work).await.unwrap_or(Err(StoreError::Timeout))
+    tokio::time::timeout(WORK_TIMEOUT, work).await.unwrap_or(Err(StoreError::Timeout))
 }
 
 /// Wakes the readers of revocations when a write is over, in the write's own task: also after a

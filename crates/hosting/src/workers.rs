@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// How long a worker may take to answer: less than whoever asks for readiness waits.
-const PATIENCE: Duration = Duration::from_millis(1500);
+const TIMEOUT: Duration = Duration::from_millis(1500);
 /// Questions that wait for one worker; when there are more, it is stuck.
 const MAX_WAITING: usize = 16;
 
@@ -84,6 +84,6 @@ impl Workers {
             }
             true
         };
-        tokio::time::timeout(PATIENCE, all).await.unwrap_or(false)
+        tokio::time::timeout(TIMEOUT, all).await.unwrap_or(false)
     }
 }

@@ -25,7 +25,7 @@ pub struct Config {
     /// Public keys.
     pub keys: Keys,
     /// Revocations.
-    pub feed: Feed,
+    pub feed: FeedSettings,
     /// Freshness.
     pub revocation: Revocation,
     /// The test clock.
@@ -66,7 +66,7 @@ pub struct Keys {
 /// `[feed]`
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Feed {
+pub struct FeedSettings {
     /// Where the feeds are.
     #[serde(deserialize_with = "list")]
     pub urls: Vec<String>,

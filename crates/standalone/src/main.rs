@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use auth_service::identity::names;
-use auth_service::passwords::{Passwords, Purpose};
+use auth_service::passwords::{HashingPurpose, Passwords};
 use auth_service::policy::accounts;
 use auth_service::store::{Credentials, Requester, Store};
 use auth_service::{Application as AuthService, Config as AuthConfig};
@@ -28,7 +28,7 @@ const DEMO_PASSWORD: &str = "open sesame, but only here";
 const ISSUER: &str = "http://127.0.0.1:8080";
 const RESOURCE: &str = "127.0.0.1:8081";
 const LISTEN: &str = "AUTH__HTTP__LISTEN";
-const READY_PATIENCE: Duration = Duration::from_secs(15);
+const READY_TIMEOUT: Duration = Duration::from_secs(15);
 const WALKTHROUGH: &str = include_str!("../walkthrough.sh");
 
 /// Latchkey in one process: auth-service, resource-service and a demo user on SQLite.
@@ -107,7 +107,7 @@ async fn until_ready(resource: &ResourceService) -> Result<(), Box<dyn Error>> {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(READY_PATIENCE, ready)
+    tokio::time::timeout(READY_TIMEOUT, ready)
         .await
         .map_err(|_| "the resource-service cannot follow the auth-service; the log says why".into())
 }
@@ -247,7 +247,7 @@ async fn refuse_demo_user(config: &AuthConfig, clock: Clock) -> Result<(), Box<d
     store.close().await;
     let Some(demo) = demo.filter(|demo| demo.enabled) else { return Ok(()) };
     let passwords = Passwords::new(&config.passwords)?;
-    let mut place = passwords.enter(Purpose::Login)?;
+    let mut place = passwords.enter(HashingPurpose::Login)?;
     let password = SecretString::from(DEMO_PASSWORD);
     if place.check(&password, Some(demo.password_hash)).await?.is_good() {
         return Err("the demo user still has the published password; change it on this machine \

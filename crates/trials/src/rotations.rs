@@ -18,7 +18,7 @@ use testbed::service::run;
 use testbed::{Database, Kind, Service, Tokens};
 
 const CLIENTS: usize = 12;
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What was counted.
 #[derive(Debug, Default)]
@@ -178,7 +178,7 @@ impl Site {
             if !list.contains("\tpublished\t") {
                 return;
             }
-            assert!(begun.elapsed() < PATIENCE, "the keys do not take over: {list}");
+            assert!(begun.elapsed() < TIMEOUT, "the keys do not take over: {list}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

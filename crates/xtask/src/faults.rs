@@ -30,7 +30,7 @@ const ASLEEP_SECONDS: u64 = 20;
 /// Of the runs on planted programs.
 const AT_ONCE: usize = 2;
 /// For a run to begin and to look back at what happened. It gives itself less.
-const PATIENCE: Duration = Duration::from_mins(5);
+const TIMEOUT: Duration = Duration::from_mins(5);
 
 /// What to run.
 #[derive(Args)]
@@ -223,7 +223,7 @@ impl<'a> Harness<'a> {
             if let Some(status) = process.try_wait()? {
                 break status;
             }
-            if begun.elapsed() > Duration::from_secs(seconds) + PATIENCE {
+            if begun.elapsed() > Duration::from_secs(seconds) + TIMEOUT {
                 process.kill()?;
                 process.wait()?;
                 return Ok(Ended::Broken("it did not end".to_owned()));

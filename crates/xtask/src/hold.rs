@@ -15,7 +15,7 @@ use crate::Result;
 use crate::postgres::Postgres;
 
 /// How long a server may take to end by itself.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two looks at a server that is started again whenever it has ended, and therefore between
 /// two starts: the first ones fail while the memory of the server that was killed is still held.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -69,7 +69,7 @@ fn until_released(process: &mut Child, said: &str) -> Result {
     thread::spawn(move || {
         released();
         let _ = kill_process(pid, Signal::INT);
-        thread::sleep(PATIENCE);
+        thread::sleep(TIMEOUT);
         let _ = kill_process(pid, Signal::KILL);
     });
     say(said);
@@ -91,7 +91,7 @@ fn again_until_released(postgres: &mut Postgres, said: &str) -> Result {
         }
     }
     let pid = Pid::from_child(&postgres.process);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let _ = kill_process(pid, Signal::INT);
     // It may have been paused on purpose, and then hears nothing.
     let _ = kill_process(pid, Signal::CONT);

@@ -273,7 +273,7 @@ async fn a_page_of_a_stranger_is_refused_before_anything_is_charged() {
         let mut forged = tokens.refresh.clone();
         forged.replace_range(forged.len() - 5.., "AAAAA");
         let before = state(&world).await;
-        let trail = world.database.number("select count(*) from events").await;
+        let entries = world.database.number("select count(*) from events").await;
         for page in Page::plain().filter(|page| !page.may_call()) {
             for (path, media, content) in SENT {
                 let request = page.on(world.http.post(format!("{}{path}", world.auth)));
@@ -293,7 +293,7 @@ async fn a_page_of_a_stranger_is_refused_before_anything_is_charged() {
             }
         }
         assert_eq!(state(&world).await, before);
-        assert_eq!(world.database.number("select count(*) from events").await, trail);
+        assert_eq!(world.database.number("select count(*) from events").await, entries);
         // All that a network has at once is still there.
         world.refresh(&forged).await.assert_problem(401, "invalid-token");
         assert_eq!(world.refresh(&forged).await.status, 429, "it counts");

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use auth_service::store::{EndReason, Grant, NewPassword, OtherSessions, Rotation, Store};
+use auth_service::store::{EndReason, Grant, NewPassword, OtherSessions, RotationOutcome, Store};
 use claims::Revoked;
 use futures_util::future::join_all;
 use serde_json::json;
@@ -72,13 +72,13 @@ on_both_databases! {
             world.clock.advance(60);
         }
         let [a, b, c, d] = &opened[..] else { unreachable!() };
-        assert!(matches!(rotate(store, a, 1).await, Rotation::Rotated(_)));
+        assert!(matches!(rotate(store, a, 1).await, RotationOutcome::Rotated(_)));
         world.clock.advance(60);
-        assert!(matches!(rotate(store, d, 1).await, Rotation::Rotated(_)));
+        assert!(matches!(rotate(store, d, 1).await, RotationOutcome::Rotated(_)));
         // Five for four places: B and C were never refreshed, and B is older.
         let e = open_of(store, "ada", 4).await;
         assert_eq!(live(store, &[a, b, c, d, &e]).await, [0, 2, 3, 4]);
-        assert_eq!(rotate(store, b, 1).await, Rotation::Ended(EndReason::Limit));
+        assert_eq!(rotate(store, b, 1).await, RotationOutcome::Ended(EndReason::Limit));
         // Then C and E, and of the refreshed ones the one that was not used for longer.
         world.clock.advance(60);
         let f = open_of(store, "ada", 2).await;
@@ -112,7 +112,7 @@ on_both_databases! {
         let new = store.open_session(new).await.unwrap().unwrap();
         assert_eq!(live(store, &[&kept, &replaced, &new]).await, [0, 2]);
         assert_eq!(told_of_limit(&world).await, 0, "the expired, ended and former ones do not count");
-        assert_eq!(rotate(store, &replaced, 1).await, Rotation::Ended(EndReason::Logout));
+        assert_eq!(rotate(store, &replaced, 1).await, RotationOutcome::Ended(EndReason::Logout));
         let grace = open_of(store, "grace", 1).await;
         assert_eq!(live(store, &[&somebodys[0], &somebodys[1], &grace, &kept, &new]).await, [2, 3, 4]);
     }
@@ -155,7 +155,7 @@ on_both_databases! {
     async fn a_login_ends_many_at_once_but_not_all_who_came_before_the_limit(world) {
         user(&world.store, "ada").await;
         let own = open(&world.store, "ada").await;
-        assert!(matches!(rotate(&world.store, &own, 1).await, Rotation::Rotated(_)));
+        assert!(matches!(rotate(&world.store, &own, 1).await, RotationOutcome::Rotated(_)));
         crowd(&world).await;
         let new = open_of(&world.store, "ada", 100).await;
         assert_eq!(count_live(&world).await, 10_002 - 2000);
@@ -170,7 +170,7 @@ on_both_databases! {
             user(store, name).await;
         }
         let own = open(store, "ada").await;
-        assert!(matches!(rotate(store, &own, 1).await, Rotation::Rotated(_)));
+        assert!(matches!(rotate(store, &own, 1).await, RotationOutcome::Rotated(_)));
         let graces = join_all((0..3).map(|_| open(store, "grace"))).await;
         crowd(&world).await;
         let mut found = Vec::new();
@@ -201,7 +201,7 @@ on_both_databases! {
         // A refresh between the steps does no harm: the token was judged at the first.
         let by_token = auth_service::store::Caller { generation: Some(1), ..caller(&own) };
         let (ended, rotated) = tokio::join!(store.end_other_sessions(by_token), rotate(store, &own, 1));
-        assert!(ended.unwrap() && matches!(rotated, Rotation::Rotated(_)));
+        assert!(ended.unwrap() && matches!(rotated, RotationOutcome::Rotated(_)));
         assert_eq!(live(store, &[&own, &other]).await, [0]);
         assert_eq!(count_live(&world).await, 1);
         assert_eq!(revoked(store).await.len(), 10_001);

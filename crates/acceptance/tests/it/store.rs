@@ -8,7 +8,7 @@ use auth_service::identity::amr::{Amr, Method};
 use auth_service::identity::names;
 use auth_service::store::{
     Caller, Credentials, EndReason, Grant, NewPassword, NewSession, NewUser, OtherSessions,
-    Presented, Removal, Requester, Rotation, Store,
+    Presented, Removal, Requester, RotationOutcome, Store,
 };
 use claims::{Revoked, SessionId, Timestamp, UserId};
 use futures_util::future::join_all;
@@ -71,7 +71,7 @@ fn presented(grant: &Grant, generation: u32) -> Presented {
     }
 }
 
-pub(crate) async fn rotate(store: &Store, grant: &Grant, generation: u32) -> Rotation {
+pub(crate) async fn rotate(store: &Store, grant: &Grant, generation: u32) -> RotationOutcome {
     store.rotate(presented(grant, generation)).await.unwrap()
 }
 
@@ -167,10 +167,10 @@ on_both_databases! {
         user(&world.store, "ada").await;
         let grant = open(&world.store, "ada").await;
         let rotations = join_all((0..64).map(|_| rotate(&world.store, &grant, 1))).await;
-        let rotated = rotations.iter().filter(|one| matches!(one, Rotation::Rotated(_))).count();
+        let rotated = rotations.iter().filter(|one| matches!(one, RotationOutcome::Rotated(_))).count();
         let repeated = rotations
             .iter()
-            .filter(|one| matches!(one, Rotation::Repeated { grant, .. } if grant.generation == 2))
+            .filter(|one| matches!(one, RotationOutcome::Repeated { grant, .. } if grant.generation == 2))
             .count();
         assert_eq!((rotated, repeated), (1, 63));
     }
@@ -179,35 +179,35 @@ on_both_databases! {
         let store = &world.store;
         user(store, "ada").await;
         let grant = open(store, "ada").await;
-        let Rotation::Rotated(second) = rotate(store, &grant, 1).await else { panic!("rotates") };
+        let RotationOutcome::Rotated(second) = rotate(store, &grant, 1).await else { panic!("rotates") };
         assert_eq!(second.generation, 2);
         assert!(matches!(rotate(store, &grant, 1).await,
-            Rotation::Repeated { grant, .. } if grant == Grant { now: grant.now, ..second.clone() }));
-        assert!(matches!(rotate(store, &grant, 3).await, Rotation::FastForwarded(g) if g.generation == 4));
-        assert!(matches!(rotate(store, &grant, 6).await, Rotation::TooFarAhead));
+            RotationOutcome::Repeated { grant, .. } if grant == Grant { now: grant.now, ..second.clone() }));
+        assert!(matches!(rotate(store, &grant, 3).await, RotationOutcome::FastForwarded(g) if g.generation == 4));
+        assert!(matches!(rotate(store, &grant, 6).await, RotationOutcome::TooFarAhead));
         // The current token of a moment ago is given again.
         assert!(matches!(rotate(store, &grant, 4).await,
-            Rotation::Repeated { grant, .. } if grant.generation == 4));
+            RotationOutcome::Repeated { grant, .. } if grant.generation == 4));
         world.clock.advance(30);
-        assert!(matches!(rotate(store, &grant, 4).await, Rotation::Rotated(g) if g.generation == 5));
+        assert!(matches!(rotate(store, &grant, 4).await, RotationOutcome::Rotated(g) if g.generation == 5));
         let strict = Presented {
             limits: SessionLimits { grace: Duration::ZERO, ..LIMITS },
             ..presented(&grant, 5)
         };
-        assert!(matches!(store.rotate(strict).await.unwrap(), Rotation::Rotated(g) if g.generation == 6));
+        assert!(matches!(store.rotate(strict).await.unwrap(), RotationOutcome::Rotated(g) if g.generation == 6));
         world.clock.advance(30);
         let other_client = Presented { client_id: "other".parse().unwrap(), ..presented(&grant, 6) };
-        assert!(matches!(store.rotate(other_client).await.unwrap(), Rotation::Unknown));
+        assert!(matches!(store.rotate(other_client).await.unwrap(), RotationOutcome::Unknown));
         assert!(is_live(store, &grant).await);
-        assert!(matches!(rotate(store, &grant, 5).await, Rotation::Reused(_)));
-        assert!(matches!(rotate(store, &grant, 6).await, Rotation::Ended(EndReason::Reuse)));
+        assert!(matches!(rotate(store, &grant, 5).await, RotationOutcome::Reused(_)));
+        assert!(matches!(rotate(store, &grant, 6).await, RotationOutcome::Ended(EndReason::Reuse)));
         assert_eq!(revoked(store).await.len(), 1, "announced once");
 
         let grant = open(store, "ada").await;
         world.clock.advance(7 * 86_400);
-        assert!(matches!(rotate(store, &grant, 1).await, Rotation::Expired));
+        assert!(matches!(rotate(store, &grant, 1).await, RotationOutcome::Expired));
         assert!(matches!(rotate(store, &Grant { session_id: SessionId::from_bytes([0; 16]), ..grant }, 1).await,
-            Rotation::Unknown));
+            RotationOutcome::Unknown));
     }
 
     async fn what_ended_a_session_is_told(world) {
@@ -217,21 +217,21 @@ on_both_databases! {
             let grant = open(store, "ada").await;
             store.end_session(grant.session_id, reason).await.unwrap();
             store.end_session(grant.session_id, EndReason::Password).await.unwrap();
-            assert_eq!(rotate(store, &grant, 1).await, Rotation::Ended(reason), "the first counts");
+            assert_eq!(rotate(store, &grant, 1).await, RotationOutcome::Ended(reason), "the first counts");
         }
         let (own, other) = (open(store, "ada").await, open(store, "ada").await);
         assert!(store.end_other_sessions(caller(&own)).await.unwrap());
-        assert_eq!(rotate(store, &other, 1).await, Rotation::Ended(EndReason::Logout));
+        assert_eq!(rotate(store, &other, 1).await, RotationOutcome::Ended(EndReason::Logout));
         assert!(is_live(store, &own).await);
         assert!(store.end_all_sessions(caller(&own)).await.unwrap());
-        assert_eq!(rotate(store, &own, 1).await, Rotation::Ended(EndReason::Logout));
+        assert_eq!(rotate(store, &own, 1).await, RotationOutcome::Ended(EndReason::Logout));
         assert!(!store.end_all_sessions(caller(&own)).await.unwrap(), "the caller's is over");
         assert!(!store.end_other_sessions(caller(&own)).await.unwrap());
         assert!(store.list_sessions(caller(&own)).await.unwrap().is_none());
 
         let grant = open(store, "ada").await;
         assert!(store.set_enabled(ada, false).await.unwrap());
-        assert_eq!(rotate(store, &grant, 1).await, Rotation::Ended(EndReason::Disabled));
+        assert_eq!(rotate(store, &grant, 1).await, RotationOutcome::Ended(EndReason::Disabled));
         assert!(store.set_enabled(ada, true).await.unwrap());
         assert!(!is_live(store, &grant).await, "enabling brings nothing back");
         let nobody = UserId(Uuid::new_v4());
@@ -353,7 +353,7 @@ on_both_databases! {
         let grant = open(&world.store, "ada").await;
         let sql = "update sessions set revoked_at = 1, revoke_reason = 'of a later release'";
         world.database.execute(sql).await;
-        assert_eq!(rotate(&world.store, &grant, 1).await, Rotation::Ended(EndReason::Admin));
+        assert_eq!(rotate(&world.store, &grant, 1).await, RotationOutcome::Ended(EndReason::Admin));
     }
 
     /// The snapshot of one plain statement would be older than its lock, and miss the login.
@@ -428,9 +428,9 @@ on_both_databases! {
                 store.end_session(grant.session_id, EndReason::Logout)
             );
             ended.unwrap();
-            assert!(matches!(rotation, Rotation::Rotated(_) | Rotation::Ended(EndReason::Logout)));
+            assert!(matches!(rotation, RotationOutcome::Rotated(_) | RotationOutcome::Ended(EndReason::Logout)));
             for generation in 1..=2 {
-                let ended = Rotation::Ended(EndReason::Logout);
+                let ended = RotationOutcome::Ended(EndReason::Logout);
                 assert_eq!(rotate(store, &grant, generation).await, ended);
             }
         }
@@ -469,7 +469,7 @@ on_both_databases! {
             rotate(store, &spent, generation).await;
             world.clock.advance(31);
         }
-        assert!(matches!(rotate(store, &spent, 1).await, Rotation::Reused(_)));
+        assert!(matches!(rotate(store, &spent, 1).await, RotationOutcome::Reused(_)));
         announced("a replay", 1).await;
         let others = [open(store, "ada").await, open(store, "ada").await, open(store, "ada").await];
         assert_eq!(
@@ -536,7 +536,7 @@ on_both_databases! {
         store.end_session(ended.session_id, EndReason::Logout).await.unwrap();
         let used = open(store, "ada").await;
         world.clock.advance(6 * 86_400);
-        assert!(matches!(rotate(store, &used, 1).await, Rotation::Rotated(_)));
+        assert!(matches!(rotate(store, &used, 1).await, RotationOutcome::Rotated(_)));
         world.clock.advance(86_400 + 60);
         let mut after = None;
         loop {
@@ -545,8 +545,8 @@ on_both_databases! {
             if after.is_none() { break }
         }
         store.purge_revocations(world.clock.now()).await.unwrap();
-        assert_eq!(rotate(store, &ended, 1).await, Rotation::Unknown);
-        assert_eq!(rotate(store, &idle, 1).await, Rotation::Expired, "kept a week, to be told why");
+        assert_eq!(rotate(store, &ended, 1).await, RotationOutcome::Unknown);
+        assert_eq!(rotate(store, &idle, 1).await, RotationOutcome::Expired, "kept a week, to be told why");
         assert!(is_live(store, &used).await);
         assert!(revoked(store).await.is_empty());
         assert_eq!(world.database.number("select count(*) from revocations").await, 0);

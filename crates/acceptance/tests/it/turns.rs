@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use auth_service::store::{Caller, EndReason, Removal, Rotation};
+use auth_service::store::{Caller, EndReason, Removal, RotationOutcome};
 use claims::SessionId;
 use futures_util::future::{join_all, select_all};
 use sqlx::Executor as _;
@@ -39,7 +39,7 @@ on_both_databases! {
             removal
         }));
         let bob = async {
-            assert!(matches!(rotate(store, &bobs, 1).await, Rotation::Rotated(_)));
+            assert!(matches!(rotate(store, &bobs, 1).await, RotationOutcome::Rotated(_)));
             store.end_session(bobs.session_id, EndReason::Logout).await.unwrap();
             done.load(Ordering::SeqCst)
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use auth_service::config::SessionLimits;
 use auth_service::identity::amr::Method;
 use auth_service::identity::names;
-use auth_service::store::{NewSession, NewUser, Presented, Requester, Rotation};
+use auth_service::store::{NewSession, NewUser, Presented, Requester, RotationOutcome};
 use claims::SessionId;
 use testbed::on_both_databases;
 
@@ -50,8 +50,8 @@ on_both_databases! {
             requester: Requester::default(),
             limits,
         };
-        assert!(matches!(store.rotate(presented(1)).await.unwrap(), Rotation::Rotated(_)));
+        assert!(matches!(store.rotate(presented(1)).await.unwrap(), RotationOutcome::Rotated(_)));
         let ahead = store.rotate(presented(3)).await.unwrap();
-        assert!(matches!(ahead, Rotation::FastForwarded(grant) if grant.generation == 4));
+        assert!(matches!(ahead, RotationOutcome::FastForwarded(grant) if grant.generation == 4));
     }
 }

@@ -13,7 +13,7 @@ use auth_service::identity::amr::Method;
 use auth_service::identity::names::{self, NameKey};
 use auth_service::store::{
     self, EndReason, Grant, NewPassword, NewSession, NewUser, OtherSessions, Presented, Removal,
-    Requester, Rotation, Store, StoreError,
+    Requester, RotationOutcome, Store, StoreError,
 };
 use claims::{SessionId, Timestamp, UserId};
 use proptest::prelude::*;
@@ -284,13 +284,13 @@ impl<'a> Actual<'a> {
             limits: self.limits(),
         };
         Ok(match self.store().rotate(presented).await? {
-            Rotation::Rotated(grant) => Answer::Granted(self.grant(&grant)),
-            Rotation::Repeated { grant, .. } => Answer::Repeated(self.grant(&grant)),
-            Rotation::FastForwarded(grant) => Answer::FastForwarded(self.grant(&grant)),
-            Rotation::Reused(_) => Answer::Reused,
-            Rotation::Unknown => Answer::Unknown,
-            Rotation::Expired => Answer::Expired,
-            Rotation::Ended(reason) => Answer::Ended(match reason {
+            RotationOutcome::Rotated(grant) => Answer::Granted(self.grant(&grant)),
+            RotationOutcome::Repeated { grant, .. } => Answer::Repeated(self.grant(&grant)),
+            RotationOutcome::FastForwarded(grant) => Answer::FastForwarded(self.grant(&grant)),
+            RotationOutcome::Reused(_) => Answer::Reused,
+            RotationOutcome::Unknown => Answer::Unknown,
+            RotationOutcome::Expired => Answer::Expired,
+            RotationOutcome::Ended(reason) => Answer::Ended(match reason {
                 EndReason::Logout => Reason::Logout,
                 EndReason::Password => Reason::Password,
                 EndReason::Admin => Reason::Admin,
@@ -298,7 +298,7 @@ impl<'a> Actual<'a> {
                 EndReason::Reuse => Reason::Reuse,
                 EndReason::Limit => unreachable!("there is no limit"),
             }),
-            Rotation::TooFarAhead => Answer::TooFarAhead,
+            RotationOutcome::TooFarAhead => Answer::TooFarAhead,
         })
     }
 

@@ -1,6 +1,6 @@
 //! A clock that is wrong for a moment does no lasting harm.
 
-use auth_service::store::{KeyState, Purpose};
+use auth_service::store::{KeyPurpose, KeyState};
 use serde_json::Value;
 use testbed::service::{run, until};
 use testbed::{Answer, Tokens, World, on_both_databases};
@@ -112,7 +112,7 @@ on_both_databases! {
         let store = world.store.clone();
         until("the next key is published", async || {
             let read = store.keys().await.expect("the database answers");
-            read.one(Purpose::Sign, KeyState::Retiring).is_some()
+            read.one(KeyPurpose::Sign, KeyState::Retiring).is_some()
         }).await;
     }
 }

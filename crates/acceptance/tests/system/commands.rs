@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::{Output, Stdio};
 
-use auth_service::store::{Happening, TrailEntry};
+use auth_service::store::{AuditEntry, AuditEvent};
 use claims::{Timestamp, UserId};
 use serde_json::{Value, json};
 use testbed::service::{run, until};
@@ -299,8 +299,8 @@ on_both_databases! {
         let tokens = world.newcomer("ada").await;
         let user = world.get_as(&tokens.access, "/me").await.member("id").parse().map(UserId).unwrap();
         for _ in 0..150 {
-            let failed = TrailEntry { user: Some(user), ..TrailEntry::new(Happening::LoginFailed) };
-            world.store.tell(failed).await.unwrap();
+            let failed = AuditEntry { user: Some(user), ..AuditEntry::new(AuditEvent::LoginFailed) };
+            world.store.record(failed).await.unwrap();
         }
         let told = world.get_as(&tokens.access, "/sessions/events").await.json();
         let kinds = kinds(&told);
@@ -309,7 +309,7 @@ on_both_databases! {
         assert_eq!(kinds[0].0, "login-failed", "newest first");
     }
 
-    async fn the_trail_is_cut_off_at_its_age_and_at_its_length(world) {
+    async fn the_audit_log_is_cut_off_at_its_age_and_at_its_length(world) {
         for _ in 0..20 {
             world.register(&format!("user{}", fastrand::u32(..))).await;
         }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 const MUCH: usize = 8 << 20;
 const CONNECTIONS: usize = 8;
 /// Ten seconds for a body, and what a client is given that goes on after its answer.
-const PATIENCE: Duration = Duration::from_secs(40);
+const TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Sends a head and then parts of a body for as long as they are taken, and says what came back and
 /// how much was sent.
@@ -38,7 +38,7 @@ async fn send(address: &str, head: &str, part: &[u8]) -> (String, usize) {
     });
     let mut answer = Vec::new();
     let reading = async { while let Ok(1..) = reading.read_buf(&mut answer).await {} };
-    let closed = timeout(PATIENCE, reading).await;
+    let closed = timeout(TIMEOUT, reading).await;
     let answer = String::from_utf8_lossy(&answer).into_owned();
     assert!(closed.is_ok(), "open for ever: {answer}");
     (answer, sending.await.expect("it ends"))

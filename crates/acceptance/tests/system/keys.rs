@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use auth_service::store::{KeyState, Purpose, Store};
+use auth_service::store::{KeyPurpose, KeyState, Store};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
@@ -28,7 +28,7 @@ async fn published(world: &World) -> BTreeSet<String> {
     keys.map(|key| key["kid"].as_str().expect("a kid").to_owned()).collect()
 }
 
-async fn state(store: &Store, purpose: Purpose, state: KeyState) -> Option<String> {
+async fn state(store: &Store, purpose: KeyPurpose, state: KeyState) -> Option<String> {
     let read = store.keys().await.expect("the database answers");
     read.one(purpose, state).map(|key| key.id.to_string())
 }
@@ -51,7 +51,7 @@ on_both_databases! {
         world.clock.advance(1);
         let store = world.store.clone();
         until("it takes over", async || {
-            state(&store, Purpose::Sign, KeyState::Active).await.is_some_and(|id| id != old)
+            state(&store, KeyPurpose::Sign, KeyState::Active).await.is_some_and(|id| id != old)
         }).await;
         until("it signs", async || kid(&world.login("ada").await.access) != old).await;
         assert_eq!(published(&world).await.len(), 2, "the old one still checks");
@@ -62,7 +62,7 @@ on_both_databases! {
         let gone = read.keys.iter().find(|key| key.id.to_string() == old).unwrap();
         assert_eq!((gone.state, gone.sealed.len()), (KeyState::Removed, 0));
         // The refresh key went the same way, and its tokens are good for as long as they may lie.
-        assert!(state(&store, Purpose::Refresh, KeyState::Retiring).await.is_some());
+        assert!(state(&store, KeyPurpose::Refresh, KeyState::Retiring).await.is_some());
         world.restart().await;
         assert_eq!(world.whoami(&world.login("ada").await.access).await.status, 200);
     }
@@ -81,7 +81,7 @@ on_both_databases! {
         until("the next signing key is published", async || published(&world).await.len() == 2).await;
         world.clock.advance(2);
         until("the refresh key changes", async || {
-            state(&store, Purpose::Refresh, KeyState::Retiring).await.is_some()
+            state(&store, KeyPurpose::Refresh, KeyState::Retiring).await.is_some()
         }).await;
         // Every honest client goes on; whoever waited for too long hears that, and not "invalid".
         for _ in 0..8 {
@@ -89,7 +89,7 @@ on_both_databases! {
             world.clock.advance(DAY);
         }
         until("the old key is gone", async || {
-            state(&store, Purpose::Refresh, KeyState::Retiring).await.is_none()
+            state(&store, KeyPurpose::Refresh, KeyState::Retiring).await.is_none()
         }).await;
         latest = Tokens::of(&world.refresh(&latest.refresh).await);
         // The clock went past the time in which services fetch the next signing key.

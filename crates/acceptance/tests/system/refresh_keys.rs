@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use auth_service::store::{KeyState, Purpose, Store};
+use auth_service::store::{KeyPurpose, KeyState, Store};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
@@ -11,7 +11,7 @@ use sqlx::Executor as _;
 use testbed::service::{Settings, run, until};
 use testbed::{Answer, Browser, Database, Kind, Service, Tokens, World, on_both_databases};
 
-async fn active(store: &Store, purpose: Purpose) -> String {
+async fn active(store: &Store, purpose: KeyPurpose) -> String {
     let read = store.keys().await.expect("the database answers");
     read.one(purpose, KeyState::Active).expect("an active key").id.to_string()
 }
@@ -32,7 +32,7 @@ fn line_of(world: &World, key: &str) -> String {
 
 /// Revokes the active refresh key, and waits until the service has another.
 async fn revoke(world: &World) -> String {
-    let key = active(&world.store, Purpose::Refresh).await;
+    let key = active(&world.store, KeyPurpose::Refresh).await;
     let probe = world.login("ada").await;
     command(&world.auth_settings(), &["keys", "revoke", &key]);
     until("the service has another", async || world.refresh(&probe.refresh).await.status == 401)
@@ -100,7 +100,7 @@ on_both_databases! {
         assert!(listed.contains("\trevoked\t"), "{listed}");
         assert!(listed.contains("\tlogs out until "), "{listed}");
         // A signing key's is wiped at once.
-        let signing = active(&world.store, Purpose::Sign).await;
+        let signing = active(&world.store, KeyPurpose::Sign).await;
         command(&world.auth_settings(), &["keys", "revoke", &signing]);
         assert_eq!(sealed_and_revoked(&world).await, 1);
 

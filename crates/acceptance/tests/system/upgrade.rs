@@ -3,8 +3,8 @@
 use std::process::Output;
 
 use auth_service::Config;
-use auth_service::passwords::{Passwords, Purpose as Hashing};
-use auth_service::store::{NewKey, Purpose};
+use auth_service::passwords::{HashingPurpose, Passwords};
+use auth_service::store::{KeyPurpose, NewKey};
 use auth_service::tokens::keyring::place;
 use auth_service::tokens::rotation::new_key;
 use auth_service::tokens::seal::MasterKeys;
@@ -48,16 +48,16 @@ impl Old {
         let masters = MasterKeys::new(&MASTER, None);
         let key = |purpose, algorithm| new_key(&masters, purpose, algorithm);
         let keys = vec![
-            key(Purpose::Sign, Algorithm::EdDsa),
-            key(Purpose::Sign, Algorithm::Es256),
-            key(Purpose::Refresh, Algorithm::Es256),
+            key(KeyPurpose::Sign, Algorithm::EdDsa),
+            key(KeyPurpose::Sign, Algorithm::Es256),
+            key(KeyPurpose::Refresh, Algorithm::Es256),
         ];
         let secret = masters.open(&place(&keys[2].id), &keys[2].sealed).expect("it opens");
         let token = RefreshToken::first();
         let client = config.tokens.client_id.clone();
         let ring = RefreshKeys::new(&secret, &[] as &[[u8; 32]]);
         let passwords = Passwords::new(&config.passwords).expect("passwords can be hashed");
-        let place = passwords.enter(Hashing::Login).expect("there is a place");
+        let place = passwords.enter(HashingPurpose::Login).expect("there is a place");
         let hash = place.hash(&SecretString::from(PASSWORD)).await.expect("it is hashed");
         Self {
             keys,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use claims::Timestamp;
 use verifier::Clock;
 
-use crate::store::{Happening, Store, TrailEntry};
+use crate::store::{AuditEntry, AuditEvent, Store};
 
 /// What the clock may advance more or less than the time since boot before that is a step. It is more
 /// than two readings of a slow database are apart, and more than NTP corrects without a step.
@@ -67,7 +67,7 @@ impl ClockWatch {
     }
 
     /// Takes in what the clock that judges shows now. A step is told in the log, the metrics and the
-    /// trail.
+    /// audit log.
     pub(crate) fn observe(&self, wall: Timestamp, store: &Store) {
         let Some(stepped) = self.step_to(wall) else { return };
         // Rounded: the readings are some milliseconds apart.
@@ -79,7 +79,7 @@ impl ClockWatch {
             "the clock was stepped; nothing is deleted and no key moves until it has settled"
         );
         let reason = Some(by.into());
-        store.tell_later(TrailEntry { reason, ..TrailEntry::new(Happening::ClockStepped) });
+        store.record_later(AuditEntry { reason, ..AuditEntry::new(AuditEvent::ClockStepped) });
     }
 
     /// Takes in a reading. Answers by how many milliseconds it was stepped

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use crate::config::Config;
 use crate::revocation::blacklist::Blacklist;
-use crate::store::{KeyState, Purpose, Store};
+use crate::store::{KeyPurpose, KeyState, Store};
 use crate::tokens::keyring;
 use crate::tokens::seal::MasterKeys;
 use claims::time::LEEWAY_SECONDS;
@@ -152,7 +152,7 @@ async fn keys(config: &Config, store: &Store, found: &mut Findings) {
         Ok(_) => found.ok("keys", "all open with the master key"),
         Err(error) => return found.bad("keys", error),
     }
-    for purpose in [Purpose::Sign, Purpose::Refresh] {
+    for purpose in [KeyPurpose::Sign, KeyPurpose::Refresh] {
         let Some(active) = read.one(purpose, KeyState::Active) else { continue };
         let days = (read.now.0 - active.since.0) / DAY_MS;
         let text = format!("the {} key is in use for {days} days", purpose.as_str());

@@ -1,7 +1,7 @@
 //! `auth-service keys …`
 
 use crate::config::Config;
-use crate::store::{KeyState, Purpose, Store};
+use crate::store::{KeyPurpose, KeyState, Store};
 use crate::tokens::keyring::place;
 use crate::tokens::rotation::{Schedule, new_key};
 use crate::tokens::seal::MasterKeys;
@@ -74,8 +74,8 @@ async fn act(config: &Config, store: &Store, what: Keys) -> Result<(), Failure> 
         }
         Keys::Rotate { purpose, now } => {
             let purpose = match purpose {
-                Which::Sign => Purpose::Sign,
-                Which::Refresh => Purpose::Refresh,
+                Which::Sign => KeyPurpose::Sign,
+                Which::Refresh => KeyPurpose::Refresh,
             };
             rotate(config, store, purpose, now).await
         }
@@ -87,7 +87,7 @@ async fn act(config: &Config, store: &Store, what: Keys) -> Result<(), Failure> 
 async fn rotate(
     config: &Config,
     store: &Store,
-    purpose: Purpose,
+    purpose: KeyPurpose,
     now: bool,
 ) -> Result<(), Failure> {
     let masters = MasterKeys::from_settings(config)?;

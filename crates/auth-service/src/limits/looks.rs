@@ -16,7 +16,7 @@ use crate::identity::pseudonyms::Pseudonym;
 /// How long it is remembered what was found.
 const REMEMBERED_MS: u64 = 5_000;
 /// How long somebody waits for the database; what it answers later is remembered all the same.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What was found, by what it was looked up for; a bounded number.
 pub(crate) struct Looks<T>(Mutex<Cache<Pseudonym, Look<T>>>);
@@ -64,7 +64,7 @@ impl<T: Clone + Send + Sync + 'static> Looks<T> {
             Some(found) => found,
             None => allowed().then(|| self.begin(key, now, lane.clone(), look))?,
         };
-        let found = timeout(PATIENCE, found.wait_for(Option::is_some)).await.ok()?.ok()?;
+        let found = timeout(TIMEOUT, found.wait_for(Option::is_some)).await.ok()?.ok()?;
         found.clone()
     }
 

@@ -22,7 +22,7 @@ const SCRIPT: &str = include_str!("script.lua");
 const PROBE: &str = "redis.call('TIME') redis.call('GET', KEYS[1]) \
     return redis.call('SET', KEYS[1], '0:0', 'PX', 1)";
 /// How long an attempt of somebody who waits for it may wait for an answer.
-pub const PATIENCE: Duration = Duration::from_millis(100);
+pub const TIMEOUT: Duration = Duration::from_millis(100);
 /// How long a new connection may take; nobody waits for it.
 const CONNECTING: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use argon2::Block;
 use tokio::sync::oneshot;
 
-use super::{Overloaded, Purpose};
+use super::{HashingPurpose, Overloaded};
 use crate::config::MAX_MEMORY_KIB;
 
 /// What one hash works in. Kept, because fresh memory costs half as much again as the hash.
@@ -61,10 +61,10 @@ struct Queue {
     closed: bool,
 }
 
-/// One request's seat. Its job holds it too: whoever goes away makes no room for more work.
-pub(super) struct Seat {
+/// One request's permit. Its job holds it too: whoever goes away makes no room for more work.
+pub(super) struct Permit {
     shared: Arc<Shared>,
-    purpose: Purpose,
+    purpose: HashingPurpose,
     max_wait: Duration,
 }
 
@@ -92,16 +92,16 @@ impl Pool {
         Ok(pool)
     }
 
-    /// A seat for somebody who has waited for so long already.
+    /// A permit for somebody who has waited for so long already.
     pub(super) fn enter(
         &self,
-        purpose: Purpose,
+        purpose: HashingPurpose,
         waited: Duration,
-    ) -> Result<Arc<Seat>, Overloaded> {
+    ) -> Result<Arc<Permit>, Overloaded> {
         let waiting = match purpose {
-            Purpose::Login => MAX_WAITING,
-            Purpose::Registration => MAX_WAITING / 4,
-            Purpose::Renewal => 0,
+            HashingPurpose::Login => MAX_WAITING,
+            HashingPurpose::Registration => MAX_WAITING / 4,
+            HashingPurpose::Renewal => 0,
         };
         let most = self.0.permits + waiting;
         let seated = self.0.seated.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |seated| {
@@ -112,7 +112,7 @@ impl Pool {
             return Err(Overloaded);
         }
         let max_wait = self.0.max_wait.saturating_sub(waited);
-        Ok(Arc::new(Seat { shared: Arc::clone(&self.0), purpose, max_wait }))
+        Ok(Arc::new(Permit { shared: Arc::clone(&self.0), purpose, max_wait }))
     }
 }
 
@@ -129,7 +129,7 @@ impl fmt::Debug for Pool {
     }
 }
 
-impl Seat {
+impl Permit {
     /// Runs `work` on one of the threads, unless that takes too long to come about.
     ///
     /// # Panics
@@ -140,7 +140,7 @@ impl Seat {
         F: FnOnce(&mut Arena) -> T + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let (seat, deadline) = (Arc::clone(self), Instant::now() + self.max_wait);
+        let (permit, deadline) = (Arc::clone(self), Instant::now() + self.max_wait);
         let job = move |arena: &mut Arena| {
             if answer.is_closed() || Instant::now() > deadline {
                 return;
@@ -149,8 +149,8 @@ impl Seat {
             if result.is_err() {
                 *arena = Arena::default();
             }
-            // First, so that whoever hears the answer finds the seat free.
-            drop(seat);
+            // First, so that whoever hears the answer finds the permit free.
+            drop(permit);
             let _ = answer.send(result);
         };
         self.shared.push(self.purpose, Box::new(job));
@@ -165,15 +165,15 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.shared.seated.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl fmt::Debug for Seat {
+impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Seat").field(&self.purpose).finish()
+        f.debug_tuple("Permit").field(&self.purpose).finish()
     }
 }
 
@@ -182,14 +182,14 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, purpose: Purpose, job: Job) {
+    fn push(&self, purpose: HashingPurpose, job: Job) {
         let mut queue = self.lock();
         if queue.closed {
             return;
         }
         match purpose {
-            Purpose::Login => queue.logins.push_back(job),
-            Purpose::Registration | Purpose::Renewal => queue.others.push_back(job),
+            HashingPurpose::Login => queue.logins.push_back(job),
+            HashingPurpose::Registration | HashingPurpose::Renewal => queue.others.push_back(job),
         }
         drop(queue);
         self.news.notify_one();
@@ -239,11 +239,11 @@ fn lower_priority() {
     }
 }
 
-fn refused(purpose: Purpose, why: &'static str) {
+fn refused(purpose: HashingPurpose, why: &'static str) {
     let purpose = match purpose {
-        Purpose::Login => "login",
-        Purpose::Registration => "registration",
-        Purpose::Renewal => "renewal",
+        HashingPurpose::Login => "login",
+        HashingPurpose::Registration => "registration",
+        HashingPurpose::Renewal => "renewal",
     };
     metrics::counter!("latchkey_passwords_refused_total", "purpose" => purpose, "why" => why)
         .increment(1);
@@ -264,23 +264,23 @@ mod tests {
     async fn occupy(pool: &Pool) -> (mpsc::Sender<()>, tokio::task::JoinHandle<()>) {
         let (release, released) = mpsc::channel::<()>();
         let (started, begun) = oneshot::channel();
-        let seat = pool.enter(Purpose::Login, Duration::ZERO).unwrap();
+        let permit = pool.enter(HashingPurpose::Login, Duration::ZERO).unwrap();
         let task = tokio::spawn(async move {
             let work = move |_: &mut Arena| {
                 started.send(()).unwrap();
                 let _ = released.recv();
             };
-            seat.run(work).await.unwrap();
+            permit.run(work).await.unwrap();
         });
         begun.await.unwrap();
         (release, task)
     }
 
-    /// The thread gives the seat up after the answer.
+    /// The thread gives the permit up after the answer.
     async fn until_nobody_is_seated(pool: &Pool) {
         let deadline = Instant::now() + Duration::from_secs(10);
         while seated(pool) > 0 {
-            assert!(Instant::now() < deadline, "a seat is still taken");
+            assert!(Instant::now() < deadline, "a permit is still taken");
             tokio::task::yield_now().await;
         }
     }
@@ -294,16 +294,16 @@ mod tests {
         let pool = Pool::start(2, LONG).unwrap();
         let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         for _ in 0..50 {
-            let seat = pool.enter(Purpose::Login, Duration::ZERO).unwrap();
+            let permit = pool.enter(HashingPurpose::Login, Duration::ZERO).unwrap();
             let (now, most) = (Arc::clone(&now), Arc::clone(&most));
             let work = move |_: &mut Arena| {
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 thread::sleep(Duration::from_millis(5));
                 now.fetch_sub(1, Ordering::SeqCst);
             };
-            let _ = tokio::time::timeout(Duration::from_millis(1), seat.run(work)).await;
+            let _ = tokio::time::timeout(Duration::from_millis(1), permit.run(work)).await;
         }
-        let last = pool.enter(Purpose::Login, Duration::ZERO).unwrap();
+        let last = pool.enter(HashingPurpose::Login, Duration::ZERO).unwrap();
         last.run(|_| ()).await.unwrap();
         assert!(most.load(Ordering::SeqCst) <= 2);
     }
@@ -314,15 +314,15 @@ mod tests {
         let (release, busy) = occupy(&pool).await;
         let done = Arc::new(AtomicUsize::new(0));
         for _ in 0..10 {
-            let (seat, done) =
-                (pool.enter(Purpose::Login, Duration::ZERO).unwrap(), Arc::clone(&done));
+            let (permit, done) =
+                (pool.enter(HashingPurpose::Login, Duration::ZERO).unwrap(), Arc::clone(&done));
             let work = move |_: &mut Arena| done.fetch_add(1, Ordering::SeqCst);
-            let _ = tokio::time::timeout(Duration::from_millis(1), seat.run(work)).await;
+            let _ = tokio::time::timeout(Duration::from_millis(1), permit.run(work)).await;
         }
         assert_eq!(seated(&pool), 11);
         drop(release);
         busy.await.unwrap();
-        pool.enter(Purpose::Login, Duration::ZERO).unwrap().run(|_| ()).await.unwrap();
+        pool.enter(HashingPurpose::Login, Duration::ZERO).unwrap().run(|_| ()).await.unwrap();
         assert_eq!(
             (seated(&pool), done.load(Ordering::SeqCst)),
             (0, 0),
@@ -333,22 +333,26 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn registration_is_refused_before_login() {
         let pool = Pool::start(1, LONG).unwrap();
-        let mut seats = Vec::new();
-        seats.extend(pool.enter(Purpose::Renewal, Duration::ZERO));
-        assert_eq!(seats.len(), 1);
-        assert!(pool.enter(Purpose::Renewal, Duration::ZERO).is_err(), "the thread is wanted");
-        seats.extend(
+        let mut permits = Vec::new();
+        permits.extend(pool.enter(HashingPurpose::Renewal, Duration::ZERO));
+        assert_eq!(permits.len(), 1);
+        assert!(
+            pool.enter(HashingPurpose::Renewal, Duration::ZERO).is_err(),
+            "the thread is wanted"
+        );
+        permits.extend(
             (0..MAX_WAITING / 4)
-                .map(|_| pool.enter(Purpose::Registration, Duration::ZERO).unwrap()),
+                .map(|_| pool.enter(HashingPurpose::Registration, Duration::ZERO).unwrap()),
         );
-        assert!(pool.enter(Purpose::Registration, Duration::ZERO).is_err());
-        seats.extend(
-            (0..MAX_WAITING * 3 / 4).map(|_| pool.enter(Purpose::Login, Duration::ZERO).unwrap()),
+        assert!(pool.enter(HashingPurpose::Registration, Duration::ZERO).is_err());
+        permits.extend(
+            (0..MAX_WAITING * 3 / 4)
+                .map(|_| pool.enter(HashingPurpose::Login, Duration::ZERO).unwrap()),
         );
-        assert!(pool.enter(Purpose::Login, Duration::ZERO).is_err());
-        drop(seats.pop());
-        assert!(pool.enter(Purpose::Registration, Duration::ZERO).is_err());
-        assert!(pool.enter(Purpose::Login, Duration::ZERO).is_ok());
+        assert!(pool.enter(HashingPurpose::Login, Duration::ZERO).is_err());
+        drop(permits.pop());
+        assert!(pool.enter(HashingPurpose::Registration, Duration::ZERO).is_err());
+        assert!(pool.enter(HashingPurpose::Login, Duration::ZERO).is_ok());
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -356,11 +360,16 @@ mod tests {
         let pool = Pool::start(1, LONG).unwrap();
         let (release, busy) = occupy(&pool).await;
         let order = Arc::new(Mutex::new(Vec::new()));
-        let purposes =
-            [Purpose::Registration, Purpose::Login, Purpose::Registration, Purpose::Login];
+        let purposes = [
+            HashingPurpose::Registration,
+            HashingPurpose::Login,
+            HashingPurpose::Registration,
+            HashingPurpose::Login,
+        ];
         let jobs = purposes.map(|purpose| {
-            let (seat, order) = (pool.enter(purpose, Duration::ZERO).unwrap(), Arc::clone(&order));
-            async move { seat.run(move |_| order.lock().unwrap().push(purpose)).await }
+            let (permit, order) =
+                (pool.enter(purpose, Duration::ZERO).unwrap(), Arc::clone(&order));
+            async move { permit.run(move |_| order.lock().unwrap().push(purpose)).await }
         });
         let jobs = tokio::spawn(join_all(jobs));
         while pool.0.lock().others.len() < 2 || pool.0.lock().logins.len() < 2 {
@@ -369,19 +378,26 @@ mod tests {
         drop(release);
         busy.await.unwrap();
         assert!(jobs.await.unwrap().iter().all(Result::is_ok));
-        let expected =
-            [Purpose::Login, Purpose::Login, Purpose::Registration, Purpose::Registration];
+        let expected = [
+            HashingPurpose::Login,
+            HashingPurpose::Login,
+            HashingPurpose::Registration,
+            HashingPurpose::Registration,
+        ];
         assert_eq!(*order.lock().unwrap(), expected);
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_panic_is_its_askers_and_the_thread_goes_on() {
         let pool = Pool::start(1, LONG).unwrap();
-        let seat = pool.enter(Purpose::Login, Duration::ZERO).unwrap();
-        let asker = tokio::spawn(async move { seat.run(|_| panic!("on purpose")).await });
+        let permit = pool.enter(HashingPurpose::Login, Duration::ZERO).unwrap();
+        let asker = tokio::spawn(async move { permit.run(|_| panic!("on purpose")).await });
         let failed: Result<Result<(), Overloaded>, _> = asker.await;
         assert!(failed.unwrap_err().is_panic());
-        assert_eq!(pool.enter(Purpose::Login, Duration::ZERO).unwrap().run(|_| 7).await, Ok(7));
+        assert_eq!(
+            pool.enter(HashingPurpose::Login, Duration::ZERO).unwrap().run(|_| 7).await,
+            Ok(7)
+        );
         until_nobody_is_seated(&pool).await;
     }
 
@@ -389,13 +405,13 @@ mod tests {
     async fn an_arena_is_kept_while_there_is_work_and_given_back_after_it() {
         let pool = Pool::start_with(1, LONG, Duration::from_secs(2)).unwrap();
         let blocks = async |make: usize| {
-            let seat = pool.enter(Purpose::Login, Duration::ZERO).unwrap();
+            let permit = pool.enter(HashingPurpose::Login, Duration::ZERO).unwrap();
             let work = move |arena: &mut Arena| {
                 let found = arena.len();
                 arena.resize(make, Block::new());
                 found
             };
-            seat.run(work).await.unwrap()
+            permit.run(work).await.unwrap()
         };
         assert_eq!(blocks(8).await, 0, "none before the first hash");
         assert_eq!(blocks(8).await, 8);
@@ -408,7 +424,7 @@ mod tests {
         let max_wait = Duration::from_millis(500);
         let pool = Pool::start(1, max_wait).unwrap();
         let (release, busy) = occupy(&pool).await;
-        let late = pool.enter(Purpose::Login, Duration::ZERO).unwrap();
+        let late = pool.enter(HashingPurpose::Login, Duration::ZERO).unwrap();
         let late = tokio::spawn(async move { late.run(|_| ()).await });
         while pool.0.lock().logins.is_empty() {
             tokio::task::yield_now().await;
@@ -424,8 +440,8 @@ mod tests {
     async fn whoever_has_waited_elsewhere_waits_as_much_less_here() {
         let pool = Pool::start(1, LONG).unwrap();
         let (release, busy) = occupy(&pool).await;
-        let seat = pool.enter(Purpose::Login, LONG).unwrap();
-        let late = tokio::spawn(async move { seat.run(|_| ()).await });
+        let permit = pool.enter(HashingPurpose::Login, LONG).unwrap();
+        let late = tokio::spawn(async move { permit.run(|_| ()).await });
         while pool.0.lock().logins.is_empty() {
             tokio::task::yield_now().await;
         }
@@ -439,8 +455,12 @@ mod tests {
     async fn hashing_has_the_lowest_priority_and_nothing_else_has() {
         let pool = Pool::start(1, LONG).unwrap();
         let mine = || rustix::process::getpriority_process(None).unwrap();
-        let theirs =
-            pool.enter(Purpose::Login, Duration::ZERO).unwrap().run(move |_| mine()).await.unwrap();
+        let theirs = pool
+            .enter(HashingPurpose::Login, Duration::ZERO)
+            .unwrap()
+            .run(move |_| mine())
+            .await
+            .unwrap();
         assert_eq!(theirs, 19);
         assert!(mine() < 19);
     }

@@ -12,7 +12,7 @@ use crate::identity::names::new::{new_email, new_username};
 use crate::identity::names::{self, NameKey};
 use crate::limits::Outcome;
 use crate::passwords::password_policy::{self, Violation};
-use crate::passwords::{MAX_BYTES, Place, Purpose};
+use crate::passwords::{HashingPurpose, MAX_BYTES, Place};
 use crate::policy::admission;
 use crate::policy::authentication::{Authenticated, password};
 use crate::store::{
@@ -47,7 +47,7 @@ pub async fn register(app: &App, registration: Registration) -> Result<UserRecor
 async fn add(app: &App, registration: Registration, waited: Duration) -> Result<UserRecord, Error> {
     let (username_key, email) = check(&app.config.passwords, &registration)?;
     let Registration { username, password, .. } = registration;
-    let place = app.passwords.enter_after(Purpose::Registration, waited)?;
+    let place = app.passwords.enter_after(HashingPurpose::Registration, waited)?;
     let password_hash = place.hash(&password).await?;
     let roles = Vec::new();
     let user = NewUser { username, username_key, email, password_hash, roles };
@@ -125,7 +125,7 @@ async fn change(
     check_password_text(&current)?;
     check_password_text(&new)?;
     // Before the database is asked: a flood is turned away at the door.
-    let mut place = app.passwords.enter_after(Purpose::Login, waited)?;
+    let mut place = app.passwords.enter_after(HashingPurpose::Login, waited)?;
     let credentials = app.store.credentials_of(user).await?.ok_or(Error::InvalidToken)?;
     let owner = password::step_up(&mut place, &credentials, &current).await?;
     let violations = violations(app, &mut place, &credentials, &new).await?;

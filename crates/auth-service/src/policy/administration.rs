@@ -6,7 +6,7 @@ use secrecy::SecretString;
 
 use crate::config;
 use crate::error::Error;
-use crate::passwords::{Overloaded, Passwords, Purpose, Unusable};
+use crate::passwords::{HashingPurpose, Overloaded, Passwords, Unusable};
 use crate::policy::accounts::{self, Registration, check_password_text};
 use crate::store::{Credentials, EndReason, NewUser, Store, StoreError, UserRecord};
 
@@ -116,7 +116,7 @@ pub(crate) fn check_roles(roles: &[String]) -> Result<(), Refused> {
 }
 
 async fn hash(policy: &config::Passwords, password: &SecretString) -> Result<String, Refused> {
-    Ok(Passwords::new(policy)?.enter(Purpose::Login)?.hash(password).await?)
+    Ok(Passwords::new(policy)?.enter(HashingPurpose::Login)?.hash(password).await?)
 }
 
 fn known(known: bool) -> Result<(), Refused> {

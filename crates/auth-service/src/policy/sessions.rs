@@ -12,7 +12,8 @@ use crate::policy::TokenAnswer;
 use crate::policy::admission;
 use crate::policy::callers::read_revoked;
 use crate::store::{
-    Caller, EndReason, Grant, Happening, Presented, Removal, Requester, Reuse, Rotation, TrailEntry,
+    AuditEntry, AuditEvent, Caller, EndReason, Grant, Presented, Removal, Requester, Reuse,
+    RotationOutcome,
 };
 use crate::store::{EventView, SessionView};
 use crate::tokens::clients::ClientPolicy;
@@ -73,48 +74,48 @@ pub(crate) async fn refresh(
     let rotation = app.store.rotate(presented).await?;
     metrics::counter!("latchkey_refreshes_total", "outcome" => outcome(&rotation)).increment(1);
     match rotation {
-        Rotation::Rotated(grant) => {
+        RotationOutcome::Rotated(grant) => {
             Ok(issue(app, &keys.refresh, &policy, &grant, &token, transport))
         }
-        Rotation::Repeated { grant, rotated_by } => {
+        RotationOutcome::Repeated { grant, rotated_by } => {
             if rotated_by != requester {
                 tracing::info!(
                     session.id = %session, rotated_by = ?rotated_by, presented_by = ?requester,
                     "a refresh token came again within the window, from elsewhere"
                 );
-                let entry = TrailEntry {
+                let entry = AuditEntry {
                     requester,
                     other: rotated_by,
-                    ..TrailEntry::new(Happening::RefreshReplayed)
+                    ..AuditEntry::new(AuditEvent::RefreshReplayed)
                 };
-                tell(app, &grant, entry).await;
+                record(app, &grant, entry).await;
             }
             Ok(issue(app, &keys.refresh, &policy, &grant, &token, transport))
         }
-        Rotation::FastForwarded(grant) => {
+        RotationOutcome::FastForwarded(grant) => {
             tracing::warn!(session.id = %session, "the database had forgotten a rotation");
-            let entry = TrailEntry { requester, ..TrailEntry::new(Happening::RotationRestored) };
-            tell(app, &grant, entry).await;
+            let entry = AuditEntry { requester, ..AuditEntry::new(AuditEvent::RotationRestored) };
+            record(app, &grant, entry).await;
             Ok(issue(app, &keys.refresh, &policy, &grant, &token, transport))
         }
-        Rotation::Reused(Reuse { grant, rotated_by }) => {
+        RotationOutcome::Reused(Reuse { grant, rotated_by }) => {
             tracing::warn!(
                 session.id = %session, user.id = %grant.user.id, rotated_by = ?rotated_by,
                 presented_by = ?requester, "a spent refresh token was presented; the session is ended"
             );
             Err(Error::TokenReused)
         }
-        Rotation::Expired | Rotation::Unknown => Err(Error::SessionExpired),
-        Rotation::Ended(reason) => Err(Error::SessionRevoked(reason)),
-        Rotation::TooFarAhead => Err(Error::InvalidToken),
+        RotationOutcome::Expired | RotationOutcome::Unknown => Err(Error::SessionExpired),
+        RotationOutcome::Ended(reason) => Err(Error::SessionRevoked(reason)),
+        RotationOutcome::TooFarAhead => Err(Error::InvalidToken),
     }
 }
 
-/// Adds to the trail of a session. Not being able to does not undo what happened.
-async fn tell(app: &App, grant: &Grant, entry: TrailEntry) {
+/// Adds to the audit log of a session. Not being able to does not undo what happened.
+async fn record(app: &App, grant: &Grant, entry: AuditEntry) {
     let (user, session) = (Some(grant.user.id), Some(grant.session_id));
-    if let Err(error) = app.store.tell(TrailEntry { user, session, ..entry }).await {
-        tracing::warn!(%error, "the trail has a gap");
+    if let Err(error) = app.store.record(AuditEntry { user, session, ..entry }).await {
+        tracing::warn!(%error, "the audit log has a gap");
     }
 }
 
@@ -193,15 +194,15 @@ pub(crate) fn issue(
     Issued { answer, refresh_token, transport }
 }
 
-const fn outcome(rotation: &Rotation) -> &'static str {
+const fn outcome(rotation: &RotationOutcome) -> &'static str {
     match rotation {
-        Rotation::Rotated(_) => "rotated",
-        Rotation::Repeated { .. } => "repeated",
-        Rotation::FastForwarded(_) => "fast_forwarded",
-        Rotation::Reused(_) => "reused",
-        Rotation::Unknown => "unknown",
-        Rotation::Expired => "expired",
-        Rotation::Ended(_) => "ended",
-        Rotation::TooFarAhead => "too_far_ahead",
+        RotationOutcome::Rotated(_) => "rotated",
+        RotationOutcome::Repeated { .. } => "repeated",
+        RotationOutcome::FastForwarded(_) => "fast_forwarded",
+        RotationOutcome::Reused(_) => "reused",
+        RotationOutcome::Unknown => "unknown",
+        RotationOutcome::Expired => "expired",
+        RotationOutcome::Ended(_) => "ended",
+        RotationOutcome::TooFarAhead => "too_far_ahead",
     }
 }

@@ -51,7 +51,7 @@ const RETRY_AT_MOST: Duration = Duration::from_secs(5);
 const HOLDS_AFTER: Duration = Duration::from_secs(10);
 /// How soon a flushed Redis, or a connection whose other end has died, is noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 /// Commands sent at once.
 const CHUNK: usize = 1000;
 
@@ -304,5 +304,5 @@ fn policy_in(info: &str) -> &str {
 
 async fn in_time<T>(work: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
     let late = |_| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
-    timeout(PATIENCE, work).await.map_err(late)?
+    timeout(TIMEOUT, work).await.map_err(late)?
 }

@@ -25,7 +25,7 @@ use super::log::Log;
 const POLL_EVERY: Duration = Duration::from_millis(250);
 /// Against whatever an incremental read might miss.
 const READ_ALL_EVERY: Duration = Duration::from_secs(10);
-const READ_PATIENCE: Duration = Duration::from_secs(6);
+const READ_TIMEOUT: Duration = Duration::from_secs(6);
 /// The least time between two reads because somebody else asks for one, however often they do.
 const READ_AT_MOST_EVERY: Duration = Duration::from_millis(5);
 
@@ -44,8 +44,8 @@ pub struct Feed {
     verifier: Arc<Verifier>,
 }
 
-/// What a follower lacks.
-enum Lacks {
+/// What a follower does not have yet.
+enum Missing {
     /// Everything: its cursor says nothing here.
     All,
     /// What this replica learnt after this number.
@@ -95,21 +95,21 @@ impl Feed {
     /// The number after which there is something to tell, if there is nothing yet.
     fn quiet_until_after(&self, cursor: &Cursor) -> Option<u64> {
         let (log, now) = (self.log(), self.verifier.clock().elapsed());
-        match self.lacks(&log, cursor) {
-            Lacks::All => None,
-            Lacks::After(number) => Some(number),
-            Lacks::From(xid) => log.since_xid(xid, now).is_empty().then_some(log.newest),
+        match self.missing(&log, cursor) {
+            Missing::All => None,
+            Missing::After(number) => Some(number),
+            Missing::From(xid) => log.since_xid(xid, now).is_empty().then_some(log.newest),
         }
     }
 
-    fn lacks(&self, log: &Log, cursor: &Cursor) -> Lacks {
+    fn missing(&self, log: &Log, cursor: &Cursor) -> Missing {
         if let Some(number) = cursor.number(&self.replica) {
             // One that was never given is not ours after all.
-            return if number <= log.newest { Lacks::After(number) } else { Lacks::All };
+            return if number <= log.newest { Missing::After(number) } else { Missing::All };
         }
         match (&cursor.horizon, &log.horizon) {
-            (Some(theirs), Some(ours)) if theirs.epoch == ours.epoch => Lacks::From(theirs.xid),
-            _ => Lacks::All,
+            (Some(theirs), Some(ours)) if theirs.epoch == ours.epoch => Missing::From(theirs.xid),
+            _ => Missing::All,
         }
     }
 
@@ -117,11 +117,11 @@ impl Feed {
         let (log, now) = (self.log(), self.verifier.clock().elapsed());
         let (read_at, database_time) = log.read?;
         let since = now.saturating_sub(read_at);
-        let lacks = self.lacks(&log, &cursor);
-        let entries = match lacks {
-            Lacks::All => log.after_number(0, now),
-            Lacks::After(number) => log.after_number(number, now),
-            Lacks::From(xid) => log.since_xid(xid, now),
+        let missing = self.missing(&log, &cursor);
+        let entries = match missing {
+            Missing::All => log.after_number(0, now),
+            Missing::After(number) => log.after_number(number, now),
+            Missing::From(xid) => log.since_xid(xid, now),
         };
         let cursor = cursor.after(&self.replica, log.newest, log.horizon.clone());
         Some(RevocationBatch {
@@ -129,7 +129,7 @@ impl Feed {
             // Rounded up: it is to be no younger than it is.
             age_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX - 1) + 1,
             now: database_time.unix_seconds() + since.as_secs(),
-            reset: matches!(lacks, Lacks::All),
+            reset: matches!(missing, Missing::All),
             entries,
         })
     }
@@ -177,7 +177,7 @@ pub(crate) async fn poll(feed: Arc<Feed>, store: Store, watch: Arc<ClockWatch>) 
         let full = Instant::now() >= read_all_at;
         let earliest = Instant::now() + READ_AT_MOST_EVERY;
         let begun = feed.verifier.clock().elapsed();
-        let read = tokio::time::timeout(READ_PATIENCE, reader.read(full)).await;
+        let read = tokio::time::timeout(READ_TIMEOUT, reader.read(full)).await;
         match read {
             Ok(Ok(read)) => {
                 watch.observe(read.now, &store);

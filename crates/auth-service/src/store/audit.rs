@@ -1,4 +1,4 @@
-//! The trail: what happened to accounts, sessions and keys.
+//! The audit log: what happened to accounts, sessions and keys.
 //!
 //! Triggers of the database tell most of it, in the same commit as the change. What changes nothing
 //! there is told by [`Store::tell`].
@@ -18,7 +18,7 @@ use crate::store::EventView;
 
 /// What the database cannot notice by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Happening {
+pub enum AuditEvent {
     /// Somebody did not know the password, or the account is disabled.
     LoginFailed,
     /// Somebody was told to come back later.
@@ -31,7 +31,7 @@ pub enum Happening {
     ClockStepped,
 }
 
-impl Happening {
+impl AuditEvent {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::LoginFailed => "login-failed",
@@ -43,11 +43,11 @@ impl Happening {
     }
 }
 
-/// An entry to be added to the trail.
+/// An entry to be added to the audit log.
 #[derive(Debug)]
-pub struct TrailEntry {
+pub struct AuditEntry {
     /// What happened.
-    pub kind: Happening,
+    pub kind: AuditEvent,
     /// To whose account.
     pub user: Option<UserId>,
     /// In which session.
@@ -64,10 +64,10 @@ pub struct TrailEntry {
     pub origin: Option<String>,
 }
 
-impl TrailEntry {
+impl AuditEntry {
     /// One that tells of nothing but `kind`.
     #[must_use]
-    pub fn new(kind: Happening) -> Self {
+    pub fn new(kind: AuditEvent) -> Self {
         Self {
             kind,
             user: None,
@@ -82,8 +82,8 @@ impl TrailEntry {
 }
 
 impl Store {
-    /// Adds to the trail.
-    pub async fn tell(&self, entry: TrailEntry) -> Result<(), StoreError> {
+    /// Adds to the audit log.
+    pub async fn record(&self, entry: AuditEntry) -> Result<(), StoreError> {
         let sql = "insert into events (at, kind, user_id, session_id, reason, ip, user_agent, \
                 other_ip, other_user_agent, subject, origin) \
              values ({now}, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
@@ -104,8 +104,8 @@ impl Store {
     }
 
     /// The same without waiting for it, where the answer must not wait. In a flood some is left out: the
-    /// trail must not hold up what it tells of.
-    pub fn tell_later(&self, entry: TrailEntry) {
+    /// audit log must not hold up what it tells of.
+    pub fn record_later(&self, entry: AuditEntry) {
         let Ok(place) = Arc::clone(&self.telling).try_acquire_owned() else {
             metrics::counter!("latchkey_trail_gaps_total").increment(1);
             return;
@@ -113,9 +113,9 @@ impl Store {
         let store = self.clone();
         let telling = async move {
             let _place = place;
-            if let Err(error) = store.tell(entry).await {
+            if let Err(error) = store.record(entry).await {
                 metrics::counter!("latchkey_trail_gaps_total").increment(1);
-                tracing::debug!(%error, "the trail has a gap");
+                tracing::debug!(%error, "the audit log has a gap");
             }
         };
         self.tasks.spawn_on(telling, &self.runtime);

@@ -12,14 +12,14 @@ use super::{Store, StoreError};
 
 /// What a key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Purpose {
+pub enum KeyPurpose {
     /// Signs access tokens.
     Sign,
     /// Authenticates refresh tokens.
     Refresh,
 }
 
-impl Purpose {
+impl KeyPurpose {
     /// The name in the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -88,8 +88,8 @@ pub struct NewKey {
 impl NewKey {
     /// What it is for.
     #[must_use]
-    pub const fn purpose(&self) -> Purpose {
-        if self.algorithm.is_some() { Purpose::Sign } else { Purpose::Refresh }
+    pub const fn purpose(&self) -> KeyPurpose {
+        if self.algorithm.is_some() { KeyPurpose::Sign } else { KeyPurpose::Refresh }
     }
 
     /// The algorithm's name in the database.
@@ -105,7 +105,7 @@ pub struct StoredKey {
     /// Its id, the `kid` of a signing key.
     pub id: KeyId,
     /// What it is for.
-    pub purpose: Purpose,
+    pub purpose: KeyPurpose,
     /// The algorithm of a signing key; `None` for a refresh key.
     pub algorithm: Option<Algorithm>,
     /// How far it has got.
@@ -129,7 +129,7 @@ impl KeyRead {
     /// The key of this purpose in this state, of which there is at most one that is published and one
     /// that is active.
     #[must_use]
-    pub fn one(&self, purpose: Purpose, state: KeyState) -> Option<&StoredKey> {
+    pub fn one(&self, purpose: KeyPurpose, state: KeyState) -> Option<&StoredKey> {
         self.keys.iter().find(|key| key.purpose == purpose && key.state == state)
     }
 }
@@ -165,7 +165,7 @@ impl Store {
     /// Replicas may all ask at once: they wait for each other, and the second finds nothing to do.
     pub async fn advance_keys(
         &self,
-        purpose: Purpose,
+        purpose: KeyPurpose,
         lead_ms: i64,
         keep_ms: i64,
     ) -> Result<bool, StoreError> {
@@ -251,7 +251,7 @@ impl Store {
 }
 
 /// In the order of their ids: two that move keys on must not wait for each other.
-async fn lock(tx: &mut Tx, purpose: Purpose) -> Result<(), StoreError> {
+async fn lock(tx: &mut Tx, purpose: KeyPurpose) -> Result<(), StoreError> {
     let sql = "select k.id from keys k where k.purpose = $1 order by k.id {lock}";
     tx.fetch_all(sql, &[purpose.as_str().into()]).await?;
     Ok(())
@@ -260,7 +260,7 @@ async fn lock(tx: &mut Tx, purpose: Purpose) -> Result<(), StoreError> {
 /// How many keys of the purpose went from one state to the other.
 async fn move_on(
     tx: &mut Tx,
-    purpose: Purpose,
+    purpose: KeyPurpose,
     from: KeyState,
     to: KeyState,
 ) -> Result<u64, StoreError> {
@@ -288,11 +288,11 @@ async fn insert(tx: &mut Tx, key: NewKey, state: KeyState) -> Result<(), StoreEr
 
 /// From a row to a record.
 fn key(row: &Row) -> Result<StoredKey, sqlx::Error> {
-    let signs = row.text("purpose")? == Purpose::Sign.as_str();
+    let signs = row.text("purpose")? == KeyPurpose::Sign.as_str();
     let algorithm = Algorithm::from_name(&row.text("algorithm")?);
     Ok(StoredKey {
         id: row.parsed("id")?,
-        purpose: if signs { Purpose::Sign } else { Purpose::Refresh },
+        purpose: if signs { KeyPurpose::Sign } else { KeyPurpose::Refresh },
         algorithm: if signs { algorithm } else { None },
         state: KeyState::from_name(&row.text("state")?),
         since: row.time("state_since")?,

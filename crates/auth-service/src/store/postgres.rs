@@ -10,7 +10,7 @@ use verifier::Clock;
 
 use super::revocations::RevocationReader;
 use super::transaction::Lane;
-use super::{OpenError, StoreError, WORK_PATIENCE, bounded};
+use super::{OpenError, StoreError, WORK_TIMEOUT, bounded};
 
 /// For the server, which otherwise keeps connections for two hours whose client is gone without a
 /// word, and the lock with them of one that was migrating. Also keeps firewalls from forgetting a
@@ -57,7 +57,7 @@ mod sessions;
 pub(super) use pins::Pins;
 use pins::{MIGRATING, Place, SERVING};
 use pool::Pool;
-pub(super) use pool::{Lent, Trust};
+pub(super) use pool::{PooledConnection, Trust};
 
 impl Postgres {
     pub(super) async fn open(
@@ -128,7 +128,7 @@ impl Postgres {
     }
 
     /// A connection of the lane.
-    pub(super) async fn acquire(&self, lane: Lane) -> Result<Lent, sqlx::Error> {
+    pub(super) async fn acquire(&self, lane: Lane) -> Result<PooledConnection, sqlx::Error> {
         match lane {
             Lane::Main => self.pool.acquire().await,
             Lane::Logins => self.logins.acquire().await,
@@ -151,7 +151,7 @@ impl Postgres {
 
 /// What is asked of a server at the start.
 async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, OpenError> {
-    let done = tokio::time::timeout(WORK_PATIENCE, work).await;
+    let done = tokio::time::timeout(WORK_TIMEOUT, work).await;
     done.map_err(|_| OpenError::Silent)?.map_err(|error| match error {
         sqlx::Error::Configuration(why) => OpenError::Unfit(why.to_string()),
         error => OpenError::Connect(error),

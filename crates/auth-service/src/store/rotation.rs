@@ -15,7 +15,7 @@ use super::{Backend, Store, StoreError, sqlite};
 
 /// What became of a presented refresh token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rotation {
+pub enum RotationOutcome {
     /// It was the current one and is spent now; the grant names its successor.
     Rotated(Grant),
     /// The current token was made less than a window ago and is given again, to whoever presents it
@@ -73,13 +73,13 @@ pub(super) struct Found {
 }
 
 enum Verdict {
-    Answer(Box<Rotation>),
+    Answer(Box<RotationOutcome>),
     /// The session changed since the update, or a lock re-check missed; try once more.
     Again,
     FastForward,
 }
 
-fn answer(rotation: Rotation) -> Verdict {
+fn answer(rotation: RotationOutcome) -> Verdict {
     Verdict::Answer(Box::new(rotation))
 }
 
@@ -99,13 +99,13 @@ impl Found {
 fn judge(found: Found, presented: &Presented) -> Verdict {
     let Found { grant, rotated_by, in_window, .. } = found;
     if found.reuse_ended_it {
-        return answer(Rotation::Reused(Reuse { grant, rotated_by }));
+        return answer(RotationOutcome::Reused(Reuse { grant, rotated_by }));
     }
     if let Some(reason) = found.ended.or(found.superseded) {
-        return answer(Rotation::Ended(reason));
+        return answer(RotationOutcome::Ended(reason));
     }
     if grant.now >= grant.idle_expires_at {
-        return answer(Rotation::Expired);
+        return answer(RotationOutcome::Expired);
     }
     let behind = i64::from(grant.generation) - i64::from(presented.generation);
     match behind {
@@ -113,9 +113,9 @@ fn judge(found: Found, presented: &Presented) -> Verdict {
         // brings back the token that was spent a moment ago, or the one that came of it: if that
         // rotated again, those that are still under way would be two behind, as thieves are. The
         // current token is a function of the session, so it can be given again.
-        0 | 1 if in_window => answer(Rotation::Repeated { grant, rotated_by }),
+        0 | 1 if in_window => answer(RotationOutcome::Repeated { grant, rotated_by }),
         -1 => Verdict::FastForward,
-        ..-1 => answer(Rotation::TooFarAhead),
+        ..-1 => answer(RotationOutcome::TooFarAhead),
         0.. => Verdict::Again,
     }
 }
@@ -123,13 +123,13 @@ fn judge(found: Found, presented: &Presented) -> Verdict {
 impl Store {
     /// Decides what a presented refresh token gets, and does it. The database decides races: of any
     /// number of refreshes of one token exactly one rotates, and the others learn its result.
-    pub async fn rotate(&self, presented: Presented) -> Result<Rotation, StoreError> {
+    pub async fn rotate(&self, presented: Presented) -> Result<RotationOutcome, StoreError> {
         let (announcement, writes) = (self.announcement(), Arc::clone(&self.writes));
         let backend = self.backend.clone();
         let work = async move {
             let rotated = rotate(&backend, &presented).await;
-            let rotated = writes.made(rotated, |it| matches!(it, Rotation::Rotated(_)));
-            if !matches!(rotated, Ok(Rotation::Reused(_)) | Err(_)) {
+            let rotated = writes.made(rotated, |it| matches!(it, RotationOutcome::Rotated(_)));
+            if !matches!(rotated, Ok(RotationOutcome::Reused(_)) | Err(_)) {
                 announcement.withdraw();
             }
             rotated
@@ -138,19 +138,21 @@ impl Store {
     }
 }
 
-async fn rotate(backend: &Backend, presented: &Presented) -> Result<Rotation, StoreError> {
+async fn rotate(backend: &Backend, presented: &Presented) -> Result<RotationOutcome, StoreError> {
     // Each round fails only because another rotation succeeded or a lock re-check missed.
     for _ in 0..8 {
         if let Some(grant) = advance(backend, presented, presented.generation).await? {
-            return Ok(Rotation::Rotated(grant));
+            return Ok(RotationOutcome::Rotated(grant));
         }
-        let Some(found) = look(backend, presented).await? else { return Ok(Rotation::Unknown) };
+        let Some(found) = look(backend, presented).await? else {
+            return Ok(RotationOutcome::Unknown);
+        };
         match judge(found.within_limits(presented), presented) {
             Verdict::Answer(rotation) => return Ok(*rotation),
             Verdict::Again => {}
             Verdict::FastForward => {
                 if let Some(grant) = advance(backend, presented, presented.generation - 1).await? {
-                    return Ok(Rotation::FastForwarded(grant));
+                    return Ok(RotationOutcome::FastForwarded(grant));
                 }
             }
         }

@@ -19,7 +19,7 @@ use super::statement::Value;
 use super::transaction::{Lane, Tx};
 use super::turns::Turn;
 use super::users::raise_version;
-use super::{Backend, SessionView, Store, StoreError, TURN_PATIENCE};
+use super::{Backend, SessionView, Store, StoreError, TURN_TIMEOUT};
 use crate::identity::names::NameKey;
 
 pub(super) use limit::end_others;
@@ -171,7 +171,7 @@ impl Store {
     async fn turn_of(&self, caller: &Caller) -> Result<Option<Turn>, StoreError> {
         // Both together: whoever is asked for the owner may be slow too.
         let turn = self.next_turn_of(*caller);
-        tokio::time::timeout(TURN_PATIENCE, turn).await.unwrap_or(Err(StoreError::Timeout))
+        tokio::time::timeout(TURN_TIMEOUT, turn).await.unwrap_or(Err(StoreError::Timeout))
     }
 
     /// The same, however long it takes.

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use sqlx::{Error, Executor as _, Sqlite};
 use verifier::Clock;
 
-use super::postgres::Lent;
+use super::postgres::PooledConnection;
 use super::rows::Row;
 use super::statement::{Value, on_postgres, on_sqlite};
 use super::watched::Watched;
@@ -34,7 +34,7 @@ pub(super) struct Tx {
 
 enum Connection {
     /// With the offset of a test's clock.
-    Postgres(Lent, i64),
+    Postgres(PooledConnection, i64),
     Sqlite(Watched<Sqlite>, Clock),
 }
 

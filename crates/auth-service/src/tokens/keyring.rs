@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 use verifier::{KeySet, KeySetError};
 
 use crate::config::Config;
-use crate::store::{KeyState, Purpose, StoreError, StoredKey};
+use crate::store::{KeyPurpose, KeyState, StoreError, StoredKey};
 use crate::tokens::seal::MasterKeys;
 use crate::tokens::signing_key::{DamagedKey, SigningKey};
 use crate::tokens::{AccessTokens, RefreshKeys};
@@ -49,7 +49,7 @@ pub struct KeysInUse {
 }
 
 /// How long somebody waits for the keys to be read again.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The keys in use at the moment.
 pub struct Keyring {
@@ -96,7 +96,7 @@ impl Keyring {
         let mut looked = self.looked.subscribe();
         self.wanted.notify_one();
         let look = looked.wait_for(|look| look.begun >= moment);
-        let look = tokio::time::timeout(PATIENCE, look).await;
+        let look = tokio::time::timeout(TIMEOUT, look).await;
         look.is_ok_and(|look| look.is_ok_and(|look| look.worked))
     }
 
@@ -131,7 +131,8 @@ pub fn open(
             None => others.push(secret),
         }
     }
-    let kept = |key: &&StoredKey| key.state == KeyState::Revoked && key.purpose == Purpose::Refresh;
+    let kept =
+        |key: &&StoredKey| key.state == KeyState::Revoked && key.purpose == KeyPurpose::Refresh;
     for key in stored.iter().filter(kept).filter(|key| !key.sealed.is_empty()) {
         if let Ok(secret) = masters.open(&place(&key.id), &key.sealed) {
             revoked.push(secret);
@@ -140,8 +141,8 @@ pub fn open(
             tracing::warn!(key.id = %key.id, "a revoked refresh key cannot be opened");
         }
     }
-    let signer = signer.ok_or(KeyringError::Inactive(Purpose::Sign.as_str()))?;
-    let refresh = refresh.ok_or(KeyringError::Inactive(Purpose::Refresh.as_str()))?;
+    let signer = signer.ok_or(KeyringError::Inactive(KeyPurpose::Sign.as_str()))?;
+    let refresh = refresh.ok_or(KeyringError::Inactive(KeyPurpose::Refresh.as_str()))?;
     let set = KeySet::from_jwks(&public)?;
     let access = AccessTokens::new(signer, &config.issuer);
     let refresh = RefreshKeys::new(&refresh, &others).with_revoked(&revoked);

@@ -19,7 +19,7 @@ use crate::background::supervisor::Supervisor;
 use crate::config::Config;
 use crate::identity::random;
 use crate::revocation::Feed;
-use crate::store::{KeyRead, KeyState, NewKey, Purpose, Store, StoreError, StoredKey};
+use crate::store::{KeyPurpose, KeyRead, KeyState, NewKey, Store, StoreError, StoredKey};
 use crate::tokens::keyring::{self, Keyring, KeyringError, place};
 use crate::tokens::seal::MasterKeys;
 use crate::tokens::signing_key::SigningKey;
@@ -61,10 +61,10 @@ impl Schedule {
     }
 
     /// How long a key still checks after it made its last token.
-    fn keep_ms(self, purpose: Purpose) -> i64 {
+    fn keep_ms(self, purpose: KeyPurpose) -> i64 {
         match purpose {
-            Purpose::Sign => REVOCATION_TTL_SECONDS.cast_signed() * 1000 + SLACK_MS,
-            Purpose::Refresh => {
+            KeyPurpose::Sign => REVOCATION_TTL_SECONDS.cast_signed() * 1000 + SLACK_MS,
+            KeyPurpose::Refresh => {
                 let idle = i64::try_from(self.idle.as_millis());
                 idle.expect("the settings were checked at the start") + SLACK_MS
             }
@@ -78,7 +78,7 @@ impl Schedule {
 
     /// Whether the next key of this purpose should be published now. Only where the clock is `trusted`
     /// does the age of the present one count.
-    fn next_is_due(self, read: &KeyRead, purpose: Purpose, trusted: bool) -> bool {
+    fn next_is_due(self, read: &KeyRead, purpose: KeyPurpose, trusted: bool) -> bool {
         let Some(active) = read.one(purpose, KeyState::Active) else { return false };
         if read.one(purpose, KeyState::Published).is_some() {
             return false;
@@ -86,7 +86,8 @@ impl Schedule {
         let old = self
             .rotate_ms
             .is_some_and(|rotate| active.since.0 + rotate - self.lead_ms <= read.now.0);
-        (old && trusted) || (purpose == Purpose::Sign && active.algorithm != Some(self.algorithm))
+        (old && trusted)
+            || (purpose == KeyPurpose::Sign && active.algorithm != Some(self.algorithm))
     }
 
     /// Moves everything on as far as it is due, and says what there is then. Where `watch` does not
@@ -101,7 +102,7 @@ impl Schedule {
         watch.observe(read.now, store);
         let trusted = watch.trusted_time().is_some();
         let mut added = false;
-        for purpose in [Purpose::Sign, Purpose::Refresh] {
+        for purpose in [KeyPurpose::Sign, KeyPurpose::Refresh] {
             let state = if read.one(purpose, KeyState::Active).is_none() {
                 KeyState::Active
             } else if self.next_is_due(&read, purpose, trusted) {
@@ -112,7 +113,7 @@ impl Schedule {
             store.add_key(new_key(masters, purpose, self.algorithm), state).await?;
             added = true;
         }
-        for purpose in [Purpose::Sign, Purpose::Refresh] {
+        for purpose in [KeyPurpose::Sign, KeyPurpose::Refresh] {
             added |= trusted
                 && self.is_due(&read, purpose)
                 && store.advance_keys(purpose, self.lead_ms, self.keep_ms(purpose)).await?;
@@ -126,20 +127,24 @@ impl Schedule {
     /// Until when a token of a revoked refresh key still logs its owner out; `None` for every other key.
     #[must_use]
     pub fn logs_out_until(self, key: &StoredKey) -> Option<Timestamp> {
-        let kept = key.purpose == Purpose::Refresh
+        let kept = key.purpose == KeyPurpose::Refresh
             && key.state == KeyState::Revoked
             && !key.sealed.is_empty();
         kept.then(|| Timestamp(key.since.0 + self.keep_ms(key.purpose)))
     }
 
     /// Lets the published key take over without waiting.
-    pub async fn take_over_now(self, store: &Store, purpose: Purpose) -> Result<bool, StoreError> {
+    pub async fn take_over_now(
+        self,
+        store: &Store,
+        purpose: KeyPurpose,
+    ) -> Result<bool, StoreError> {
         store.advance_keys(purpose, 0, self.keep_ms(purpose)).await
     }
 
     /// Whether a key of this purpose is to enter its next state, or its secret is to be wiped; asked
     /// first, so that a look at the keys is all that there is on most days.
-    fn is_due(self, read: &KeyRead, purpose: Purpose) -> bool {
+    fn is_due(self, read: &KeyRead, purpose: KeyPurpose) -> bool {
         read.keys.iter().filter(|key| key.purpose == purpose).any(|key| match key.state {
             KeyState::Published => key.since.0 + self.lead_ms <= read.now.0,
             KeyState::Retiring => key.since.0 + self.keep_ms(purpose) <= read.now.0,
@@ -156,15 +161,15 @@ impl Schedule {
 /// # Panics
 /// When the operating system gives no randomness.
 #[must_use]
-pub fn new_key(masters: &MasterKeys, purpose: Purpose, algorithm: Algorithm) -> NewKey {
+pub fn new_key(masters: &MasterKeys, purpose: KeyPurpose, algorithm: Algorithm) -> NewKey {
     match purpose {
-        Purpose::Sign => {
+        KeyPurpose::Sign => {
             let (key, secret) = SigningKey::generate(algorithm);
             let id = key.jwk().kid.clone();
             let sealed = masters.seal(&place(&id), &secret);
             NewKey { id, algorithm: Some(algorithm), sealed }
         }
-        Purpose::Refresh => {
+        KeyPurpose::Refresh => {
             let id = format!("refresh-{}", URL_SAFE_NO_PAD.encode(random::bytes::<9>()));
             let id: KeyId = id.parse().expect("base64url is a key id");
             let sealed = masters.seal(&place(&id), &random::bytes::<32>());
@@ -174,7 +179,7 @@ pub fn new_key(masters: &MasterKeys, purpose: Purpose, algorithm: Algorithm) -> 
 }
 
 /// Keeps the keys of a running service as the database has them.
-pub(crate) struct Rotation {
+pub(crate) struct KeyRotation {
     pub(crate) store: Store,
     pub(crate) masters: MasterKeys,
     pub(crate) config: Config,
@@ -183,7 +188,7 @@ pub(crate) struct Rotation {
     pub(crate) watch: Arc<ClockWatch>,
 }
 
-impl Rotation {
+impl KeyRotation {
     /// Opens the keys, and goes on following the database.
     pub(crate) async fn start(
         self,

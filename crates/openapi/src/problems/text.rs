@@ -86,7 +86,7 @@ pub(super) const fn explain(code: ProblemCode) -> Explanation {
         )
         .operator(
             "One of these is a bug of a client or a theft; many at once are a client that restores old tokens, or a \
-             database restored from an old backup. The trail names both addresses.",
+             database restored from an old backup. The audit log names both addresses.",
         ),
         ProblemCode::InvalidToken => says(
             "The token is not one of this service, not for this, no longer valid, or revoked. All of these look the \

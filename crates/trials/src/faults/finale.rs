@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::checker::Rule;
 use super::court::Court;
 use super::history::{BOUND, Ending, Episode, Grant, Moment, Operation, Outcome};
-use super::person::{PATIENCE, Person, Stage};
+use super::person::{Person, Stage, TIMEOUT};
 use super::site::Site;
 use super::weather::RECOVERY;
 
@@ -58,7 +58,7 @@ async fn ask_about(stage: &Arc<Stage>, court: &Court, episode: Episode) {
     let asked_from = stage.now();
     let person = Person::again(stage, episode);
     for grant in &grants {
-        let asking = async |at| person.refresh(at % 2, &grant.refresh, PATIENCE).await;
+        let asking = async |at| person.refresh(at % 2, &grant.refresh, TIMEOUT).await;
         let newest = match answered(court, "a refresh", asking).await {
             Some(Outcome::Granted(next)) => next.access,
             _ => grant.access.clone(),

@@ -17,7 +17,7 @@ use testbed::service::Running;
 use testbed::{PASSWORD, Service};
 
 /// How long a client waits for an answer, unless it is told otherwise.
-pub const PATIENCE: Duration = Duration::from_secs(4);
+pub const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What all users share: where the services are, the clock, and the end.
 #[derive(Debug)]
@@ -129,7 +129,7 @@ impl Person {
     pub async fn register(&self, at: usize) -> Outcome {
         let body = json!({"username": &*self.username, "password": PASSWORD});
         let request = self.to_auth(at, "/register").json(&body);
-        self.ask(at, Operation::Register, request, PATIENCE, Expected::Nothing).await
+        self.ask(at, Operation::Register, request, TIMEOUT, Expected::Nothing).await
     }
 
     /// Logs in at a replica.
@@ -138,7 +138,7 @@ impl Person {
         let body = json!({"username": &*self.username, "password": PASSWORD, "transport": by});
         let request = self.to_auth(at, "/login").json(&body);
         let expected = Expected::Tokens(transport);
-        granted(self.ask(at, Operation::LogIn, request, PATIENCE, expected).await)
+        granted(self.ask(at, Operation::LogIn, request, TIMEOUT, expected).await)
     }
 
     /// Presents a refresh token, and waits as long as that.
@@ -158,7 +158,7 @@ impl Person {
         let body = json!({ "sessions": sessions });
         let request = presenting(self.to_auth(at, "/logout"), token, body);
         let operation = Operation::LogOut(token.clone(), ending);
-        self.ask(at, operation, request, PATIENCE, Expected::Nothing).await
+        self.ask(at, operation, request, TIMEOUT, Expected::Nothing).await
     }
 
     /// Presents an access token to a resource-service.

@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use super::checker::Rule;
 use super::court::Court;
-use super::person::PATIENCE;
+use super::person::TIMEOUT;
 use super::site::answers_ready;
 use super::weather::RECOVERY;
 use testbed::{PASSWORD, Service};
@@ -17,7 +17,7 @@ use testbed::{PASSWORD, Service};
 pub(super) async fn takes_a_user(auth: &Service) -> Option<bool> {
     let name = format!("probe {}", uuid::Uuid::new_v4().simple());
     let body = json!({"username": name, "password": PASSWORD});
-    let answer = timeout(PATIENCE, auth.try_post("/register", &body)).await.ok()??;
+    let answer = timeout(TIMEOUT, auth.try_post("/register", &body)).await.ok()??;
     match answer.status {
         201 => Some(true),
         503 => Some(false),

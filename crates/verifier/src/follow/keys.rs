@@ -13,7 +13,7 @@ use crate::verify::Verifier;
 /// No honest key set is larger.
 const MAX_KEY_SET_BYTES: usize = 256 * 1024;
 /// For a key set, from the question to the end of the answer.
-const KEY_SET_PATIENCE: Duration = Duration::from_secs(5);
+const KEY_SET_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn follow_keys(
     verifier: Arc<Verifier>,
@@ -27,12 +27,12 @@ pub(super) async fn follow_keys(
     let mut address = 0;
     loop {
         let url = &sources.jwks_urls[address];
-        let request = http.get(url).timeout(KEY_SET_PATIENCE);
+        let request = http.get(url).timeout(KEY_SET_TIMEOUT);
         let proof = secret.as_deref().filter(|_| sources.proves_keys(url));
         // A key set that everybody may read is asked for as everybody does, and may be cached.
         let answer = match proof {
-            Some(_) => ask(request, proof, "", KEY_SET_PATIENCE, MAX_KEY_SET_BYTES).await,
-            None => fetch(request, KEY_SET_PATIENCE, MAX_KEY_SET_BYTES).await.map(|(_, json)| json),
+            Some(_) => ask(request, proof, "", KEY_SET_TIMEOUT, MAX_KEY_SET_BYTES).await,
+            None => fetch(request, KEY_SET_TIMEOUT, MAX_KEY_SET_BYTES).await.map(|(_, json)| json),
         };
         match answer.and_then(|json| Ok(KeySet::parse(&json)?)) {
             Ok(set) => {

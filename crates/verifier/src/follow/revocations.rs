@@ -20,7 +20,7 @@ const MAX_BATCH_BYTES: usize = 128 * 1024 * 1024;
 /// asks, and the next answer tells of that read.
 const STARTING_PAUSE: Duration = Duration::from_millis(10);
 /// And at the most.
-const STARTING_PATIENCE: Duration = Duration::from_millis(250);
+const STARTING_TIMEOUT: Duration = Duration::from_millis(250);
 /// The least time between two questions where the answers have entries and no news in them.
 const PAUSE_WITHOUT_NEWS: Duration = Duration::from_millis(20);
 /// So many unknown kinds are named in the log.
@@ -63,7 +63,7 @@ pub(super) async fn follow_revocations(
                 let pause = if verifier.revocation_age().is_none() {
                     // As of before we began.
                     let pause = starting;
-                    starting = (starting * 2).min(STARTING_PATIENCE);
+                    starting = (starting * 2).min(STARTING_TIMEOUT);
                     pause
                 } else if !news && !batch.entries.is_empty() {
                     PAUSE_WITHOUT_NEWS

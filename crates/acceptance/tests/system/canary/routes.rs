@@ -117,7 +117,7 @@ async fn refresh(scene: &mut Scene, site: &Site, password: &str) {
     let first = scene.tokens("a login", scene.log_in("ada", password)).await;
     let second = scene.post("/refresh").json(&body(&first.refresh));
     let second = scene.tokens("a refresh", second).await;
-    // Again, from elsewhere: told in the trail.
+    // Again, from elsewhere: recorded in the audit log.
     let again = scene.post("/refresh").header("user-agent", "x").json(&body(&first.refresh));
     scene.tokens("a refresh again", again).await;
     // A session rotates at most once in a window.

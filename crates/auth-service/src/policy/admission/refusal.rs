@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::error::Error;
 use crate::limits::{Key, Refusal};
-use crate::store::{Happening, TrailEntry};
+use crate::store::{AuditEntry, AuditEvent};
 
 /// Counted, and told of once for each key and wait.
 pub(super) fn refuse(app: &App, refusal: Refusal) -> Error {
@@ -16,7 +16,11 @@ pub(super) fn refuse(app: &App, refusal: Refusal) -> Error {
             "too many attempts; they are refused for a while"
         );
         let (reason, subject) = (Some(policy.into()), Some(whose.to_string()));
-        app.store.tell_later(TrailEntry { reason, subject, ..TrailEntry::new(Happening::Limited) });
+        app.store.record_later(AuditEntry {
+            reason,
+            subject,
+            ..AuditEntry::new(AuditEvent::Limited)
+        });
     }
     Error::RateLimited(refusal)
 }

@@ -10,8 +10,8 @@ use crate::app::App;
 use crate::error::Error;
 use crate::identity::amr::Method;
 use crate::identity::names;
-use crate::passwords::{Checked, Place, Purpose};
-use crate::store::{Credentials, Happening, Requester, TrailEntry};
+use crate::passwords::{Checked, HashingPurpose, Place};
+use crate::store::{AuditEntry, AuditEvent, Credentials, Requester};
 
 /// A hash that is not as it would be made now, with the password that it is of.
 pub(crate) struct OutdatedHash {
@@ -31,7 +31,7 @@ pub(crate) async fn authenticate(
     waited: Duration,
 ) -> Result<(Authentication, Option<OutdatedHash>), Error> {
     // Before the database is asked: a flood is turned away at the door.
-    let mut place = app.passwords.enter_after(Purpose::Login, waited)?;
+    let mut place = app.passwords.enter_after(HashingPurpose::Login, waited)?;
     let credentials = match names::account(username) {
         Some(key) => app.store.credentials(key).await?,
         None => None,
@@ -98,11 +98,11 @@ fn of_owner(credentials: &Credentials) -> Authenticated {
 /// takes as long either way.
 fn tell_of_failure(app: &App, username: &str, requester: &Requester, user: Option<UserId>) {
     let name = names::anything(username);
-    app.store.tell_later(TrailEntry {
+    app.store.record_later(AuditEntry {
         user,
         subject: Some(app.pseudonyms.name(&name).to_string()),
         origin: requester.address().map(|address| app.pseudonyms.network(address).to_string()),
-        ..TrailEntry::new(Happening::LoginFailed)
+        ..AuditEntry::new(AuditEvent::LoginFailed)
     });
 }
 
@@ -111,7 +111,7 @@ impl OutdatedHash {
     /// wanted for anything else: there will be another login.
     pub(crate) fn renew(self, app: &App) {
         let Self { user, hash, password } = self;
-        let Ok(place) = app.passwords.enter(Purpose::Renewal) else { return };
+        let Ok(place) = app.passwords.enter(HashingPurpose::Renewal) else { return };
         let store = app.store.clone();
         tokio::spawn(async move {
             let Ok(new) = place.hash(&password).await else { return };

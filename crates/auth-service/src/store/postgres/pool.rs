@@ -11,9 +11,9 @@ use sqlx::postgres::{PgPool, PgPoolOptions, Postgres};
 use super::super::watched::{Damage, Watched};
 use super::pins::Pins;
 
-const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Short: whoever waits for a connection also waits for this, and then for a new one.
-const IDLE_PATIENCE: Duration = Duration::from_millis(300);
+const IDLE_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// A pool whose places are never lost.
 pub(super) struct Pool {
@@ -58,9 +58,9 @@ impl Pool {
 
     /// A connection, waited for at most three seconds. A new one is refused unless it is as it must
     /// be; by a hook of sqlx's it would be tried again in silence until the time is up.
-    pub(super) async fn acquire(&self) -> Result<Lent, sqlx::Error> {
+    pub(super) async fn acquire(&self) -> Result<PooledConnection, sqlx::Error> {
         let connection = Watched::new(self.connections.acquire().await?);
-        let mut lent = Lent { connection, trust: self.trust.clone() };
+        let mut lent = PooledConnection { connection, trust: self.trust.clone() };
         if lent.is_new() {
             let checked = self.pins.check(&mut *lent).await;
             checked.inspect_err(|_| lent.condemn())?;
@@ -75,12 +75,12 @@ impl Pool {
 }
 
 /// A connection of a [`Pool`].
-pub(in crate::store) struct Lent {
+pub(in crate::store) struct PooledConnection {
     connection: Watched<Postgres>,
     trust: Trust,
 }
 
-impl Deref for Lent {
+impl Deref for PooledConnection {
     type Target = Watched<Postgres>;
 
     fn deref(&self) -> &Watched<Postgres> {
@@ -88,13 +88,13 @@ impl Deref for Lent {
     }
 }
 
-impl DerefMut for Lent {
+impl DerefMut for PooledConnection {
     fn deref_mut(&mut self) -> &mut Watched<Postgres> {
         &mut self.connection
     }
 }
 
-impl Drop for Lent {
+impl Drop for PooledConnection {
     /// sqlx tests a connection that comes back, and by itself waits for ever on one whose server
     /// fell silent, which is then a place less in the pool for as long as the process lives. Its
     /// hooks run before that test and can only add to it. Giving the test up closes the connection.
@@ -103,7 +103,7 @@ impl Drop for Lent {
     fn drop(&mut self) {
         let Some(damage) = self.connection.damage() else {
             let back = self.connection.give_back();
-            tokio::spawn(tokio::time::timeout(RELEASE_PATIENCE, back));
+            tokio::spawn(tokio::time::timeout(RELEASE_TIMEOUT, back));
             return;
         };
         if damage == Damage::WrongServer {
@@ -124,7 +124,7 @@ pub(super) fn settings(max_connections: u32, trust: &Trust) -> PgPoolOptions {
             Box::pin(async move {
                 // A connection that lay idle may have died; one in use would have said so.
                 if trusted && meta.idle_for > Duration::from_millis(500) {
-                    let answer = tokio::time::timeout(IDLE_PATIENCE, connection.ping()).await;
+                    let answer = tokio::time::timeout(IDLE_TIMEOUT, connection.ping()).await;
                     answer.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
                 }
                 Ok(trusted)

@@ -16,7 +16,7 @@ use super::{Owner, owner};
 
 /// How long a request waits until very many sessions are ended: 200,000 take some ten seconds. The
 /// listener gives a connection without an answer up a little later, and so do usual proxies.
-const MANY_PATIENCE: Duration = Duration::from_secs(40);
+const MANY_TIMEOUT: Duration = Duration::from_secs(40);
 
 impl Store {
     /// Ends every other session of the caller's user; `false` when the caller's own is over.
@@ -71,7 +71,7 @@ impl Store {
             };
             self.outcome(self.tasks.spawn_on(steps, &self.runtime).await)
         };
-        tokio::time::timeout(MANY_PATIENCE, all).await.unwrap_or(Err(StoreError::Timeout))
+        tokio::time::timeout(MANY_TIMEOUT, all).await.unwrap_or(Err(StoreError::Timeout))
     }
 
     /// Of the next `batch` users after `after`: who has more than `most` sessions, and where to go

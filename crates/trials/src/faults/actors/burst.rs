@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use super::super::history::{Ending, Outcome};
-use super::super::person::{PATIENCE, Person};
+use super::super::person::{Person, TIMEOUT};
 use super::{newcomer, watching};
 
 /// All bursts are at multiples of this.
@@ -30,7 +30,7 @@ pub(super) async fn live(person: Person, mut rng: Rng) {
     }
     let ended = if ending == Ending::Others { others } else { vec![grant] };
     for grant in &ended {
-        person.refresh(1 - at, &grant.refresh, PATIENCE).await;
+        person.refresh(1 - at, &grant.refresh, TIMEOUT).await;
     }
     let tokens: Vec<_> = ended.into_iter().map(|grant| grant.access).collect();
     watching::watch(&person, &tokens).await;

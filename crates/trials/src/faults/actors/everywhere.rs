@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use super::super::history::{Ending, Grant, Outcome};
-use super::super::person::{PATIENCE, Person};
+use super::super::person::{Person, TIMEOUT};
 use super::{keep_refreshing, newcomer, watching};
 
 pub(super) async fn live(person: Person, mut rng: Rng) {
@@ -28,7 +28,7 @@ async fn try_to_live(person: &Person, rng: &mut Rng) -> Option<()> {
         let at = rng.usize(..2);
         async move {
             sleep(after).await;
-            person.refresh(at, &grant.refresh, PATIENCE).await
+            person.refresh(at, &grant.refresh, TIMEOUT).await
         }
     });
     let racing: Vec<_> = racing.collect();
@@ -60,7 +60,7 @@ async fn try_to_live(person: &Person, rng: &mut Rng) -> Option<()> {
     }
     let tokens: Vec<_> = ended.iter().map(|grant| grant.access.clone()).take(5).collect();
     for grant in &ended {
-        person.refresh(rng.usize(..2), &grant.refresh, PATIENCE).await;
+        person.refresh(rng.usize(..2), &grant.refresh, TIMEOUT).await;
     }
     let living = if ending == Ending::All { fresh } else { vec![caller] };
     tokio::join!(watching::watch(person, &tokens), async {

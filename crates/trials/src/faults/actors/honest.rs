@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use super::super::history::{Ending, Outcome};
-use super::super::person::{PATIENCE, Person};
+use super::super::person::{Person, TIMEOUT};
 use super::{a_window, keep_refreshing, log_in, newcomer, watching};
 
 pub(super) async fn live(person: Person, mut rng: Rng) {
@@ -41,9 +41,9 @@ async fn try_to_live(person: &Person, rng: &mut Rng) -> Option<()> {
         sleep(Duration::from_millis(rng.u64(20..200))).await;
     }
     // At once, at the other replica: what was acknowledged is so everywhere.
-    person.refresh(1 - at, &grant.refresh, PATIENCE).await;
+    person.refresh(1 - at, &grant.refresh, TIMEOUT).await;
     let newest: Vec<_> = old.into_iter().rev().take(2).collect();
     watching::watch(person, &newest).await;
-    person.refresh(at, &grant.refresh, PATIENCE).await;
+    person.refresh(at, &grant.refresh, TIMEOUT).await;
     Some(())
 }

@@ -10,7 +10,7 @@ use fastrand::Rng;
 use tokio::time::sleep;
 
 use super::super::history::{Ending, Outcome};
-use super::super::person::{PATIENCE, Person, granted};
+use super::super::person::{Person, TIMEOUT, granted};
 use super::{a_window, newcomer, watching};
 
 pub(super) async fn live(person: Person, mut rng: Rng) {
@@ -27,16 +27,16 @@ async fn try_to_live(person: &Person, rng: &mut Rng) -> Option<()> {
         let slow = rng.usize(..2);
         let (token, generations) = (grant.refresh.clone(), rng.usize(2..5));
         let head_start = Duration::from_millis(rng.u64(..250));
-        let (_, newest) = tokio::join!(person.refresh(slow, &token, PATIENCE), async {
+        let (_, newest) = tokio::join!(person.refresh(slow, &token, TIMEOUT), async {
             sleep(head_start).await;
             for _ in 0..generations {
-                let next = person.refresh(1 - slow, &grant.refresh, PATIENCE).await;
+                let next = person.refresh(1 - slow, &grant.refresh, TIMEOUT).await;
                 grant = granted(next)?;
             }
             Some(grant)
         });
         // And now that the slow one has arrived.
-        grant = granted(person.refresh(1 - slow, &newest?.refresh, PATIENCE).await)?;
+        grant = granted(person.refresh(1 - slow, &newest?.refresh, TIMEOUT).await)?;
     }
     if person.log_out(rng.usize(..2), &grant.refresh, Ending::Current).await == Outcome::Done {
         watching::watch(person, &[grant.access]).await;

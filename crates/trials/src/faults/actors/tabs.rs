@@ -9,7 +9,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::sleep;
 
 use super::super::history::{Ending, Grant, Outcome};
-use super::super::person::{PATIENCE, Person};
+use super::super::person::{Person, TIMEOUT};
 use super::{a_window, keep_refreshing, log_in, newcomer, watching};
 
 pub(super) async fn live(person: Person, mut rng: Rng) {
@@ -36,7 +36,7 @@ async fn try_to_live(person: &Person, rng: &mut Rng) -> Option<()> {
                 // A task: it goes on when nobody waits for it.
                 tokio::spawn(async move {
                     sleep(Duration::from_millis(after)).await;
-                    person.refresh(tab % 2, &token, PATIENCE).await
+                    person.refresh(tab % 2, &token, TIMEOUT).await
                 })
             })
             .collect();

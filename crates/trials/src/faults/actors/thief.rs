@@ -6,7 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::time::sleep;
 
-use super::super::person::{PATIENCE, Person};
+use super::super::person::{Person, TIMEOUT};
 use super::{a_window, keep_refreshing, newcomer, pause, watching};
 
 pub(super) async fn live(person: Person, mut rng: Rng) {
@@ -29,13 +29,13 @@ async fn try_to_live(person: &Person, rng: &mut Rng) -> Option<()> {
     person.present(rng.usize(..3), &access).await;
     // Until it was heard; by then the session must be dead for whoever asks.
     let mut at = rng.usize(..2);
-    while person.refresh(at, &stolen.refresh, PATIENCE).await.is_open() {
+    while person.refresh(at, &stolen.refresh, TIMEOUT).await.is_open() {
         pause(person, rng).await?;
         at = 1 - at;
     }
-    person.refresh(1 - at, &grant.refresh, PATIENCE).await;
-    person.refresh(at, &stolen.refresh, PATIENCE).await;
+    person.refresh(1 - at, &grant.refresh, TIMEOUT).await;
+    person.refresh(at, &stolen.refresh, TIMEOUT).await;
     watching::watch(person, &[access]).await;
-    person.refresh(at, &grant.refresh, PATIENCE).await;
+    person.refresh(at, &grant.refresh, TIMEOUT).await;
     Some(())
 }
