@@ -10,6 +10,7 @@ pub mod measurer;
 pub mod unfinished;
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use auth_service::passwords::permits;
@@ -142,6 +143,12 @@ struct Site {
     redis: Redis,
     postmaster: u32,
     _database: Database,
+}
+
+/// Gives this process another priority: before there are threads, since on Linux each has its own, and
+/// inherits it.
+fn be_nice(nice: i32) -> io::Result<()> {
+    if nice == 0 { Ok(()) } else { Ok(rustix::process::setpriority_process(None, nice)?) }
 }
 
 /// Measures without a flood, and then with one.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use trials::overload::flood::{self, Flood};
-use trials::overload::unfinished::{Hold, hold, unfinished};
+use trials::overload::unfinished::{Hold, How, hold, unfinished};
 use trials::overload::{Options, overload};
 
 /// How long, and how hard.
@@ -36,11 +36,7 @@ enum Part {
     #[command(hide = true)]
     Hold(Hold),
     /// Measure requests that do not end instead: memory, and what others notice.
-    Unfinished {
-        /// At each of a service's two listeners; fewer where a process has too few file descriptors.
-        #[arg(long, default_value_t = 16_384)]
-        connections: usize,
-    },
+    Unfinished(How),
 }
 
 fn main() -> ExitCode {
@@ -55,9 +51,9 @@ fn main() -> ExitCode {
     match arguments.part {
         Some(Part::Flood(flood)) => ended(flood::run(&flood)),
         Some(Part::Hold(what)) => ended(hold(&what)),
-        Some(Part::Unfinished { connections }) => {
+        Some(Part::Unfinished(how)) => {
             // Cheap hashes, so that what they take is not taken for what the flood left.
-            measure_unfinished(&Options { memory_kib: 64, iterations: 1, ..options }, connections)
+            measure_unfinished(&Options { memory_kib: 64, iterations: 1, ..options }, &how)
         }
         None => measure(&options),
     }
@@ -74,8 +70,8 @@ fn ended(result: std::io::Result<()>) -> ExitCode {
 }
 
 #[tokio::main]
-async fn measure_unfinished(options: &Options, connections: usize) -> ExitCode {
-    let report = unfinished(options, connections).await;
+async fn measure_unfinished(options: &Options, how: &How) -> ExitCode {
+    let report = unfinished(options, how).await;
     println!("{report}");
     if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -88,10 +88,7 @@ impl Running {
 
 /// What the process does.
 pub fn run(flood: &Flood) -> io::Result<()> {
-    if flood.nice != 0 {
-        // Before there are threads: on Linux each has its own, and inherits it.
-        rustix::process::setpriority_process(None, flood.nice)?;
-    }
+    super::be_nice(flood.nice)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let stop = Arc::new(AtomicBool::new(false));
     let all = Arc::new(Mutex::new(Answers::default()));

@@ -16,8 +16,8 @@ use super::{MOST, Options, Site};
 use testbed::usage::resident_kib;
 use testbed::{Service, process};
 
-/// For the connections to be made before anything is measured.
-const RISE: u64 = 5;
+/// For the connections to be made before anything is measured, beside the time in which they come.
+const RISE: Duration = Duration::from_secs(2);
 /// Memory is looked at again so long after the flood.
 const AFTER: Duration = Duration::from_mins(1);
 /// What a service may hold then, to what it held before, in per cent.
@@ -27,30 +27,49 @@ const MOST_KIB: u64 = 256 * 1024;
 /// File descriptors that a process needs for other things.
 const OTHER_FILES: u64 = 500;
 
-/// Connections to hold.
+/// How many, and how stubborn.
+#[derive(Args, Debug, Clone)]
+pub struct How {
+    /// At each listener; fewer where the system gives a process too few file descriptors.
+    #[arg(long, default_value_t = 16_384)]
+    pub connections: usize,
+    /// Seconds until a connection that the service closed is made again.
+    #[arg(long, default_value_t = 5.0)]
+    pub again: f64,
+}
+
+/// What the flood's process does.
 #[derive(Args, Debug, Clone)]
 pub struct Hold {
     /// `host:port` of a listener; may be given several times.
     #[arg(long)]
     pub address: Vec<String>,
-    /// For each listener; fewer where the system gives a process too few file descriptors.
-    #[arg(long, default_value_t = 16_384)]
-    pub connections: usize,
+    /// The priority of the process: 19 leaves it what nobody else wants.
+    #[arg(long, default_value_t = 0)]
+    pub nice: i32,
+    /// How it does it.
+    #[command(flatten)]
+    pub how: How,
 }
 
 /// Holds connections with unfinished requests until the standard input is closed. Each that is closed
 /// by the service is made again.
 pub fn hold(hold: &Hold) -> io::Result<()> {
-    let each = per_listener(hold.connections, hold.address.len());
+    super::be_nice(hold.nice)?;
+    let each = per_listener(hold.how.connections, hold.address.len());
+    let again = Duration::from_secs_f64(hold.how.again);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         for address in &hold.address {
             for number in 0..each {
                 let (address, begins) = (address.clone(), form(number));
+                // Not all at the same moment, nor later all again.
+                let first = again.mul_f64(fraction(number, each));
                 tokio::spawn(async move {
+                    tokio::time::sleep(first).await;
                     loop {
                         let _ = once(&address, &begins).await;
-                        tokio::time::sleep(Duration::from_millis(500)).await;
+                        tokio::time::sleep(again).await;
                     }
                 });
             }
@@ -59,6 +78,11 @@ pub fn hold(hold: &Hold) -> io::Result<()> {
         let _ = closed.await;
     });
     Ok(())
+}
+
+fn fraction(part: usize, whole: usize) -> f64 {
+    let number = |count| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    number(part) / number(whole)
 }
 
 /// One connection, until the service closes it.
@@ -102,6 +126,7 @@ struct Borne {
     service: &'static str,
     /// Connections at each of its two listeners.
     connections: usize,
+    /// What it would hold without a flood.
     before_kib: u64,
     most_kib: u64,
     after_kib: u64,
@@ -164,22 +189,25 @@ impl fmt::Display for Report {
 }
 
 /// Floods one service after the other, each at both of its listeners.
-pub async fn unfinished(options: &Options, connections: usize) -> Report {
+pub async fn unfinished(options: &Options, how: &How) -> Report {
     let site = Site::start(options).await;
     let mut honest = Measurer::start(&site.auth, &site.resource, 4 * options.seconds + 1).await;
     honest.measure(1).await;
     let mut all = Vec::new();
     for (name, service) in [("auth-service", &site.auth), ("resource-service", &site.resource)] {
-        let before_kib = resident_kib(service.pid()).0;
+        let first_kib = resident_kib(service.pid()).0;
         let idle = honest.measure(options.seconds).await;
-        let flood = start(service, connections);
-        tokio::time::sleep(Duration::from_secs(RISE)).await;
+        // Honest clients leave as much behind in the next phase as in this one: verified tokens are kept.
+        let idle_kib = resident_kib(service.pid()).0;
+        let before_kib = idle_kib + idle_kib.saturating_sub(first_kib);
+        let flood = start(service, how, options.nice);
+        tokio::time::sleep(RISE + Duration::from_secs_f64(how.again)).await;
         let flooded = honest.measure(options.seconds).await;
         let most_kib = resident_kib(service.pid()).1;
         stop(flood);
         tokio::time::sleep(AFTER).await;
         let after_kib = resident_kib(service.pid()).0;
-        let connections = per_listener(connections, 2);
+        let connections = per_listener(how.connections, 2);
         all.push(Borne {
             service: name,
             connections,
@@ -194,12 +222,13 @@ pub async fn unfinished(options: &Options, connections: usize) -> Report {
 }
 
 /// In a process of its own, whose processor time is not the measurer's.
-fn start(service: &Service, connections: usize) -> Child {
+fn start(service: &Service, how: &How, nice: i32) -> Child {
     let [public, internal] =
         [&service.public, &service.internal].map(|url| url.trim_start_matches("http://"));
-    let connections = connections.to_string();
-    let arguments =
-        ["hold", "--address", public, "--address", internal, "--connections", &connections];
+    let (connections, again) = (how.connections.to_string(), how.again.to_string());
+    let nice = format!("--nice={nice}");
+    let mut arguments = vec!["hold", "--address", public, "--address", internal, &nice];
+    arguments.extend(["--connections", &connections, "--again", &again]);
     let mut command = process::command("overload", &arguments, &[]);
     command.stdin(Stdio::piped()).spawn().expect("the flood starts")
 }
