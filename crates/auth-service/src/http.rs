@@ -24,15 +24,15 @@ pub(crate) use csrf::HEADER as PAGE_HEADER;
 /// What the routes take and answer, for the documentation that is made of it.
 #[doc(hidden)]
 pub mod schemas {
-    pub use crate::http::account::events::Answer as Events;
-    pub use crate::http::account::login::Fields as LoginRequest;
-    pub use crate::http::account::logout::Fields as LogoutRequest;
-    pub use crate::http::account::me::Answer as Me;
-    pub use crate::http::account::password::Request as PasswordRequest;
-    pub use crate::http::account::refresh::Fields as RefreshRequest;
-    pub use crate::http::account::register::{Answer as Registered, Request as RegisterRequest};
-    pub use crate::http::account::sessions::Answer as Sessions;
-    pub use crate::http::internal::health::Answer as Health;
+    pub use crate::http::account::events::Events;
+    pub use crate::http::account::login::LoginRequest;
+    pub use crate::http::account::logout::LogoutRequest;
+    pub use crate::http::account::me::Me;
+    pub use crate::http::account::password::PasswordRequest;
+    pub use crate::http::account::refresh::RefreshRequest;
+    pub use crate::http::account::register::{RegisterRequest, Registered};
+    pub use crate::http::account::sessions::Sessions;
+    pub use crate::http::internal::health::Health;
     pub use crate::http::metadata::Metadata;
 }
 

@@ -14,8 +14,7 @@ use crate::store::EventView;
 
 /// What `GET /sessions/events` answers.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Events)]
-pub struct Answer {
+pub struct Events {
     /// The latest first.
     pub events: Vec<EventView>,
 }
@@ -23,5 +22,5 @@ pub struct Answer {
 pub(crate) async fn list(app: web::Data<App>, bearer: Bearer) -> Result<HttpResponse, Error> {
     let events = sessions::events(&app, caller(&bearer)?).await?;
     let no_store = (CACHE_CONTROL, "no-store");
-    Ok(HttpResponse::Ok().insert_header(no_store).json(Answer { events }))
+    Ok(HttpResponse::Ok().insert_header(no_store).json(Events { events }))
 }

@@ -21,8 +21,7 @@ use crate::policy::logins::{self, LogIn};
 /// What `POST /login` takes.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = LoginRequest)]
-pub struct Fields {
+pub struct LoginRequest {
     /// A name, or an address.
     username: String,
     /// At most 1024 bytes.
@@ -42,7 +41,7 @@ pub struct Fields {
 pub(crate) async fn login(
     app: web::Data<App>,
     request: HttpRequest,
-    Request(fields): Request,
+    Received(fields): Received,
 ) -> Result<HttpResponse, Error> {
     let mut replaces = None;
     if fields.transport == Transport::Cookie {
@@ -70,9 +69,9 @@ fn bearer(request: &HttpRequest) -> Option<SecretString> {
 
 /// The body in either form. A page of another site can send a form without asking, so a form never
 /// sets a cookie.
-pub(crate) struct Request(Fields);
+pub(crate) struct Received(LoginRequest);
 
-impl FromRequest for Request {
+impl FromRequest for Received {
     type Error = Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self, Error>>>>;
 
@@ -80,7 +79,7 @@ impl FromRequest for Request {
         let (media, whole) = (body::media(request), body::read(request, payload.take()));
         Box::pin(async move {
             let bytes = whole.await?;
-            let fields: Fields = match media? {
+            let fields: LoginRequest = match media? {
                 Media::Json => body::json(&bytes)?,
                 Media::Form => form(&bytes)?,
                 Media::Unsaid => return Err(BadBody::Media.into()),
@@ -90,8 +89,8 @@ impl FromRequest for Request {
     }
 }
 
-fn form(bytes: &[u8]) -> Result<Fields, Error> {
-    let fields: Fields = serde_urlencoded::from_bytes(bytes)
+fn form(bytes: &[u8]) -> Result<LoginRequest, Error> {
+    let fields: LoginRequest = serde_urlencoded::from_bytes(bytes)
         .map_err(|error| BadBody::Content(body::explain(&error.to_string())))?;
     match fields.transport {
         Transport::Body => Ok(fields),

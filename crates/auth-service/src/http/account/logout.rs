@@ -18,8 +18,7 @@ use crate::policy::sessions::Ending;
 /// What `POST /logout` takes.
 #[derive(Deserialize, Default, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = LogoutRequest)]
-pub struct Fields {
+pub struct LogoutRequest {
     /// Any token that the session ever had will do. It counts before a cookie.
     #[schema(value_type = Option<String>)]
     refresh_token: Option<SecretString>,
@@ -36,7 +35,7 @@ pub(crate) async fn logout(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Error> {
-    let (cookie, fields): (_, Fields) =
+    let (cookie, fields): (_, LogoutRequest) =
         transport::cookie_and_body(&app, &request, payload.into_inner()).await?;
     let (ending, may_clear) = (fields.sessions, cookie.is_ok());
     let (cookie, refused_cookie) = match cookie {

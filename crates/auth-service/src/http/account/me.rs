@@ -14,8 +14,7 @@ use crate::store::UserView;
 
 /// What `GET /me` answers.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Me)]
-pub struct Answer {
+pub struct Me {
     /// The account.
     #[serde(flatten)]
     pub user: UserView,
@@ -25,6 +24,6 @@ pub struct Answer {
 
 pub(crate) async fn me(app: web::Data<App>, bearer: Bearer) -> Result<HttpResponse, Error> {
     let user = accounts::user(&app, caller(&bearer)?).await?;
-    let answer = Answer { roles: user.roles.clone(), user: user.into() };
+    let answer = Me { roles: user.roles.clone(), user: user.into() };
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(answer))
 }

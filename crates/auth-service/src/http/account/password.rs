@@ -16,8 +16,7 @@ use crate::store::OtherSessions;
 /// What `POST /password` takes.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = PasswordRequest)]
-pub struct Request {
+pub struct PasswordRequest {
     /// The one that is to go.
     #[schema(value_type = String)]
     current_password: SecretString,
@@ -32,9 +31,9 @@ pub struct Request {
 pub(crate) async fn change(
     app: web::Data<App>,
     bearer: Bearer,
-    Json(request): Json<Request>,
+    Json(request): Json<PasswordRequest>,
 ) -> Result<HttpResponse, Error> {
-    let Request { current_password, new_password, sessions } = request;
+    let PasswordRequest { current_password, new_password, sessions } = request;
     let (caller, subject) = (caller(&bearer)?, &bearer.0.verified().claims().sub);
     let user = subject.user_id().ok_or(Error::Forbidden)?;
     accounts::change_password(&app, caller, user, current_password, new_password, sessions).await?;

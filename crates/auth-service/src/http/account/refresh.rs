@@ -14,8 +14,7 @@ use crate::policy::sessions;
 /// What `POST /refresh` takes.
 #[derive(Deserialize, Default, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = RefreshRequest)]
-pub struct Fields {
+pub struct RefreshRequest {
     /// Without it the cookie counts.
     #[schema(value_type = Option<String>)]
     refresh_token: Option<SecretString>,
@@ -26,7 +25,7 @@ pub(crate) async fn refresh(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Error> {
-    let (cookie, fields): (_, Fields) =
+    let (cookie, fields): (_, RefreshRequest) =
         transport::cookie_and_body(&app, &request, payload.into_inner()).await?;
     let (token, by) = match fields.refresh_token {
         Some(token) => (token, Transport::Body),

@@ -15,8 +15,7 @@ use crate::store::UserView;
 /// What `POST /register` takes.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = RegisterRequest)]
-pub struct Request {
+pub struct RegisterRequest {
     /// 1 to 64 characters, no `@`, nothing invisible, no spaces around it; not like a UUID, and without
     /// `id:`, `name:` or `email:` at its beginning.
     #[schema(min_length = 1, max_length = 64)]
@@ -30,8 +29,7 @@ pub struct Request {
 
 /// What `POST /register` answers.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Registered)]
-pub struct Answer {
+pub struct Registered {
     /// The account.
     pub user: UserView,
 }
@@ -39,11 +37,11 @@ pub struct Answer {
 pub(crate) async fn register(
     app: web::Data<App>,
     request: HttpRequest,
-    Json(fields): Json<Request>,
+    Json(fields): Json<RegisterRequest>,
 ) -> Result<HttpResponse, Error> {
-    let Request { username, password, email } = fields;
+    let RegisterRequest { username, password, email } = fields;
     let requester = requester::of(&app, &request);
     let registration = Registration { username, password, email, requester };
     let user = accounts::register(&app, registration).await?;
-    Ok(HttpResponse::Created().json(Answer { user: user.into() }))
+    Ok(HttpResponse::Created().json(Registered { user: user.into() }))
 }

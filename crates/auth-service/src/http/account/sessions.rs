@@ -16,8 +16,7 @@ use crate::store::SessionView;
 
 /// What `GET /sessions` answers.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Sessions)]
-pub struct Answer {
+pub struct Sessions {
     /// The latest login first.
     pub sessions: Vec<SessionView>,
 }
@@ -25,7 +24,7 @@ pub struct Answer {
 pub(crate) async fn list(app: web::Data<App>, bearer: Bearer) -> Result<HttpResponse, Error> {
     let sessions = sessions::list(&app, caller(&bearer)?).await?;
     let no_store = (CACHE_CONTROL, "no-store");
-    Ok(HttpResponse::Ok().insert_header(no_store).json(Answer { sessions }))
+    Ok(HttpResponse::Ok().insert_header(no_store).json(Sessions { sessions }))
 }
 
 pub(crate) async fn remove(

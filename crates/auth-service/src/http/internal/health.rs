@@ -10,8 +10,7 @@ use crate::app::App;
 
 /// What `GET /health/live` and `GET /health/ready` answer.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Health)]
-pub struct Answer {
+pub struct Health {
     /// In a word or two, for people.
     pub status: String,
 }
@@ -51,5 +50,5 @@ pub(crate) async fn metrics(app: web::Data<App>) -> HttpResponse {
 
 fn answer(good: bool, status: &str) -> HttpResponse {
     let mut response = if good { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    response.insert_header((CACHE_CONTROL, "no-store")).json(Answer { status: status.to_owned() })
+    response.insert_header((CACHE_CONTROL, "no-store")).json(Health { status: status.to_owned() })
 }
