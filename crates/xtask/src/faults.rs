@@ -27,8 +27,8 @@ const SECONDS: u64 = 120;
 const PLANTED_SECONDS: u64 = 120;
 /// With the planted programs and no bug chosen.
 const ASLEEP_SECONDS: u64 = 20;
-/// Of the runs on planted programs.
-const AT_ONCE: usize = 2;
+/// Runs at a time.
+const AT_ONCE: usize = 3;
 /// For a run to begin and to look back at what happened. It gives itself less.
 const TIMEOUT: Duration = Duration::from_mins(5);
 
@@ -54,80 +54,115 @@ pub(crate) struct Options {
 
 /// `cargo xtask faults`
 pub(crate) fn run(project: &Project, options: Options) -> Result<ExitCode> {
-    let outcome = if options.planted {
-        let seconds = options.seconds.unwrap_or(PLANTED_SECONDS);
-        planted(project, options.seed, seconds, options.rest)?
+    build(project)?;
+    let harness = Harness::new(project, options.rest)?;
+    let runs = if options.planted {
+        planted(project, options.seed, options.seconds.unwrap_or(PLANTED_SECONDS))?
     } else {
-        build(project)?;
-        let harness = Harness::new(project, project.debug(), options.rest)?;
         let seconds = options.seconds.unwrap_or(SECONDS);
-        let mut outcome = Outcome::default();
-        for seed in (options.seed..).take(usize::try_from(options.runs)?) {
-            let ended = harness.run(seed, seconds, None)?;
-            println!("seed {seed}: {}", ended.said());
-            outcome.add(ended.unharmed(&format!("seed {seed}")));
-        }
-        println!("{} of {} runs had 0 violations", outcome.passed, options.runs);
-        outcome
+        let seeds = (options.seed..).take(usize::try_from(options.runs)?);
+        seeds.map(|seed| Run { seed, seconds, programs: project.debug(), bug: Bug::None }).collect()
     };
+    let outcome = all(&harness, &runs)?;
+    println!("{} of {} runs ended as they should", outcome.passed, runs.len());
     Ok(if outcome.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The part `faults` of `cargo xtask test`: each run is a check.
 pub(crate) fn check(project: &Project) -> Result<Outcome> {
     build(project)?;
-    let seed = 1;
-    let harness = Harness::new(project, project.debug(), Vec::new())?;
-    let ended = harness.run(seed, SECONDS, None)?;
-    println!("seed {seed}, {SECONDS} s: {}", ended.said());
-    let mut outcome = ended.unharmed(&format!("seed {seed}"));
+    let (seed, harness) = (1, Harness::new(project, Vec::new())?);
+    let mut runs = vec![Run { seed, seconds: SECONDS, programs: project.debug(), bug: Bug::None }];
+    runs.extend(planted(project, seed, PLANTED_SECONDS)?);
+    let mut outcome = all(&harness, &runs)?;
     outcome.unchecked = harness.unchecked();
-    outcome.add(planted(project, seed, PLANTED_SECONDS, Vec::new())?);
     Ok(outcome)
 }
 
 /// One run in which no bug is awake, since it must be the bug that is caught and not the build, and
-/// one for each bug. Some at a time, because each waits most of the time; the one without a bug is among
-/// them, and would tell if that were too many for the machine.
-fn planted(project: &Project, seed: u64, seconds: u64, rest: Vec<OsString>) -> Result<Outcome> {
-    build(project)?;
-    let harness = Harness::new(project, planted::build(project)?, rest)?;
-    let bugs = planted::bugs(project)?;
-    let runs: Vec<_> = once(None).chain(bugs.iter().map(|bug| Some(bug.as_str()))).collect();
+/// one for each bug.
+fn planted(project: &Project, seed: u64, seconds: u64) -> Result<Vec<Run>> {
+    let programs = planted::build(project)?;
+    let asleep =
+        Run { seed, seconds: ASLEEP_SECONDS, programs: programs.clone(), bug: Bug::Asleep };
+    let awake = planted::bugs(project)?.into_iter().map(|bug| Run {
+        seed,
+        seconds,
+        programs: programs.clone(),
+        bug: Bug::Awake(bug),
+    });
+    Ok(once(asleep).chain(awake).collect())
+}
+
+/// Some at a time, because each waits most of the time; those in which nothing is to be found are the first,
+/// and would tell if that were too many for the machine.
+fn all(harness: &Harness, runs: &[Run]) -> Result<Outcome> {
     let (next, ended) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
-                while let Some(bug) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let seconds = if bug.is_some() { seconds } else { ASLEEP_SECONDS };
-                    let how = harness.run(seed, seconds, *bug);
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(run) = runs.get(number) else { break };
+                    let how = harness.run(run);
                     let how = how.unwrap_or_else(|error| Ended::Broken(error.to_string()));
-                    ended.lock().unwrap_or_else(PoisonError::into_inner).insert(*bug, how);
+                    ended.lock().unwrap_or_else(PoisonError::into_inner).insert(number, how);
                 }
             });
         }
     });
     let ended = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let (mut outcome, mut caught) = (Outcome::default(), 0);
-    println!("\n{:<26}what the harness said", "planted bug");
-    for (bug, how) in &ended {
-        println!("{:<26}{}", bug.unwrap_or("none"), how.said());
-        outcome.add(match (bug, how) {
-            (None, how) => how.unharmed("no planted bug awake"),
-            (Some(_), Ended::Violated(_)) => {
-                caught += 1;
-                Outcome::passed()
-            }
-            (Some(bug), how) => Outcome::failed(format!("faults, planted {bug}: {}", how.said())),
-        });
+    let mut outcome = Outcome::default();
+    println!("\n{:<34}what the harness said", "run");
+    for (run, how) in runs.iter().zip(ended.values()) {
+        println!("{:<34}{}", run.name(), how.said());
+        outcome.add(run.judged(how));
     }
-    println!("{caught} of {} caught", bugs.len());
+    if ended.len() != runs.len() {
+        return Err("a run said nothing".into());
+    }
     Ok(outcome)
 }
 
 /// The same selection as for the tests: nothing is built twice.
 fn build(project: &Project) -> Result {
     run_command(project.cargo().args(["build", "--workspace", "--bins"]))
+}
+
+/// A run of the harness.
+struct Run {
+    seed: u64,
+    seconds: u64,
+    /// Where the services are that it is to torment.
+    programs: PathBuf,
+    bug: Bug,
+}
+
+/// What is planted in them.
+enum Bug {
+    None,
+    Asleep,
+    Awake(String),
+}
+
+impl Run {
+    fn name(&self) -> String {
+        match &self.bug {
+            Bug::None => format!("seed {}, {} s", self.seed, self.seconds),
+            Bug::Asleep => "no planted bug awake".to_owned(),
+            Bug::Awake(bug) => format!("planted {bug}"),
+        }
+    }
+
+    /// The check that a bug was caught, or that nothing was where there is none.
+    fn judged(&self, ended: &Ended) -> Outcome {
+        match (&self.bug, ended) {
+            (Bug::None | Bug::Asleep, Ended::Unharmed) | (Bug::Awake(_), Ended::Violated(_)) => {
+                Outcome::passed()
+            }
+            _ => Outcome::failed(format!("faults, {}: {}", self.name(), ended.said())),
+        }
+    }
 }
 
 /// How a run ended.
@@ -141,14 +176,6 @@ enum Ended {
 }
 
 impl Ended {
-    /// The check that no promise was broken in a run.
-    fn unharmed(&self, run: &str) -> Outcome {
-        match self {
-            Self::Unharmed => Outcome::passed(),
-            _ => Outcome::failed(format!("faults, {run}: {}", self.said())),
-        }
-    }
-
     fn said(&self) -> String {
         match self {
             Self::Unharmed => "0 violations".to_owned(),
@@ -172,16 +199,14 @@ struct Harness<'a> {
     project: &'a Project,
     /// Where it has a small disk of its own, if that is possible here.
     disk: Option<TempDir>,
-    /// Where the services are that it is to torment.
-    programs: PathBuf,
     rest: Vec<OsString>,
 }
 
 impl<'a> Harness<'a> {
-    fn new(project: &'a Project, programs: PathBuf, rest: Vec<OsString>) -> Result<Self> {
+    fn new(project: &'a Project, rest: Vec<OsString>) -> Result<Self> {
         let disk = tempfile::Builder::new().prefix("latchkey-disk-").tempdir()?;
         let disk = succeeds(on_small_disk(project, disk.path()).arg("true")).then_some(disk);
-        Ok(Self { project, disk, programs, rest })
+        Ok(Self { project, disk, rest })
     }
 
     /// What it cannot do here.
@@ -190,8 +215,8 @@ impl<'a> Harness<'a> {
         if self.disk.is_some() { Vec::new() } else { vec![missing.to_owned()] }
     }
 
-    /// A run on a Postgres of its own, which may be killed. With a bug it ends when that is caught.
-    fn run(&self, seed: u64, seconds: u64, bug: Option<&str>) -> Result<Ended> {
+    /// A run on a Postgres of its own, which may be killed. With a bug awake it ends when that is caught.
+    fn run(&self, run: &Run) -> Result<Ended> {
         setup::redis()?;
         let postgres = servers::lasting_postgres(self.project)?;
         let program = self.project.debug().join("faults");
@@ -202,28 +227,32 @@ impl<'a> Harness<'a> {
         } else {
             self.project.command(program)
         };
-        command.args(["--seed", &seed.to_string(), "--seconds", &seconds.to_string()]);
+        let (seed, seconds) = (run.seed.to_string(), run.seconds.to_string());
+        command.args(["--seed", &seed, "--seconds", &seconds]);
         command.env("LATCHKEY_TEST_POSTGRES", &postgres.url);
         command.env("LATCHKEY_TEST_POSTGRES_DATA", &postgres.data);
-        command.env("LATCHKEY_TEST_BIN_DIR", &self.programs);
+        command.env("LATCHKEY_TEST_BIN_DIR", &run.programs);
         command.env_remove(BUG);
-        let prefix = bug.map_or_else(String::new, |bug| {
-            command.arg("--until-first").env(BUG, bug);
-            format!("{BUG}={bug} ")
-        });
+        let (prefix, label) = match &run.bug {
+            Bug::None => (String::new(), format!("{}: ", run.seed)),
+            Bug::Asleep => (String::new(), "asleep: ".to_owned()),
+            Bug::Awake(bug) => {
+                command.arg("--until-first").env(BUG, bug);
+                (format!("{BUG}={bug} "), format!("{bug}: "))
+            }
+        };
         command.args(&self.rest);
         println!("\n$ {prefix}{}", shown(&command));
         let begun = Instant::now();
         let started = command.stdout(Stdio::piped()).spawn();
         let mut process = started.map_err(|error| format!("faults: {error}"))?;
         let output = process.stdout.take().ok_or("it has no output")?;
-        let label = bug.map_or_else(String::new, |bug| format!("{bug}: "));
         let reader = thread::spawn(move || show(output, &label));
         let status = loop {
             if let Some(status) = process.try_wait()? {
                 break status;
             }
-            if begun.elapsed() > Duration::from_secs(seconds) + TIMEOUT {
+            if begun.elapsed() > Duration::from_secs(run.seconds) + TIMEOUT {
                 process.kill()?;
                 process.wait()?;
                 return Ok(Ended::Broken("it did not end".to_owned()));

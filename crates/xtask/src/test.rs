@@ -1,14 +1,16 @@
 //! `cargo xtask test`: the parts, in an order in which each uses what the one before has built.
 //!
 //! Tests of a system wait more than they work. So more of them run at once than there are processors, and
-//! what only works (lints, documents) is done meanwhile, with what the tests leave of the processors.
+//! what only works (lints, documents, other workspaces) is done meanwhile, with what the tests leave of the
+//! processors. The browser and the OpenAPI documents have their turn beside the fault harness, which waits
+//! most of all.
 //!
 //! Always the whole workspace: another selection would build dependencies again. That selection has
 //! every feature that serves, because the packages in it ask for each other's; what is tested is
 //! what runs.
 
 use std::ffi::OsString;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -18,7 +20,7 @@ use clap::ValueEnum;
 
 use crate::outcome::Outcome;
 use crate::project::{Project, run as run_command, shown, succeeds};
-use crate::{Result, clients, compose, deny, faults, packages, schema, servers, setup};
+use crate::{Result, clients, compose, deny, faults, packages, planted, schema, servers, setup};
 
 /// One part of the tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -39,6 +41,8 @@ pub(crate) enum Part {
     Schema,
     /// The fault harness, as the services are and with bugs planted in them.
     Faults,
+    /// That the services can be built with the bugs that the fault harness must catch.
+    Planted,
     /// Rustdoc without warnings.
     Doc,
     /// Licences, banned crates, advisories.
@@ -47,8 +51,17 @@ pub(crate) enum Part {
 
 /// Before what a part could not check.
 const UNCHECKED: &str = "NOT CHECKED: ";
-/// What needs nothing of the tests and is not needed by them: done while they run.
-const MEANWHILE: [Part; 3] = [Part::Clippy, Part::Doc, Part::Deny];
+/// Above what failed.
+const FAILED: &str = "FAILED:";
+/// One after the other.
+const IN_TURN: [Part; 4] = [Part::Fmt, Part::Compose, Part::Rust, Part::Faults];
+/// What needs nothing of the tests and is not needed by them: begun as soon as their build is over, at the
+/// lowest priority.
+const MEANWHILE: [Part; 5] = [Part::Planted, Part::Clippy, Part::Packages, Part::Doc, Part::Deny];
+/// Begun when the tests in Rust have ended, beside the fault harness.
+const AFTER_RUST: [Part; 2] = [Part::Clients, Part::Schema];
+/// The lowest priority.
+const IDLE: &str = "19";
 /// Tests that run at once, for each processor.
 const THREADS: usize = 3;
 
@@ -58,23 +71,25 @@ pub(crate) fn run(project: &Project, part: Option<Part>, rest: &[OsString]) -> E
     if let Some(part) = part {
         sum.add(timed(project, part, rest, || ()));
     } else {
-        // They share a directory that only one build at a time may use. It is free as soon as tests run.
-        let (tests_run, begin) = mpsc::channel::<()>();
         thread::scope(|scope| {
-            let meanwhile = scope.spawn(move || {
-                let _ = begin.recv();
-                MEANWHILE.map(|part| behind(project, part))
-            });
-            let mut tests_run = Some(tests_run);
-            for part in Part::value_variants().iter().filter(|part| !MEANWHILE.contains(part)) {
-                sum.add(timed(project, *part, rest, || drop(tests_run.take())));
-                if *part == Part::Rust {
-                    tests_run = None;
+            // Builds share a directory that one at a time may use. It is free as soon as tests run.
+            let (built, when_built) = mpsc::channel::<()>();
+            let (tested, when_tested) = mpsc::channel::<()>();
+            let others = [
+                scope.spawn(move || beside(project, &when_built, IDLE, &MEANWHILE)),
+                scope.spawn(move || beside(project, &when_tested, "0", &AFTER_RUST)),
+            ];
+            let (mut built, mut tested) = (Some(built), Some(tested));
+            for part in IN_TURN {
+                sum.add(timed(project, part, rest, || drop(built.take())));
+                if part == Part::Rust {
+                    drop((built.take(), tested.take()));
                 }
             }
-            match meanwhile.join() {
-                Ok(outcomes) => outcomes.into_iter().for_each(|outcome| sum.add(outcome)),
-                Err(_) => sum.add(Outcome::failed("lints and documents: a panic".to_owned())),
+            for other in others {
+                sum.add(other.join().unwrap_or_else(|_| {
+                    Outcome::failed("a part that ran beside others: a panic".to_owned())
+                }));
             }
         });
     }
@@ -83,7 +98,7 @@ pub(crate) fn run(project: &Project, part: Option<Part>, rest: &[OsString]) -> E
         println!("{UNCHECKED}{what}");
     }
     if !sum.failures.is_empty() {
-        println!("FAILED:\n{}", sum.failures.join("\n"));
+        println!("{FAILED}\n{}", sum.failures.join("\n"));
     }
     println!("{} passed, {} failed", sum.passed, sum.failed);
     if sum.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -102,24 +117,57 @@ fn timed(project: &Project, part: Part, rest: &[OsString], tests_run: impl FnMut
     outcome
 }
 
-/// Runs a part that is one check in a process of the lowest priority, and shows what it said at its end.
-fn behind(project: &Project, part: Part) -> Outcome {
+/// Runs parts one after the other in processes of their own once the other end of `begin` is gone.
+fn beside(
+    project: &Project,
+    begin: &mpsc::Receiver<()>,
+    niceness: &str,
+    parts: &[Part],
+) -> Outcome {
+    let _ = begin.recv();
+    let mut sum = Outcome::default();
+    for part in parts {
+        sum.add(
+            apart(project, *part, niceness)
+                .unwrap_or_else(|error| Outcome::failed(format!("{part:?}: {error}"))),
+        );
+    }
+    sum
+}
+
+/// Runs a part in a process of its own and shows what it said at its end, lest that be mixed with what others
+/// say.
+fn apart(project: &Project, part: Part, niceness: &str) -> Result<Outcome> {
     let begun = Instant::now();
-    let name = part.to_possible_value().map_or_else(String::new, |it| it.get_name().to_owned());
+    let part_name = part.to_possible_value().ok_or("a part has a name")?;
     let mut command = project.command("nice");
-    command.args(["-n", "19"]).arg(&project.xtask).args(["test", &name]);
-    let output = match command.stdin(Stdio::null()).output() {
-        Ok(output) => output,
-        Err(error) => return Outcome::failed(format!("{part:?}: {error}")),
-    };
-    let said = [output.stdout, output.stderr].concat();
+    command.args(["-n", niceness]).arg(&project.xtask).args(["test", part_name.get_name()]);
+    let mut log = tempfile::tempfile()?;
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
+    let status = command.status()?;
+    log.rewind()?;
+    let mut said = Vec::new();
+    log.read_to_end(&mut said)?;
     let said = String::from_utf8_lossy(&said);
-    println!("\n== {part:?}, meanwhile\n{said}== {part:?}: {} s", begun.elapsed().as_secs());
-    let mut outcome = if output.status.success() {
-        Outcome::passed()
-    } else {
-        Outcome::failed(format!("{part:?}: {}; what it said is above", output.status))
-    };
+    print!("\n{said}");
+    println!("== {part:?}, beside others: {} s", begun.elapsed().as_secs());
+    Ok(summed(&said, part, status.success()))
+}
+
+/// What the last lines of a run of one part tell of it.
+fn summed(said: &str, part: Part, success: bool) -> Outcome {
+    let mut outcome = Outcome::default();
+    let last = said.lines().last().and_then(|line| line.split_once(", "));
+    if let Some((passed, failed)) = last.and_then(|(passed, failed)| counted(passed, failed)) {
+        (outcome.passed, outcome.failed) = (passed, failed);
+    }
+    if let Some((_, failures)) = said.rsplit_once(&format!("\n{FAILED}\n")) {
+        let failures = failures.lines().take(failures.lines().count() - 1);
+        outcome.failures.extend(failures.map(str::to_owned));
+    }
+    if success != (outcome.passed > 0 && outcome.failed == 0) {
+        outcome.add(Outcome::failed(format!("{part:?}: it did not end as it should")));
+    }
     let unchecked = said.lines().filter_map(|line| line.strip_prefix(UNCHECKED));
     outcome.unchecked.extend(unchecked.map(str::to_owned));
     outcome
@@ -148,6 +196,7 @@ fn one(
         Part::Clients => return clients::check(project),
         Part::Schema => return schema::check(project),
         Part::Faults => return faults::check(project),
+        Part::Planted => drop(planted::build(project)?),
         Part::Doc => {
             let mut doc = project.cargo();
             doc.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings");
@@ -228,9 +277,13 @@ fn failure(line: &str) -> Option<&str> {
 fn reported(line: &str) -> Option<(usize, usize)> {
     let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let mut counts = counts.split("; ");
-    let passed = counts.next()?.strip_suffix(" passed")?.parse().ok()?;
-    let failed = counts.next()?.strip_suffix(" failed")?.parse().ok()?;
-    Some((passed, failed))
+    counted(counts.next()?, counts.next()?)
+}
+
+/// Of `3 passed` and `0 failed`
+fn counted(passed: &str, failed: &str) -> Option<(usize, usize)> {
+    let number = |text: &str, what| text.strip_suffix(what)?.parse().ok();
+    Some((number(passed, " passed")?, number(failed, " failed")?))
 }
 
 #[cfg(test)]
@@ -245,5 +298,23 @@ mod tests {
         assert_eq!(reported("test rotation ... ok"), None);
         assert_eq!(failure("---- tabs::five_tabs stdout ----"), Some("tabs::five_tabs"));
         assert_eq!(failure("---- tabs::five_tabs"), None);
+    }
+
+    #[test]
+    fn a_part_that_ran_apart_is_counted_like_any_other() {
+        let good = "== Deny\n== Deny: 3 s\n\nNOT CHECKED: advisories\n2 passed, 0 failed\n";
+        let outcome = summed(good, Part::Deny, true);
+        assert_eq!((outcome.passed, outcome.failed), (2, 0));
+        assert_eq!(outcome.unchecked, ["advisories"]);
+        let bad = "x\n\nFAILED:\n3 - a tab\n    error: late\n70 passed, 1 failed\n";
+        let outcome = summed(bad, Part::Clients, false);
+        assert_eq!((outcome.passed, outcome.failed), (70, 1));
+        assert_eq!(outcome.failures, ["3 - a tab", "    error: late"]);
+        // A process that was killed, one that ran nothing, and one that is not of one mind with itself.
+        for (said, success) in
+            [("== Clients\n", false), ("0 passed, 0 failed\n", true), (good, false)]
+        {
+            assert_eq!(summed(said, Part::Clients, success).failed, 1, "{said}");
+        }
     }
 }
