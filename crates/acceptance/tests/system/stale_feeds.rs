@@ -124,6 +124,41 @@ async fn a_replica_without_its_database_tells_news_and_else_that_it_knows_nothin
     }
 }
 
+/// F-A4: a server that is gone without a word for a moment keeps nobody waiting for longer than a new
+/// connection takes: those that there are say nothing more, or also those that are made meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_whose_database_was_silent_for_a_moment_has_news_again_within_five_seconds() {
+    let database = Database::create(Kind::Postgres).await;
+    let cases = ["connections", "connections and new ones"].map(async |how| {
+        let (auth, link) = behind_a_link(&database).await;
+        if how == "connections" {
+            link.silence();
+        } else {
+            link.set(Mode::Mute);
+            // Longer than a read waits for an answer, so that a connection is begun in the silence.
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            link.set(Mode::Pass);
+        }
+        let healed = Instant::now();
+        // What it knew before is not old enough yet for it to say so.
+        until("it notices", async || age(&auth).await > Duration::from_millis(700)).await;
+        until("it is well again", async || age(&auth).await < Duration::from_millis(700)).await;
+        let took = healed.elapsed();
+        println!("{how}: {took:?}");
+        assert!(took < Duration::from_secs(5), "{how}: {took:?}");
+    });
+    join_all(cases).await;
+}
+
+/// How long ago the replica read what it tells; too long if it tells nothing.
+async fn age(auth: &Service) -> Duration {
+    let answer = feed(auth, "").await;
+    if answer.status == 503 {
+        return Duration::MAX;
+    }
+    Duration::from_millis(answer.json()["age_ms"].as_u64().expect("milliseconds"))
+}
+
 /// F-A3: the one with the keys is gone before anybody had them, or hangs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_are_had_from_another_replica() {

@@ -29,12 +29,17 @@ use super::{Backend, Store, StoreError};
 /// Revocations are small, and there may be one for each logout of two hours.
 const PURGED_AT_ONCE: i64 = 10_000;
 
+/// How long a server that is being read may say nothing. One that died without a word never will again,
+/// and followers, who are not told anything meanwhile, wait for this and for a new connection.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(2);
+/// For a new connection, which takes several questions and answers.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// What one read found.
 #[derive(Debug)]
 pub struct RevocationRead {
     /// Everything that the read before may not have seen; some may be repeats, and some long expired.
     pub rows: Vec<RevocationRow>,
-    /// The database's clock.
     pub now: Timestamp,
     /// What can no longer be missed; `None` on SQLite, which serves one process.
     pub horizon: Option<Horizon>,
@@ -47,7 +52,6 @@ pub struct RevocationRead {
 pub struct RevocationRow {
     /// The number of the transaction that wrote it.
     pub xid: u64,
-    /// What is revoked.
     pub revoked: Revoked,
     /// By the database's clock; `None`: never.
     pub expires_at: Option<Timestamp>,
@@ -209,6 +213,14 @@ fn leads_elsewhere(error: &StoreError) -> bool {
     matches!(error, StoreError::Database(error) if damage_of(error) == Some(Damage::WrongServer))
 }
 
+async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, StoreError> {
+    let done = tokio::time::timeout(limit, work).await;
+    done.map_or(Err(StoreError::Timeout), |done| done.map_err(StoreError::from))
+}
+
 async fn read_postgres(
     pins: &Pins,
     slot: &mut Option<PgConnection>,
@@ -217,7 +229,7 @@ async fn read_postgres(
 ) -> Result<RevocationRead, StoreError> {
     let connection = match slot {
         Some(connection) => connection,
-        None => slot.insert(pins.connect().await?),
+        None => slot.insert(within(CONNECT_TIMEOUT, pins.connect()).await?),
     };
     // Row by row: a million of them as they come take a gigabyte.
     let mut rows = query(
@@ -238,7 +250,7 @@ async fn read_postgres(
     .bind(offset)
     .bind(from.map(|horizon| horizon.xid.to_string()))
     .fetch(connection);
-    let first = rows.try_next().await?.ok_or(sqlx::Error::RowNotFound)?;
+    let first = within(SILENCE_TIMEOUT, rows.try_next()).await?.ok_or(sqlx::Error::RowNotFound)?;
     // A standby may lag behind what was acknowledged, and a server on which somebody turned writing
     // off may have a successor; they prove nothing.
     if first.flag("only_reads")? {
@@ -254,7 +266,7 @@ async fn read_postgres(
         if let Some(revoked) = rows::revoked(&row)? {
             found.push(revocation(&row, number(&row, "xid")?, revoked)?);
         }
-        next = rows.try_next().await?;
+        next = within(SILENCE_TIMEOUT, rows.try_next()).await?;
     }
     Ok(RevocationRead { rows: found, now, horizon: Some(horizon), keys })
 }
