@@ -39,11 +39,9 @@ pub async fn run(mut lane: Lane, site: &Site, stage: &Stage, counts: &Counts) {
         // Which of several alike it hits, so that it is known whom it concerns.
         let which = lane.rng.usize(..6);
         let concern = concern(fault, which);
-        let spell = concern.map(|concern| stage.weather.begin(concern, stage.now()));
+        let spell = stage.weather.begin(concern, &fault.to_string(), stage.now());
         suffer(site, fault, which, &mut lane.rng).await;
-        if let Some(spell) = spell {
-            stage.weather.end(spell, stage.now());
-        }
+        stage.weather.end(spell, stage.now());
     }
 }
 

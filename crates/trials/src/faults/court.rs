@@ -67,7 +67,8 @@ impl Court {
         let (due, unserved) = service(episode, weather);
         self.files().due += due;
         for violation in &unserved {
-            self.report(episode, violation);
+            let until = episode.events[violation.event].over;
+            self.report(episode, violation, &weather.before(until));
         }
         unserved.is_empty()
     }
@@ -77,7 +78,7 @@ impl Court {
         let mut violations = check(episode);
         violations.retain(|violation| episode.events[violation.event].begun >= from);
         for violation in &violations {
-            self.report(episode, violation);
+            self.report(episode, violation, "");
         }
         violations.is_empty()
     }
@@ -89,13 +90,15 @@ impl Court {
         files.shown.push(format!("{rule:?}: {because}\n"));
     }
 
-    fn report(&self, episode: &Episode, violation: &Violation) {
+    fn report(&self, episode: &Episode, violation: &Violation, weather: &str) {
         let mut files = self.files();
         files.violations += 1;
         if files.shown.len() < SHOWN {
             let Violation { rule, event, because } = violation;
             let history = episode.around(*event, 40);
-            files.shown.push(format!("{rule:?}: {because} ({})\n{history}", episode.actor));
+            files
+                .shown
+                .push(format!("{rule:?}: {because} ({})\n{weather}{history}", episode.actor));
         }
     }
 

@@ -96,7 +96,8 @@ impl Pair {
             let lasts = fault.lasts(&mut lane.rng);
             let mut servers = self.servers.lock().await;
             let [primary, standby] = &mut *servers;
-            let spell = stage.weather.begin(Concern::Database, stage.now());
+            let spell =
+                stage.weather.begin(Some(Concern::Database), &fault.to_string(), stage.now());
             match fault {
                 Fault::OnStandby => {
                     self.lead_to(standby);

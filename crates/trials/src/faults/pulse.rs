@@ -38,7 +38,7 @@ pub(super) async fn feel(stage: &Stage) {
                     pid == now && after.saturating_sub(before) > took / 3
                 });
             if took > SLOW && starved {
-                let spell = stage.weather.begin(concern, begun);
+                let spell = stage.weather.begin(Some(concern), "no processor", begun);
                 stage.weather.end(spell, stage.now());
             }
             sleep(EVERY).await;

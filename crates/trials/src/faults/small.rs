@@ -106,7 +106,8 @@ impl Small {
             sleep(lane.long_peace()).await;
             let fault = lane.draw();
             let lasts = fault.lasts(&mut lane.rng);
-            let spell = stage.weather.begin(Concern::Database, stage.now());
+            let spell =
+                stage.weather.begin(Some(Concern::Database), &fault.to_string(), stage.now());
             let felt = match fault {
                 Fault::KilledWithoutRoom => {
                     self.killed(lasts).await;

@@ -11,6 +11,9 @@ use super::history::Moment;
 /// anew and, for a resource-service, to find a replica that is well.
 pub const RECOVERY: Duration = Duration::from_secs(5);
 
+/// How far back a report looks.
+const SHOWN: Duration = Duration::from_secs(15);
+
 /// Whom a fault concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Concern {
@@ -26,7 +29,9 @@ pub enum Concern {
 
 #[derive(Debug)]
 struct Spell {
-    concern: Concern,
+    /// `None`: it excuses nobody.
+    concern: Option<Concern>,
+    what: String,
     begun: Moment,
     /// `None`: it is not over yet.
     over: Option<Moment>,
@@ -47,10 +52,10 @@ pub struct Weather {
 }
 
 impl Weather {
-    /// A trouble begins. Answers by what it is named when it ends.
-    pub fn begin(&self, concern: Concern, now: Moment) -> usize {
+    /// A trouble begins, and this is what it is. Answers by what it is named when it ends.
+    pub fn begin(&self, concern: Option<Concern>, what: &str, now: Moment) -> usize {
         let mut spells = self.spells.lock().unwrap_or_else(PoisonError::into_inner);
-        spells.push(Spell { concern, begun: now, over: None });
+        spells.push(Spell { concern, what: what.to_owned(), begun: now, over: None });
         spells.len() - 1
     }
 
@@ -79,10 +84,24 @@ impl Weather {
         concerns.into_iter().all(|concern| self.was_well(concern, from, until))
     }
 
+    /// What was in trouble in a while before `until` and until then, a line each.
+    #[must_use]
+    pub fn before(&self, until: Moment) -> String {
+        let spells = self.spells.lock().unwrap_or_else(PoisonError::into_inner);
+        let met = spells.iter().filter(|spell| spell.meets(until.saturating_sub(SHOWN), until));
+        let line = |spell: &Spell| {
+            let over =
+                spell.over.map_or("-".to_owned(), |over| format!("{:.3}", over.as_secs_f64()));
+            let whom = spell.concern.map_or("nobody".to_owned(), |whom| format!("{whom:?}"));
+            format!("{:>13.3} to {over:>9}  {}, of {whom}\n", spell.begun.as_secs_f64(), spell.what)
+        };
+        met.map(line).collect()
+    }
+
     fn was_well(&self, concern: Concern, from: Moment, until: Moment) -> bool {
         let from = from.saturating_sub(RECOVERY);
         let spells = self.spells.lock().unwrap_or_else(PoisonError::into_inner);
-        !spells.iter().any(|spell| spell.concern == concern && spell.meets(from, until))
+        !spells.iter().any(|spell| spell.concern == Some(concern) && spell.meets(from, until))
     }
 }
 
@@ -95,18 +114,19 @@ mod tests {
     #[test]
     fn one_replica_that_is_well_is_enough_and_it_must_be_the_same_all_the_time() {
         let weather = Weather::default();
+        let begin = |concern, at| weather.begin(Some(concern), "", at);
         let could = |from: u32, until: u32| weather.could_follow(0, SECOND * from, SECOND * until);
-        let first = weather.begin(Concern::Replica(0), SECOND * 10);
+        let first = begin(Concern::Replica(0), SECOND * 10);
         assert!(could(12, 13));
         weather.end(first, SECOND * 14);
-        let second = weather.begin(Concern::Replica(1), SECOND * 17);
+        let second = begin(Concern::Replica(1), SECOND * 17);
         assert!(!could(18, 18), "the first has only just recovered");
         assert!(could(20, 21));
-        weather.begin(Concern::Resource(0), SECOND * 30);
+        begin(Concern::Resource(0), SECOND * 30);
         assert!(!could(31, 31));
         assert!(weather.could_follow(1, SECOND * 31, SECOND * 31));
         weather.end(second, SECOND * 40);
-        weather.begin(Concern::Database, SECOND * 50);
+        begin(Concern::Database, SECOND * 50);
         assert!(!weather.could_follow(1, SECOND * 51, SECOND * 51));
     }
 }
