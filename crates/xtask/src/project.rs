@@ -9,11 +9,8 @@ use crate::Result;
 
 /// This checkout and what is built of it.
 pub(crate) struct Project {
-    /// The checkout.
     pub(crate) root: PathBuf,
-    /// This program.
     pub(crate) xtask: PathBuf,
-    /// Cargo's target directory.
     pub(crate) target: PathBuf,
 }
 

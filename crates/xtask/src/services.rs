@@ -19,7 +19,6 @@ const MASTER_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 pub(crate) struct Service {
     line: Vec<OsString>,
     variables: Vec<(&'static str, String)>,
-    /// Where clients connect.
     pub(crate) public: SocketAddr,
     internal: SocketAddr,
 }
