@@ -20,15 +20,11 @@ use crate::tokens::keyring::Keyring;
 
 /// The service's parts, as a value: each test has its own.
 pub struct App {
-    /// The settings.
     pub config: Config,
     /// The origin of the issuer's own pages.
     pub own_origin: Origin,
-    /// The database.
     pub store: Store,
-    /// Hashing.
     pub passwords: Passwords,
-    /// Keys.
     pub keyring: Arc<Keyring>,
     /// What the client may have that tokens are issued to.
     pub clients: Arc<Clients>,
@@ -38,7 +34,6 @@ pub struct App {
     pub(crate) owners: Owners,
     /// What stands for names and networks outside the database.
     pub pseudonyms: Pseudonyms,
-    /// The revocation feed.
     pub feed: Arc<Feed>,
     /// What decides whether a bearer token is good.
     pub verifier: Arc<Verifier>,

@@ -36,16 +36,12 @@ use crate::tokens::seal::MasterKeys;
 /// Why the service does not start. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A setting.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// An address.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// The database.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The keys.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
     /// The client of the settings.
@@ -54,10 +50,8 @@ pub enum StartError {
          select, insert and update there (migrations/README.md)"
     )]
     Clients(#[source] StoreError),
-    /// Passwords.
     #[error(transparent)]
     Passwords(#[from] Unusable),
-    /// The server.
     #[error("the server cannot be started: {0}")]
     Io(#[from] io::Error),
 }

@@ -29,33 +29,22 @@ const DEFAULTS: &str = include_str!("defaults.toml");
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// `iss`.
     pub issuer: String,
-    /// Listening and browsers.
     pub http: Http,
-    /// The database.
     pub database: Database,
-    /// Redis, if any.
     pub redis: Redis,
-    /// Signing keys.
     pub keys: Keys,
-    /// Tokens and sessions.
     pub tokens: Tokens,
     /// Password policy and cost.
     pub passwords: Passwords,
-    /// The audit log.
     pub events: Events,
     /// What is too often.
     pub limits: Limits,
-    /// The account page.
     pub page: Page,
-    /// The revocation feed.
     pub feed: FeedSettings,
-    /// Freshness.
     pub revocation: Revocation,
     /// When what is old is deleted or replaced.
     pub housekeeping: Housekeeping,
-    /// The test clock.
     pub clock: ClockOffset,
 }
 
@@ -63,11 +52,8 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Http {
-    /// Public address.
     pub listen: String,
-    /// Internal address.
     pub internal_listen: String,
-    /// Serving threads.
     pub workers: usize,
     /// Browser origins besides the issuer's.
     #[serde(deserialize_with = "origins")]
@@ -77,7 +63,6 @@ pub struct Http {
     pub allowed_headers: Vec<HeaderName>,
     /// `SameSite` of the refresh cookie.
     pub cookie_same_site: SameSite,
-    /// Whose `X-Forwarded-For` counts.
     #[serde(deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
     /// Seconds between "not ready" and the end of serving.
@@ -98,9 +83,7 @@ pub enum SameSite {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Database {
-    /// Connection URL.
     pub url: SecretString,
-    /// Pool size.
     pub max_connections: u32,
     /// Whether to migrate at the start.
     pub migrate_on_start: bool,
@@ -137,7 +120,6 @@ pub struct Tokens {
     /// `aud` besides the issuer.
     #[serde(deserialize_with = "list")]
     pub audience: Vec<String>,
-    /// The first-party client.
     pub client_id: ClientId,
     /// What may be granted.
     pub scopes: Scope,
@@ -159,13 +141,10 @@ pub struct Tokens {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Passwords {
-    /// Least characters.
     pub min_length: usize,
-    /// Most characters.
     pub max_length: usize,
     /// Argon2 memory, KiB.
     pub memory_kib: u32,
-    /// Argon2 passes.
     pub iterations: u32,
     /// How long a login or registration may wait for its hash to be begun, seconds.
     pub max_wait_seconds: u64,
@@ -210,19 +189,15 @@ pub struct Limits {
     pub names_free: u32,
     /// Failed logins from one network at once.
     pub network_burst: u32,
-    /// And later.
     pub network_per_minute: u32,
     /// Registrations from one network at once.
     pub register_burst: u32,
-    /// And later.
     pub register_per_hour: u32,
     /// Refreshes of one session at once.
     pub refresh_burst: u32,
-    /// And later.
     pub refresh_per_minute: u32,
     /// Forged tokens from one network at once.
     pub forged_burst: u32,
-    /// And later.
     pub forged_per_minute: u32,
 }
 
@@ -236,7 +211,6 @@ pub struct Page {
     pub resource: String,
     /// An account that everybody may use; empty: none.
     pub demo_username: String,
-    /// And its password.
     pub demo_password: String,
 }
 

@@ -34,13 +34,10 @@ pub struct Overloaded;
 /// Why passwords cannot be hashed at all.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
-    /// The cost.
     #[error("passwords: Argon2 does not take these parameters: {0}")]
     Parameters(argon2::Error),
-    /// The peppers.
     #[error(transparent)]
     Peppers(#[from] ConfigError),
-    /// The threads.
     #[error("the threads that hash passwords cannot be started: {0}")]
     Threads(std::io::Error),
 }

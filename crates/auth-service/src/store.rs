@@ -83,7 +83,6 @@ pub enum StoreError {
     /// It reported an error.
     #[error("the database does not answer")]
     Database(#[from] sqlx::Error),
-    /// It said nothing.
     #[error("the database did not answer in time")]
     Timeout,
     /// The row kept changing under every attempt.
@@ -106,7 +105,6 @@ pub enum OpenError {
          made it, or a later one"
     )]
     NewerSchema(String),
-    /// The migrations failed.
     #[error("the database cannot be migrated: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     /// The server answered at first.

@@ -24,9 +24,7 @@ const MAX_TIME: Duration = Duration::from_secs(10);
 /// What a body may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Media {
-    /// `application/json`
     Json,
-    /// `application/x-www-form-urlencoded`
     Form,
     /// No `Content-Type` at all.
     Unsaid,
@@ -39,7 +37,6 @@ pub enum BadBody {
     TooLarge,
     /// Not sent within the time allowed.
     TooSlow,
-    /// Broken off.
     Incomplete,
     /// Of another media type, or encoded.
     Media,

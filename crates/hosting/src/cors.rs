@@ -28,7 +28,6 @@ fn everywhere() -> Vec<HeaderName> {
 /// Who may call from a browser page of another origin.
 #[derive(Debug, Clone, Default)]
 pub struct Cors {
-    /// The origins.
     pub origins: Vec<Origin>,
     /// Whether cookies may come along.
     pub credentials: bool,

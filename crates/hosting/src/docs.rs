@@ -23,7 +23,6 @@ const STYLE: &str = include_str!("../../../openapi/style.css");
 #[derive(Debug)]
 pub struct Docs {
     document: Bytes,
-    /// By their paths.
     pages: HashMap<String, Bytes>,
 }
 

@@ -18,7 +18,6 @@ pub(crate) use utoipa::openapi::path::ParameterIn;
 
 /// What a document says of all its routes.
 pub(crate) struct About {
-    /// Of the document.
     pub(crate) title: &'static str,
     /// What holds for every route.
     pub(crate) description: &'static str,

@@ -21,16 +21,13 @@ use crate::routes;
 /// Why the service does not start. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A setting.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// An address.
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// The sources of keys and revocations.
     #[error("keys and revocations cannot be followed: {0}")]
     Follow(#[from] FollowError),
-    /// The server.
     #[error("the server cannot be started: {0}")]
     Io(#[from] io::Error),
 }

@@ -20,15 +20,10 @@ pub struct Config {
     pub issuer: String,
     /// Who this service is.
     pub audience: String,
-    /// Listening and browsers.
     pub http: Http,
-    /// Public keys.
     pub keys: Keys,
-    /// Revocations.
     pub feed: FeedSettings,
-    /// Freshness.
     pub revocation: Revocation,
-    /// The test clock.
     pub clock: ClockOffset,
 }
 
@@ -36,11 +31,8 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Http {
-    /// Public address.
     pub listen: String,
-    /// Internal address.
     pub internal_listen: String,
-    /// Serving threads.
     pub workers: usize,
     /// Browser origins that may call.
     #[serde(deserialize_with = "origins")]
@@ -70,7 +62,6 @@ pub struct FeedSettings {
     /// Where the feeds are.
     #[serde(deserialize_with = "list")]
     pub urls: Vec<String>,
-    /// Their secret.
     pub secret: String,
 }
 

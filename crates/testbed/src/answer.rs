@@ -6,9 +6,7 @@ use serde_json::Value;
 /// An HTTP answer, read to the end.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// The status code.
     pub status: u16,
-    /// The headers.
     pub headers: HeaderMap,
     /// The body as text.
     pub text: String,

@@ -27,7 +27,6 @@ pub enum Kind {
 /// A running proxy, ended with the value.
 #[derive(Debug)]
 pub struct Proxy {
-    /// `host:port`
     pub address: String,
     _process: Process,
     _directory: TempDir,

@@ -17,7 +17,6 @@ use crate::service::lasting_address;
 /// when it is killed, none of its data.
 #[derive(Debug)]
 pub struct Redis {
-    /// `host:port`.
     pub address: String,
     arguments: Vec<String>,
     directory: TempDir,

@@ -52,7 +52,6 @@ pub struct Service {
     pub public: String,
     /// `http://host:port` of the internal listener.
     pub internal: String,
-    /// Every setting.
     pub settings: Settings,
     /// A client that makes a new connection for each request.
     pub http: reqwest::Client,

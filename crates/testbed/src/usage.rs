@@ -71,7 +71,6 @@ pub async fn postmaster(database: &Database) -> u32 {
 
 struct Stat {
     parent: u32,
-    /// In clock ticks.
     own: u64,
     /// Of children that have ended.
     ended: u64,

@@ -27,13 +27,9 @@ pub const PASSWORD: &str = "a quite ordinary sentence";
 /// The tokens of a login or a refresh in body mode.
 #[derive(Debug, Clone)]
 pub struct Tokens {
-    /// The access token.
     pub access: String,
-    /// The refresh token.
     pub refresh: String,
-    /// The session.
     pub session: String,
-    /// The whole answer.
     pub json: Value,
 }
 
@@ -72,7 +68,6 @@ impl Running {
 pub struct World {
     /// Moves both services' time.
     pub clock: Clock,
-    /// The database.
     pub database: Database,
     /// A client without cookies or redirects.
     pub http: reqwest::Client,

@@ -20,7 +20,6 @@ pub struct Drill {
     pub resources: Vec<String>,
     /// The canary, a user like any other.
     pub username: String,
-    /// Its password.
     pub password: String,
     /// When to give a round up.
     pub patience: Duration,

@@ -54,9 +54,7 @@ pub struct Phase {
 /// What was found.
 #[derive(Debug)]
 pub struct Report {
-    /// Without a flood.
     pub idle: Phase,
-    /// With it.
     pub flooded: Phase,
     /// What the flood was answered.
     pub answers: Answers,

@@ -29,7 +29,6 @@ pub struct Report {
     pub issued: u64,
     /// Verifications of tokens that were good.
     pub verified: u64,
-    /// Of those, refused.
     pub refused: u64,
     /// Refreshes of honest clients that were refused.
     pub refreshes_refused: u64,

@@ -68,18 +68,22 @@ struct Line {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Move {
     /// The honest client refreshes, or tries again; its reply may be lost.
-    Honest { session: usize, reply_lost: bool },
+    Honest {
+        session: usize,
+        reply_lost: bool,
+    },
     /// The thief presents one of the tokens that ever were.
-    Thief { session: usize, generation: u32 },
+    Thief {
+        session: usize,
+        generation: u32,
+    },
     /// The session is ended.
     End(usize),
     /// All but the first are.
     EndOthers,
-    /// All are.
     EndAll,
     /// A failover loses the last rotation.
     Forget(usize),
-    /// Time passes.
     Wait,
 }
 

@@ -19,7 +19,6 @@ pub(crate) struct Limits {
 /// One user and their sessions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct State {
-    /// The time.
     pub(crate) now: i64,
     /// Sessions of a lower version are over.
     pub(crate) version: u32,
@@ -75,7 +74,6 @@ pub(crate) enum Reason {
 /// Who acts: a session, by a refresh token of that generation, or by an access token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Caller {
-    /// The session.
     pub(crate) session: usize,
     /// The refresh token's generation; `None` with an access token.
     pub(crate) generation: Option<u32>,
@@ -86,9 +84,7 @@ pub(crate) struct Caller {
 pub(crate) enum Ends {
     /// All but the caller's.
     Others,
-    /// All.
     All,
-    /// None.
     None,
 }
 
@@ -121,7 +117,6 @@ pub(crate) enum Operation {
     Disable,
     /// An administrator enables the user.
     Enable,
-    /// Time passes.
     Advance(i64),
     /// An asynchronous failover loses the last rotation of the session.
     ForgetRotation(usize),
@@ -157,7 +152,6 @@ pub(crate) enum Answer {
 /// A token that is good, and until when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Grant {
-    /// The token's generation.
     pub(crate) generation: u32,
     /// When the session ends unless used.
     pub(crate) idle_end: i64,

@@ -45,7 +45,6 @@ enum Tab {
         token: u32,
         since: i64,
     },
-    /// The reply is.
     Reply {
         token: u32,
         since: i64,
@@ -60,7 +59,6 @@ enum Move {
     Serve(usize),
     /// The reply reaches the jar.
     Receive(usize),
-    /// Time passes.
     Wait,
 }
 

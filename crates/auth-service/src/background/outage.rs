@@ -8,7 +8,6 @@ use tokio::time::Instant;
 /// What the log is told of something that may be away.
 #[derive(Debug)]
 pub(crate) struct Outage {
-    /// Who noticed.
     task: &'static str,
     /// What is away, and what that means.
     away: &'static str,

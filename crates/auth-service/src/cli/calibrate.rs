@@ -20,7 +20,6 @@ const ROUNDS: usize = 5;
 pub(super) struct Calibration {
     /// `passwords.memory_kib`
     pub(super) memory_kib: u32,
-    /// `passwords.iterations`
     pub(super) iterations: u32,
     /// One hash on one idle core.
     pub(super) takes: Duration,

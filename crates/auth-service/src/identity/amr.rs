@@ -6,9 +6,7 @@ use std::fmt;
 /// One method of authentication. Its name is written here and nowhere else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Method {
-    /// A password.
     Password,
-    /// A one-time password.
     OneTimePassword,
     /// More than one factor. It is never given: it follows from the others.
     MultipleFactors,

@@ -10,7 +10,6 @@ use crate::identity::pseudonyms::Pseudonym;
 pub struct Key {
     /// The name of the policy, as clients, metrics and Redis see it.
     pub policy: &'static str,
-    /// Whose.
     pub whose: Pseudonym,
 }
 
@@ -24,9 +23,7 @@ impl fmt::Display for Key {
 /// A counter and its rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bucket {
-    /// Which.
     pub key: Key,
-    /// How it counts.
     pub rule: Rule,
     /// Count only where the bucket before this one in the list was empty: so the first attempt at
     /// each of many things is counted without a list of them.
@@ -38,7 +35,6 @@ pub struct Bucket {
 /// A bucket that was charged for an attempt, and what is needed to undo that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Charge {
-    /// Which.
     pub bucket: Bucket,
     /// When, by the clock that counts.
     pub at: u64,
@@ -76,11 +72,9 @@ pub enum Outcome {
 /// What is done to one bucket when it is known what became of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// The charge stays.
     Keep,
     /// The charge is taken back.
     GiveBack,
-    /// All charges are.
     Clear,
 }
 

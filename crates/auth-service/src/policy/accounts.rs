@@ -21,13 +21,9 @@ use crate::store::{
 
 /// A registration.
 pub struct Registration {
-    /// The name.
     pub username: String,
-    /// The password.
     pub password: SecretString,
-    /// The address.
     pub email: Option<String>,
-    /// From where.
     pub requester: Requester,
 }
 

@@ -75,7 +75,6 @@ impl FactorPending {
 /// whoever asks an authenticator has to say what half a proof is worth, before there is one.
 #[derive(Debug, Clone)]
 pub enum Authentication {
-    /// It is enough.
     Complete(Authenticated),
     /// Something else is to be shown as well.
     FactorPending(FactorPending),

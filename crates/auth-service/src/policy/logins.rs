@@ -23,7 +23,6 @@ const OPENING_ATTEMPTS: usize = 5;
 pub(crate) struct LogIn {
     /// A name or an address.
     pub(crate) username: String,
-    /// The password.
     pub(crate) password: SecretString,
     /// How the client keeps its refresh token.
     pub(crate) transport: Transport,
@@ -31,7 +30,6 @@ pub(crate) struct LogIn {
     pub(crate) scope: Option<String>,
     /// What it calls the device.
     pub(crate) device: Option<String>,
-    /// From where.
     pub(crate) requester: Requester,
     /// The refresh token of the session that this one takes the place of.
     pub(crate) replaces: Option<SecretString>,

@@ -24,7 +24,6 @@ use crate::tokens::{RefreshKeys, RefreshToken};
 pub(crate) struct Issued {
     /// The answer without a refresh token.
     pub(crate) answer: TokenAnswer,
-    /// The refresh token.
     pub(crate) refresh_token: SecretString,
     /// How it is to travel.
     pub(crate) transport: Transport,

@@ -17,7 +17,6 @@ const NO_EPOCH: &str = "0";
 /// What a follower has seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Cursor {
-    /// Everything below this.
     pub(super) horizon: Option<Horizon>,
     /// And of each of these replicas everything up to a number; the last one asked comes first.
     replicas: Vec<(String, u64)>,

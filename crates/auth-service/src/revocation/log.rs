@@ -37,7 +37,6 @@ struct Logged {
     revoked: Revoked,
     /// As the database has it; it only tells a repeat from a new announcement.
     expires_at: Option<Timestamp>,
-    /// `None`: for ever.
     until: Option<Duration>,
 }
 

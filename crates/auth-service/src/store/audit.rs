@@ -46,15 +46,11 @@ impl AuditEvent {
 /// An entry to be added to the audit log.
 #[derive(Debug)]
 pub struct AuditEntry {
-    /// What happened.
     pub kind: AuditEvent,
-    /// To whose account.
     pub user: Option<UserId>,
-    /// In which session.
     pub session: Option<SessionId>,
     /// Which limit; by how much the clock was stepped.
     pub reason: Option<Cow<'static, str>>,
-    /// From where.
     pub requester: Requester,
     /// Who had the token before.
     pub other: Requester,

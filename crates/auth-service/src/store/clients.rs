@@ -16,7 +16,6 @@ use super::{Store, StoreError};
 pub enum ClientKind {
     /// It cannot: it runs where its users could read the secret.
     Public,
-    /// It can.
     Confidential,
 }
 
@@ -50,7 +49,6 @@ impl FromStr for ClientKind {
 /// A program that tokens are issued to, and what it may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
-    /// Its id (`client_id`).
     pub client_id: ClientId,
     /// Whether it can keep a secret.
     pub kind: ClientKind,

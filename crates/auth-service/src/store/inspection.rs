@@ -10,7 +10,6 @@ use super::{Backend, Store, StoreError};
 pub struct Inspection {
     /// Its name and version.
     pub server: String,
-    /// Its clock.
     pub now: Timestamp,
     /// Settings on which promises rest: the name, the value, and whether that is good.
     pub settings: Vec<(&'static str, String, bool)>,

@@ -13,9 +13,7 @@ use super::{Store, StoreError};
 /// What a key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KeyPurpose {
-    /// Signs access tokens.
     Sign,
-    /// Authenticates refresh tokens.
     Refresh,
 }
 
@@ -35,7 +33,6 @@ impl KeyPurpose {
 pub enum KeyState {
     /// It checks everywhere, so that nobody meets it unprepared when it takes over.
     Published,
-    /// It makes tokens.
     Active,
     /// It checks until the last token it made is dead.
     Retiring,
@@ -81,7 +78,6 @@ pub struct NewKey {
     pub id: KeyId,
     /// The algorithm of a signing key; `None` for a refresh key.
     pub algorithm: Option<Algorithm>,
-    /// The secret, sealed.
     pub sealed: Vec<u8>,
 }
 
@@ -119,9 +115,7 @@ pub struct StoredKey {
 /// All keys, oldest first, as of one moment.
 #[derive(Debug, Clone)]
 pub struct KeyRead {
-    /// The keys.
     pub keys: Vec<StoredKey>,
-    /// The database's clock.
     pub now: Timestamp,
 }
 

@@ -19,7 +19,6 @@ pub struct NewUser {
     pub username_key: NameKey,
     /// The address as written, and what it is compared by.
     pub email: Option<(String, NameKey)>,
-    /// A PHC string.
     pub password_hash: String,
     /// What they may do beyond others.
     pub roles: Vec<String>,
@@ -28,22 +27,18 @@ pub struct NewUser {
 /// A user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserRecord {
-    /// The id.
     pub id: UserId,
     /// The name as written.
     pub username: String,
     /// The address as written.
     pub email: Option<String>,
-    /// The roles.
     pub roles: Vec<String>,
-    /// When they registered.
     pub created_at: Timestamp,
 }
 
 /// A user as administrators see them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// Who.
     pub user: UserRecord,
     /// Whether they may log in.
     pub enabled: bool,
@@ -59,13 +54,10 @@ impl From<UserRecord> for UserView {
 /// What a password is checked against, and the versions it was read at.
 #[derive(Debug, Clone)]
 pub struct Credentials {
-    /// Whose.
     pub user: UserId,
     /// Their name, for the policy on new passwords.
     pub username: String,
-    /// Their address, likewise.
     pub email: Option<String>,
-    /// A PHC string.
     pub password_hash: String,
     /// Raised by a password change.
     pub password_version: i64,
@@ -96,7 +88,6 @@ pub struct Versions {
 /// Where a request came from, as far as it can be known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requester {
-    /// The network address.
     pub ip: Option<String>,
     /// What the client calls itself.
     pub user_agent: Option<String>,
@@ -115,7 +106,6 @@ impl Requester {
 pub struct NewSession {
     /// Derived from its refresh token.
     pub id: SessionId,
-    /// Whose.
     pub user: UserId,
     /// What they were authenticated at. It is opened only while the account still has these.
     pub versions: Versions,
@@ -131,7 +121,6 @@ pub struct NewSession {
     pub auth_time: Option<Timestamp>,
     /// What the client calls the device.
     pub device: Option<String>,
-    /// From where.
     pub requester: Requester,
     /// The session that ends because this one begins in its place.
     pub replaces: Option<SessionId>,
@@ -147,9 +136,7 @@ pub struct Presented {
     pub session: SessionId,
     /// The client it was made for.
     pub client_id: ClientId,
-    /// Its generation.
     pub generation: u32,
-    /// From where.
     pub requester: Requester,
     /// The present limits. Where the session was opened with longer ones, these count.
     pub limits: SessionLimits,
@@ -167,25 +154,20 @@ impl Presented {
 /// Who acts on sessions.
 #[derive(Debug, Clone, Copy)]
 pub struct Caller {
-    /// Their own session.
     pub session: SessionId,
     /// Whose it is, where the credential says so.
     pub user: Option<UserId>,
     /// The generation of the refresh token they acted with: it must be the current one, or within
     /// the window. `None` when they acted with an access token.
     pub generation: Option<u32>,
-    /// The grace window.
     pub grace: Duration,
 }
 
 /// A live session as the database granted it: everything a token answer is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    /// The session.
     pub session_id: SessionId,
-    /// Whose.
     pub user: UserRecord,
-    /// For which client.
     pub client_id: ClientId,
     /// What it may do.
     pub scope: Scope,
@@ -196,13 +178,11 @@ pub struct Grant {
     pub generation: u32,
     /// When they logged in.
     pub auth_time: Timestamp,
-    /// How, space-separated.
     pub amr: String,
     /// When it ends unless used; never after `expires_at`.
     pub idle_expires_at: Timestamp,
     /// When it ends in any case.
     pub expires_at: Timestamp,
-    /// The database's clock.
     pub now: Timestamp,
 }
 
@@ -264,11 +244,9 @@ pub enum OtherSessions {
 pub struct NewPassword {
     /// The caller's session, which must be live.
     pub session: SessionId,
-    /// Whose password.
     pub user: UserId,
     /// The version the old one was checked at.
     pub password_version: i64,
-    /// A PHC string.
     pub password_hash: String,
     /// What becomes of sessions.
     pub sessions: OtherSessions,

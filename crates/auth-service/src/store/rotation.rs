@@ -53,7 +53,6 @@ pub struct Reuse {
 /// A session as it was found when a rotation changed nothing.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
-    /// The session.
     pub(super) grant: Grant,
     /// Why it was ended, if it was.
     pub(super) ended: Option<EndReason>,

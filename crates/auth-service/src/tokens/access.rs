@@ -20,9 +20,7 @@ pub struct AccessTokens {
 
 /// An access token and how long it lasts.
 pub struct AccessToken {
-    /// The JWT.
     pub text: String,
-    /// `exp − iat`.
     pub expires_in: u64,
     /// What it allows; `None` where that is nothing.
     pub scope: Option<Scope>,

@@ -19,7 +19,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// What a client may have, ready to be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientPolicy {
-    /// Whose.
     pub client_id: ClientId,
     /// What may be granted to it.
     pub scopes: Scope,

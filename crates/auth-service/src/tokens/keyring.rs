@@ -38,7 +38,6 @@ pub enum KeyringError {
 
 /// Everything that is made or checked with a key.
 pub struct KeysInUse {
-    /// Makes access tokens.
     pub access: AccessTokens,
     /// Makes and checks refresh tokens.
     pub refresh: RefreshKeys,

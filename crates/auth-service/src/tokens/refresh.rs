@@ -51,7 +51,6 @@ impl RefreshToken {
 pub struct RefreshKeys {
     /// Makes tokens, and checks them first.
     current: hmac::Key,
-    /// Check tokens only.
     others: Vec<hmac::Key>,
     /// Tell which session a token is of, for logging out only.
     revoked: Vec<hmac::Key>,

@@ -59,7 +59,6 @@ impl MasterKey {
 /// The master keys in use: while one replaces the other there are two.
 #[derive(Debug)]
 pub struct MasterKeys {
-    /// Seals, and opens.
     current: MasterKey,
     /// Opens only: the one before, or the one to come.
     other: Option<MasterKey>,

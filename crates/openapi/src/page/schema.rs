@@ -34,7 +34,6 @@ pub(super) fn fields(out: &mut String, schema: &Value, components: &Value) {
 
 struct Row {
     name: String,
-    /// As HTML.
     kind: String,
     required: bool,
     text: String,

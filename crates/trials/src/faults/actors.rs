@@ -26,11 +26,9 @@ pub type Life = fn(Person, Rng) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 /// A kind of user.
 #[derive(Debug, Clone, Copy)]
 pub struct Actor {
-    /// In one word.
     pub name: &'static str,
     /// How many there are at a time.
     pub number: usize,
-    /// What they do.
     pub life: Life,
 }
 

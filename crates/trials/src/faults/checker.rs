@@ -52,9 +52,7 @@ pub enum Rule {
 /// A rule that was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Which.
     pub rule: Rule,
-    /// By which event.
     pub event: usize,
     /// Why this breaks it.
     pub because: String,

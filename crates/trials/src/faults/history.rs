@@ -18,26 +18,20 @@ pub const BOUND: Duration = Duration::from_secs(2);
 /// A refresh token as it was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefreshToken {
-    /// What is presented.
     pub text: Arc<str>,
     /// The session it was answered for.
     pub session: Arc<str>,
     /// The generation that it names.
     pub generation: u32,
-    /// How it travels.
     pub transport: Transport,
 }
 
 /// An access token and what it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessToken {
-    /// What is presented.
     pub text: Arc<str>,
-    /// `sid`
     pub session: Arc<str>,
-    /// `sub`
     pub subject: Arc<str>,
-    /// `preferred_username`
     pub username: Arc<str>,
     /// Before this moment it is not expired.
     pub good_until: Moment,
@@ -48,20 +42,16 @@ pub struct AccessToken {
 pub struct Grant {
     /// `session_id` of the answer.
     pub session: Arc<str>,
-    /// The refresh token.
     pub refresh: RefreshToken,
-    /// The access token.
     pub access: AccessToken,
 }
 
 /// Which sessions a logout ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// The caller's own.
     Current,
     /// All but the caller's own.
     Others,
-    /// All.
     All,
 }
 
@@ -99,9 +89,7 @@ impl Operation {
 /// What was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// 201 or 204.
     Done,
-    /// Tokens.
     Granted(Box<Grant>),
     /// A resource-service took the access token.
     Accepted {
@@ -112,7 +100,6 @@ pub enum Outcome {
         /// `session_id`
         session: String,
     },
-    /// A problem.
     Refused {
         /// The status.
         status: u16,
@@ -164,9 +151,7 @@ pub struct Event {
     pub over: Moment,
     /// Which replica or which resource-service.
     pub at: usize,
-    /// What was asked.
     pub operation: Operation,
-    /// What was answered.
     pub outcome: Outcome,
 }
 
@@ -175,7 +160,6 @@ pub struct Event {
 pub struct Episode {
     /// What kind of user.
     pub actor: &'static str,
-    /// The user's name.
     pub username: String,
     /// In the order in which they were over.
     pub events: Vec<Event>,

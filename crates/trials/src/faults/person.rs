@@ -87,7 +87,6 @@ impl Stage {
 /// One user. Clones are the same user in several tabs.
 #[derive(Debug, Clone)]
 pub struct Person {
-    /// Everything around.
     pub stage: Arc<Stage>,
     episode: Arc<Mutex<Episode>>,
     username: Arc<str>,

@@ -13,7 +13,6 @@ use testbed::Answer;
 /// What a good answer holds.
 #[derive(Debug, Clone, Copy)]
 pub enum Expected {
-    /// Nothing that matters.
     Nothing,
     /// Tokens, the refresh token by that way.
     Tokens(Transport),

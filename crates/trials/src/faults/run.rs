@@ -42,11 +42,9 @@ pub struct Plan {
 /// Users in an installation, and what was found there.
 #[derive(Debug)]
 pub struct Play {
-    /// Which installation.
     pub name: &'static str,
     /// What was asked and answered.
     pub stage: Arc<Stage>,
-    /// What was found.
     pub court: Arc<Court>,
     /// One of so many of each kind of users is here.
     one_of: usize,
@@ -81,9 +79,7 @@ impl Play {
 /// What came of it.
 #[derive(Debug)]
 pub struct Verdict {
-    /// The installations.
     pub plays: Vec<Play>,
-    /// What went wrong.
     pub faults: Arc<Counts>,
     /// What cannot be done here, and why.
     pub unchecked: Vec<String>,

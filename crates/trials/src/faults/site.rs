@@ -13,15 +13,11 @@ use testbed::{Database, Kind, Link, Redis, Service};
 /// Everything that runs, and ends with the value.
 #[derive(Debug)]
 pub struct Site {
-    /// The auth-services.
     pub auths: [Mutex<Service>; 2],
-    /// The resource-services.
     pub resources: [Mutex<Service>; 3],
-    /// Redis.
     pub redis: Mutex<Redis>,
     /// Postgres, as a process.
     pub postgres: Server,
-    /// The links.
     pub links: Links,
     /// The database in it. Last: what uses it is ended before.
     pub database: Database,

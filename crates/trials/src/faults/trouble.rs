@@ -23,7 +23,6 @@ pub enum Ends {
 /// How a link fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Way {
-    /// Everything is late.
     Slow,
     /// Connections are reset, and refused.
     Cut,
@@ -42,15 +41,11 @@ pub enum Way {
 /// What can be killed or paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
-    /// An auth-service.
     Auth,
-    /// A resource-service.
     Resource,
-    /// The database server.
     Postgres,
     /// One process of it.
     Backend,
-    /// Redis.
     Redis,
 }
 
@@ -68,7 +63,6 @@ pub enum Room {
 pub enum Takeover {
     /// It is stopped in good order; the address leads to a standby that is promoted later.
     Stopped,
-    /// It is killed.
     Killed,
     /// Its host dies: connections to it stay open and nothing comes from them.
     Silent,
@@ -77,7 +71,6 @@ pub enum Takeover {
 /// Something that goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// A link fails.
     Link(Ends, Way),
     /// A process is ended (SIGKILL), and started again after a moment.
     Kill(Part),
@@ -87,7 +80,6 @@ pub enum Fault {
     PauseBeyondBound,
     /// Somebody at the database holds rows of new sessions.
     Lock,
-    /// Redis forgets everything.
     Flush,
     /// Redis has no room.
     Full,

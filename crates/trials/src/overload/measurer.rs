@@ -24,13 +24,10 @@ pub(super) const LOGOUTS: u64 = 5;
 /// What honest clients saw.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// Refreshes.
     pub refresh: Times,
     /// Verifications by the resource-service.
     pub verify: Times,
-    /// Logouts.
     pub logout: Times,
-    /// `/health/ready` of both.
     pub ready: Times,
     /// Logouts without a 204.
     pub logouts_refused: u64,

@@ -10,9 +10,7 @@ const BEGINNING: usize = 8;
 /// Something that was written somewhere, and what may stand in it.
 #[derive(Debug)]
 pub(crate) struct Place {
-    /// Where.
     pub(crate) name: String,
-    /// All of it.
     pub(crate) bytes: Vec<u8>,
     /// The kind of canary that belongs here, if any: an address in the table of users.
     pub(crate) allowed: Option<&'static str>,
@@ -33,7 +31,6 @@ impl Place {
 /// All canaries, in all forms.
 #[derive(Debug, Default)]
 pub(crate) struct Canaries {
-    /// Kind, name.
     known: Vec<(&'static str, String)>,
     /// Which canary, what form, how it begins and goes on.
     forms: Vec<(usize, &'static str, Vec<u8>)>,

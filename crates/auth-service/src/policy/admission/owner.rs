@@ -36,7 +36,6 @@ const LOOKS_OF_A_NETWORK: Rule = Rule::Rate { burst: 20, interval_ms: 500 };
 pub(crate) struct Applicant<'a> {
     /// The name or address as they wrote it.
     pub(crate) username: &'a str,
-    /// From where.
     pub(crate) requester: &'a Requester,
     /// A refresh cookie that came along.
     pub(crate) cookie: Option<&'a SecretString>,
