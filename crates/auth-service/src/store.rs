@@ -51,6 +51,7 @@ pub use audit::{AuditEntry, AuditEvent};
 pub use clients::{Client, ClientKind};
 pub use inspection::Inspection;
 pub use keys::{KeyPurpose, KeyRead, KeyState, NewKey, StoredKey};
+use postgres::Lane;
 pub use records::{
     Caller, Credentials, EndReason, Grant, Listed, NewPassword, NewSession, NewUser, OtherSessions,
     Presented, Removal, Requester, UserRecord, Versions,
@@ -59,7 +60,7 @@ pub use revocations::{Horizon, RevocationRead, RevocationReader, RevocationRow};
 pub use rotation::{Reuse, RotationOutcome};
 use rows::Row;
 use statement::Value;
-use transaction::{Lane, Tx, in_transaction};
+use transaction::{Tx, in_transaction};
 use turns::Turns;
 pub use views::{EventView, SessionView, UserView};
 use writes::Writes;

@@ -6,7 +6,7 @@ use serde::Deserializer;
 use serde::de::Error as _;
 use url::{Host, Url};
 
-use crate::settings::list;
+use crate::settings::{ConfigError, check_url, is_plain, list};
 
 /// An origin, spelled as browsers send it: scheme and host in lower case, a host of other letters in its
 /// ASCII form, no port that goes without saying, and no path.
@@ -85,6 +85,27 @@ impl fmt::Display for Origin {
 /// Deserializes a list of origins.
 pub fn origins<'de, D: Deserializer<'de>>(given: D) -> Result<Vec<Origin>, D::Error> {
     list(given)?.iter().map(|text| Origin::parse(text).map_err(D::Error::custom)).collect()
+}
+
+/// The address that names a service in tokens, headers and documents, and below which it has pages.
+///
+/// # Errors
+/// When it is none, or is spelled in a way that cannot stand in all of those places.
+pub fn check_identifier(key: &'static str, text: &str) -> Result<(), ConfigError> {
+    let url = check_url(key, text)?;
+    let mut problem = None;
+    if !url.username().is_empty() || url.password().is_some() {
+        problem = Some("must not have a user or a password in it".to_owned());
+    } else if url.port() == Some(0) {
+        problem = Some("must not have the port 0".to_owned());
+    } else if url.query().is_some() || url.fragment().is_some() || text.ends_with('/') {
+        problem =
+            Some("must be an address without query and without a slash at the end".to_owned());
+    } else if Origin::of_web(text).is_none() || !text.bytes().all(is_plain) {
+        let right = url.as_str().trim_end_matches('/');
+        problem = Some(format!("must be in ASCII, without quotes and spaces, such as {right}"));
+    }
+    problem.map_or(Ok(()), |problem| Err(ConfigError::Value { key, problem }))
 }
 
 #[cfg(test)]

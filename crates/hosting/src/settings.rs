@@ -12,8 +12,6 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use crate::origin::Origin;
-
 /// More threads would each have too few of the connections that a listener takes.
 const MAX_WORKERS: usize = 512;
 
@@ -113,27 +111,6 @@ pub fn check_url(key: &'static str, text: &str) -> Result<Url, ConfigError> {
     }
 }
 
-/// The address that names a service in tokens, headers and documents, and below which it has pages.
-///
-/// # Errors
-/// When it is none, or is spelled in a way that cannot stand in all of those places.
-pub fn check_identifier(key: &'static str, text: &str) -> Result<(), ConfigError> {
-    let url = check_url(key, text)?;
-    let mut problem = None;
-    if !url.username().is_empty() || url.password().is_some() {
-        problem = Some("must not have a user or a password in it".to_owned());
-    } else if url.port() == Some(0) {
-        problem = Some("must not have the port 0".to_owned());
-    } else if url.query().is_some() || url.fragment().is_some() || text.ends_with('/') {
-        problem =
-            Some("must be an address without query and without a slash at the end".to_owned());
-    } else if Origin::of_web(text).is_none() || !text.bytes().all(is_plain) {
-        let right = url.as_str().trim_end_matches('/');
-        problem = Some(format!("must be in ASCII, without quotes and spaces, such as {right}"));
-    }
-    problem.map_or(Ok(()), |problem| Err(ConfigError::Value { key, problem }))
-}
-
 /// A text that stands in headers, between quotes.
 ///
 /// # Errors
@@ -146,7 +123,7 @@ pub fn check_text(key: &'static str, text: &str) -> Result<(), ConfigError> {
 }
 
 /// What may stand between quotes in a header.
-fn is_plain(byte: u8) -> bool {
+pub(crate) fn is_plain(byte: u8) -> bool {
     byte.is_ascii_graphic() && !b"\"\\<>".contains(&byte)
 }
 

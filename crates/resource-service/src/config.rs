@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use hosting::cors::{HeaderName, header_names};
-use hosting::origin::{Origin, origins};
+use hosting::origin::{self, Origin, origins};
 pub use hosting::settings::ConfigError;
 use hosting::settings::{self, ClockOffset, Revocation, fail, list};
 use serde::Deserialize;
@@ -99,7 +99,7 @@ impl Config {
             return fail("keys.refresh_seconds", "must be from 1 to 300");
         }
         settings::check_http(self.http.workers, self.http.drain_seconds)?;
-        settings::check_identifier("issuer", &self.issuer)?;
+        origin::check_identifier("issuer", &self.issuer)?;
         settings::check_text("audience", &self.audience)?;
         for url in &self.keys.jwks_url {
             settings::check_url("keys.jwks_url", url)?;

@@ -1,7 +1,7 @@
 //! What a setting must not be.
 
 use claims::time::LIFETIME_CAP_SECONDS;
-use hosting::origin::Origin;
+use hosting::origin::{self, Origin};
 use hosting::settings::{self, ConfigError, fail};
 use secrecy::ExposeSecret as _;
 
@@ -80,7 +80,7 @@ impl Config {
         if !local && !self.issuer.starts_with("https://") {
             return fail("issuer", "must be https, unless it is this machine");
         }
-        settings::check_identifier("issuer", &self.issuer)
+        origin::check_identifier("issuer", &self.issuer)
     }
 
     fn check_keys(&self) -> Result<(), ConfigError> {

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use claims::{SessionId, Timestamp, UserId};
 
+use super::postgres::Lane;
 use super::records::{Caller, Requester};
 use super::rows::{Columns as _, Row, is_caller};
 use super::sessions::caller_values;
-use super::transaction::Lane;
 use super::{Store, StoreError};
 
 use crate::store::EventView;

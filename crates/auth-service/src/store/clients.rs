@@ -7,8 +7,8 @@ use claims::{ClientId, Scope};
 use futures_util::FutureExt as _;
 use sqlx::Error;
 
+use super::postgres::Lane;
 use super::rows::{Columns, decode};
-use super::transaction::Lane;
 use super::{Store, StoreError};
 
 /// Whether a client can keep a secret (RFC 6749 §2.1).

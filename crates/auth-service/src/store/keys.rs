@@ -5,9 +5,10 @@ use claims::{Algorithm, KeyId, Timestamp};
 
 use futures_util::FutureExt as _;
 
+use super::postgres::Lane;
 use super::rows::{Columns as _, Row};
 use super::statement::Value;
-use super::transaction::{Lane, Tx};
+use super::transaction::Tx;
 use super::{Store, StoreError};
 
 /// What a key is for.

@@ -8,8 +8,6 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection, query, query_scalar};
 use verifier::Clock;
 
-use super::revocations::RevocationReader;
-use super::transaction::Lane;
 use super::{OpenError, StoreError, WORK_TIMEOUT, bounded};
 
 /// For the server, which otherwise keeps connections for two hours whose client is gone without a
@@ -21,6 +19,13 @@ const NOTICE_SILENCE: [(&str, &str); 4] = [
     ("tcp_keepalives_count", "3"),
     ("tcp_user_timeout", "60s"),
 ];
+
+/// Which connections to Postgres do the work: logins and registrations have their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    Main,
+    Logins,
+}
 
 pub(super) struct Postgres {
     pool: Pool,
@@ -123,8 +128,13 @@ impl Postgres {
         tokio::join!(self.pool.close(), self.logins.close());
     }
 
-    pub(super) fn revocation_reader(&self) -> RevocationReader {
-        RevocationReader::on_postgres(self.serving.clone(), self.trust.clone(), self.clock.clone())
+    /// What a connection of one's own is made with, and whom it tells of a server that does not write.
+    pub(super) fn apart(&self) -> (Pins, Trust) {
+        (self.serving.clone(), self.trust.clone())
+    }
+
+    pub(super) fn clock(&self) -> Clock {
+        self.clock.clone()
     }
 
     /// A connection of the lane.

@@ -262,3 +262,24 @@ pub enum Removal {
     /// The caller's own session is over.
     CallerEnded,
 }
+
+/// A session as it was found when a rotation changed nothing.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) grant: Grant,
+    /// Why it was ended, if it was.
+    pub(super) ended: Option<EndReason>,
+    /// Why it no longer counts although its row was not touched: the user was disabled, or logged
+    /// out everywhere.
+    pub(super) superseded: Option<EndReason>,
+    /// When it was opened.
+    pub(super) opened_at: Timestamp,
+    /// When it was used last: rotated, or else opened.
+    pub(super) used_at: Timestamp,
+    /// Whether the current generation was made less than the grace window ago.
+    pub(super) in_window: bool,
+    /// Whether this very look ended it, because the token had been spent.
+    pub(super) reuse_ended_it: bool,
+    /// Who had the current generation made.
+    pub(super) rotated_by: Requester,
+}

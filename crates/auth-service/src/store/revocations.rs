@@ -19,10 +19,9 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, query, query_scalar};
 use verifier::Clock;
 
-use super::postgres::{Pins, Trust};
+use super::postgres::{Lane, Pins, Trust};
 use super::rows::{self, Columns};
 use super::sqlite::Pool;
-use super::transaction::Lane;
 use super::watched::{Damage, damage_of};
 use super::{Backend, Store, StoreError};
 
@@ -115,14 +114,20 @@ enum Source {
 }
 
 impl RevocationReader {
-    pub(super) fn on_postgres(pins: Pins, trust: Trust, clock: Clock) -> Self {
-        let (pins, floor) = (Box::new(pins), Floor::default());
-        let (connection, horizon) = (None, None);
-        Self { source: Source::Postgres { pins, trust, connection, horizon, floor }, clock }
-    }
-
-    pub(super) fn on_sqlite(pool: Pool, clock: Clock) -> Self {
-        Self { source: Source::Sqlite { pool, last_seen: 0, floor: Floor::default() }, clock }
+    fn of(backend: &Backend) -> Self {
+        let (source, clock) = match backend {
+            Backend::Postgres(db) => {
+                let (pins, trust) = db.apart();
+                let (pins, floor) = (Box::new(pins), Floor::default());
+                let (connection, horizon) = (None, None);
+                (Source::Postgres { pins, trust, connection, horizon, floor }, db.clock())
+            }
+            Backend::Sqlite(db) => {
+                let (pool, floor) = (db.readers(), Floor::default());
+                (Source::Sqlite { pool, last_seen: 0, floor }, db.clock())
+            }
+        };
+        Self { source, clock }
     }
 
     /// Reads what is new, or with `full` everything that may still matter. After an error or on a new
@@ -201,10 +206,7 @@ impl Store {
     /// A reader of revocations with a connection of its own.
     #[must_use]
     pub fn revocation_reader(&self) -> RevocationReader {
-        match &self.backend {
-            Backend::Postgres(db) => db.revocation_reader(),
-            Backend::Sqlite(db) => db.revocation_reader(),
-        }
+        RevocationReader::of(&self.backend)
     }
 }
 

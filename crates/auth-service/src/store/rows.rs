@@ -8,8 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Error, Row as _};
 use uuid::Uuid;
 
-use super::records::{Credentials, EndReason, Grant, Listed, Requester, UserRecord};
-use super::rotation::Found;
+use super::records::{Credentials, EndReason, Found, Grant, Listed, Requester, UserRecord};
 
 use crate::store::SessionView;
 

@@ -3,8 +3,8 @@
 
 use sqlx::migrate::{MigrateError, Migrator};
 
+use super::postgres::Lane;
 use super::rows::{Columns as _, Row};
-use super::transaction::Lane;
 use super::{Backend, OpenError, Store, StoreError, migrations};
 
 impl Store {

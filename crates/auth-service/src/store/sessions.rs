@@ -13,12 +13,12 @@ use std::cmp::Reverse;
 use claims::{SessionId, UserId};
 use futures_util::FutureExt as _;
 
+use super::postgres::Lane;
 use super::records::{Caller, EndReason, Grant, NewSession, Removal};
 use super::rows::{self, Columns as _, grant_columns, is_caller, live, session_columns};
 use super::statement::Value;
-use super::transaction::{Lane, Tx};
+use super::transaction::Tx;
 use super::turns::Turn;
-use super::users::raise_version;
 use super::{Backend, SessionView, Store, StoreError, TURN_TIMEOUT};
 use crate::identity::names::NameKey;
 
@@ -278,4 +278,15 @@ async fn end(tx: &mut Tx, id: SessionId, why: EndReason) -> Result<(), StoreErro
          where id = $1 and revoked_at is null";
     tx.execute(sql, &[id.into(), why.as_str().into()]).await?;
     Ok(())
+}
+
+/// Makes every session of the user one of a former version; `false` when there is no such user.
+pub(super) async fn raise_version(
+    tx: &mut Tx,
+    user: UserId,
+    why: EndReason,
+) -> Result<bool, StoreError> {
+    let sql = "update users set version = version + 1, version_reason = $2, changed_at = {now} \
+         where id = $1";
+    Ok(tx.execute(sql, &[user.into(), why.as_str().into()]).await? > 0)
 }

@@ -16,7 +16,6 @@ use sqlx::query;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use verifier::Clock;
 
-use super::revocations::RevocationReader;
 use super::watched::Watched;
 use super::{OpenError, StoreError};
 
@@ -69,10 +68,6 @@ impl Sqlite {
         self.writer.close().await;
     }
 
-    pub(super) fn revocation_reader(&self) -> RevocationReader {
-        RevocationReader::on_sqlite(self.readers.clone(), self.clock.clone())
-    }
-
     /// A connection that writes, of which there is one.
     pub(super) async fn writer(&self) -> Result<Watched<sqlx::Sqlite>, sqlx::Error> {
         self.writer.acquire().await
@@ -81,6 +76,11 @@ impl Sqlite {
     /// A connection that only reads.
     pub(super) async fn reader(&self) -> Result<Watched<sqlx::Sqlite>, sqlx::Error> {
         self.readers.acquire().await
+    }
+
+    /// Connections that only read, for as long as somebody keeps them.
+    pub(super) fn readers(&self) -> Pool {
+        self.readers.clone()
     }
 
     pub(super) fn clock(&self) -> Clock {

@@ -10,18 +10,11 @@ use futures_util::future::BoxFuture;
 use sqlx::{Error, Executor as _, Sqlite};
 use verifier::Clock;
 
-use super::postgres::PooledConnection;
+use super::postgres::{Lane, PooledConnection};
 use super::rows::Row;
 use super::statement::{Value, on_postgres, on_sqlite};
 use super::watched::Watched;
 use super::{Backend, StoreError};
-
-/// Which connections to Postgres do the work: logins and registrations have their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lane {
-    Main,
-    Logins,
-}
 
 /// A connection to either database, and the transaction that was begun on it.
 pub(super) struct Tx {

@@ -6,12 +6,12 @@ use claims::UserId;
 use futures_util::FutureExt as _;
 use uuid::Uuid;
 
+use super::postgres::Lane;
 use super::records::{
     Caller, Credentials, EndReason, Listed, NewPassword, NewUser, OtherSessions, UserRecord,
 };
 use super::rows::{self, credentials_columns, is_caller, user_columns};
 use super::sessions::{self, caller_values};
-use super::transaction::{Lane, Tx};
 use super::turns::Turn;
 use super::{ENDED_AT_ONCE, Store, StoreError};
 use crate::identity::names::NameKey;
@@ -149,7 +149,7 @@ impl Store {
                         password_version = password_version + 1 where id = $1";
                     tx.execute(sql, &[change.user.into(), change.password_hash.into()]).await?;
                     if change.sessions == OtherSessions::All {
-                        raise_version(tx, change.user, EndReason::Password).await?;
+                        sessions::raise_version(tx, change.user, EndReason::Password).await?;
                     }
                 }
                 Ok(Some(ended))
@@ -200,19 +200,8 @@ impl Store {
     /// Ends every session of a user; `false` when there is no such user.
     pub async fn end_all_of(&self, user: UserId, why: EndReason) -> Result<bool, StoreError> {
         self.transaction(Lane::Main, self.announcement(), move |tx| {
-            async move { raise_version(tx, user, why).await }.boxed()
+            async move { sessions::raise_version(tx, user, why).await }.boxed()
         })
         .await
     }
-}
-
-/// Makes every session of the user one of a former version; `false` when there is no such user.
-pub(super) async fn raise_version(
-    tx: &mut Tx,
-    user: UserId,
-    why: EndReason,
-) -> Result<bool, StoreError> {
-    let sql = "update users set version = version + 1, version_reason = $2, changed_at = {now} \
-         where id = $1";
-    Ok(tx.execute(sql, &[user.into(), why.as_str().into()]).await? > 0)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use verifier::Clock;
 
-use super::transaction::Lane;
+use super::postgres::Lane;
 use super::{Backend, Store, StoreError};
 
 /// How long a write that worked speaks for the next one.

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use problem::{Problem, ProblemCode};
 use serde_json::json;
+use utoipa::PartialSchema as _;
 use utoipa::openapi::content::Content;
 use utoipa::openapi::example::{Example, ExampleBuilder};
+use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::response::Response;
 use utoipa::openapi::schema::AllOfBuilder;
-use utoipa::openapi::{ContentBuilder, ObjectBuilder, Ref, RefOr, Type};
-
-use super::route::header;
+use utoipa::openapi::{ContentBuilder, Header, ObjectBuilder, Ref, RefOr, Type};
 
 const MEDIA_TYPE: &str = "application/problem+json";
 
@@ -78,4 +78,9 @@ pub(super) fn example(issuer: &str, code: ProblemCode) -> Example {
         _ => {}
     }
     ExampleBuilder::new().value(Some(json!(problem))).build()
+}
+
+/// A header of text.
+pub(super) fn header(text: &str) -> Header {
+    HeaderBuilder::new().schema(Some(String::schema())).description(Some(text)).build()
 }

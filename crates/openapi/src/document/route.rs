@@ -6,13 +6,12 @@ use problem::ProblemCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::response::Response;
 use utoipa::openapi::{
-    ContentBuilder, Header, HttpMethod, ObjectBuilder, Ref, RefOr, Required, Schema,
-    SecurityRequirement, Type,
+    ContentBuilder, HttpMethod, ObjectBuilder, Ref, RefOr, Required, Schema, SecurityRequirement,
+    Type,
 };
 use utoipa::{PartialSchema, ToSchema};
 
@@ -173,7 +172,7 @@ impl Route {
 
     /// A header that comes with this status.
     pub(crate) fn header(mut self, status: u16, name: &str, text: &str) -> Self {
-        self.response(status, "").headers.insert(name.to_owned(), header(text).into());
+        self.response(status, "").headers.insert(name.to_owned(), problems::header(text).into());
         self
     }
 
@@ -198,11 +197,6 @@ impl Route {
         let security = (!self.security.is_empty()).then_some(self.security);
         (self.path, self.method, operation.securities(security))
     }
-}
-
-/// A header of text.
-pub(super) fn header(text: &str) -> Header {
-    HeaderBuilder::new().schema(Some(String::schema())).description(Some(text)).build()
 }
 
 /// `T` and what it is made of.

@@ -5,8 +5,7 @@ use sqlx::postgres::PgRow;
 use sqlx::query;
 
 use super::super::StoreError;
-use super::super::records::{EndReason, Grant, Presented};
-use super::super::rotation::Found;
+use super::super::records::{EndReason, Found, Grant, Presented};
 use super::super::rows::{self, Columns as _, grant_columns, live, within_limits};
 use super::super::statement::millis;
 use super::Postgres;

@@ -3,8 +3,8 @@
 
 use claims::Timestamp;
 
+use super::super::postgres::Lane;
 use super::super::rows::Columns as _;
-use super::super::transaction::Lane;
 use super::super::{Store, StoreError};
 use super::Value;
 use crate::config::SessionLimits;

@@ -7,9 +7,10 @@ use claims::{SessionId, UserId};
 use futures_util::FutureExt as _;
 use uuid::Uuid;
 
+use super::super::postgres::Lane;
 use super::super::records::{Caller, EndReason};
 use super::super::rows::{self, Columns as _};
-use super::super::transaction::{Lane, Tx};
+use super::super::transaction::Tx;
 use super::super::turns::Turn;
 use super::super::{ENDED_AT_ONCE, Store, StoreError};
 use super::{Owner, owner};

@@ -77,7 +77,8 @@ mod tests {
     use verifier::Clock;
 
     use super::super::super::Backend;
-    use super::super::super::transaction::{Lane, Tx};
+    use super::super::super::postgres::Lane;
+    use super::super::super::transaction::Tx;
     use super::*;
 
     /// A writer on a file of its own. Statements are interrupted while `interrupt`.

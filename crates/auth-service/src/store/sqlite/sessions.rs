@@ -2,10 +2,10 @@
 
 use claims::SessionId;
 
-use super::super::records::{EndReason, Grant, Presented};
-use super::super::rotation::Found;
+use super::super::postgres::Lane;
+use super::super::records::{EndReason, Found, Grant, Presented};
 use super::super::rows::{self, Columns as _, grant_columns, live, within_limits};
-use super::super::transaction::{Lane, Tx};
+use super::super::transaction::Tx;
 use super::super::{Backend, StoreError};
 
 /// Rotates from generation `from`, where the session is live; `None` when nothing changed.
