@@ -16,7 +16,7 @@ const NODE: &str = "node@22";
 pub(crate) fn check(project: &Project) -> Result<Outcome> {
     let node = node(project)?;
     let chromium = setup::chromium()?;
-    run(project.cargo().args(["build", "--workspace", "--bins"]))?;
+    project.build()?;
     let mut outcome = Outcome::default();
     for part in ["browser", "e2e"] {
         let directory = project.root.join("clients").join(part);

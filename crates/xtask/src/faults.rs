@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::outcome::Outcome;
 use crate::planted::BUG;
-use crate::project::{Project, run as run_command, shown, succeeds};
+use crate::project::{Project, shown, succeeds};
 use crate::{Result, planted, servers, setup};
 
 const SMALL_DISK: &str = "LATCHKEY_TEST_SMALL_DISK";
@@ -58,7 +58,7 @@ pub(crate) struct Options {
 
 /// `cargo xtask faults`
 pub(crate) fn run(project: &Project, options: Options) -> Result<ExitCode> {
-    build(project)?;
+    project.build()?;
     let harness = Harness::new(project, options.rest)?;
     let (runs, at_once) = if options.planted {
         (planted(project, options.seed, options.seconds.unwrap_or(PLANTED_SECONDS))?, AT_ONCE)
@@ -75,7 +75,7 @@ pub(crate) fn run(project: &Project, options: Options) -> Result<ExitCode> {
 
 /// The part `faults` of `cargo xtask test`: each run is a check.
 pub(crate) fn check(project: &Project) -> Result<Outcome> {
-    build(project)?;
+    project.build()?;
     let (seed, harness) = (1, Harness::new(project, Vec::new())?);
     let mut runs = vec![Run { seed, seconds: SECONDS, programs: project.debug(), bug: Bug::None }];
     runs.extend(planted(project, seed, PLANTED_SECONDS)?);
@@ -127,11 +127,6 @@ fn all(harness: &Harness, runs: &[Run], at_once: usize) -> Result<Outcome> {
         return Err("a run said nothing".into());
     }
     Ok(outcome)
-}
-
-/// The same selection as for the tests: nothing is built twice.
-fn build(project: &Project) -> Result {
-    run_command(project.cargo().args(["build", "--workspace", "--bins"]))
 }
 
 /// A run of the harness.

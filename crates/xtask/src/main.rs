@@ -134,6 +134,6 @@ fn run(command: Command) -> Result<ExitCode> {
 /// The workspace as a whole, like everything else: another selection would be built anew. Twice
 /// when something changed, because the services have the documents in them.
 fn openapi(project: &Project) -> Result {
-    project::run(project.cargo().args(["build", "--workspace", "--bins"]))?;
+    project.build()?;
     project::run(project.command(project.debug().join("openapi")).arg("openapi"))
 }

@@ -17,7 +17,7 @@ const NOT_CHECKED: &str = "positive_data_acceptance";
 /// One check for each document.
 pub(crate) fn check(project: &Project) -> Result<Outcome> {
     let programs = python::tools(project, &[SCHEMATHESIS])?;
-    run(project.cargo().args(["build", "--workspace", "--bins"]))?;
+    project.build()?;
     let data = tempfile::tempdir()?;
     let database = format!("sqlite:{}", data.path().join("latchkey.db").display());
     let auth = Service::auth(&project.debug(), &database)?;

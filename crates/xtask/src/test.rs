@@ -12,6 +12,7 @@
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
@@ -19,7 +20,7 @@ use std::time::Instant;
 use clap::ValueEnum;
 
 use crate::outcome::Outcome;
-use crate::project::{Project, run as run_command, shown, succeeds};
+use crate::project::{BUILT, Project, run as run_command, shown, succeeds};
 use crate::{Result, clients, compose, deny, faults, packages, planted, schema, servers, setup};
 
 /// One part of the tests.
@@ -56,12 +57,12 @@ const FAILED: &str = "FAILED:";
 /// One after the other.
 const IN_TURN: [Part; 4] = [Part::Fmt, Part::Compose, Part::Rust, Part::Faults];
 /// What needs nothing of the tests and is not needed by them: begun as soon as their build is over, at the
-/// lowest priority.
+/// low priority.
 const MEANWHILE: [Part; 5] = [Part::Planted, Part::Clippy, Part::Packages, Part::Doc, Part::Deny];
 /// Begun when the tests in Rust have ended, beside the fault harness.
 const AFTER_RUST: [Part; 2] = [Part::Clients, Part::Schema];
-/// The lowest priority.
-const IDLE: &str = "19";
+/// Low, and yet enough to come to an end beside others that are busy for ever.
+const LOW: &str = "5";
 /// Tests that run at once, for each processor.
 const THREADS: usize = 3;
 
@@ -76,13 +77,14 @@ pub(crate) fn run(project: &Project, part: Option<Part>, rest: &[OsString]) -> E
             let (built, when_built) = mpsc::channel::<()>();
             let (tested, when_tested) = mpsc::channel::<()>();
             let others = [
-                scope.spawn(move || beside(project, &when_built, IDLE, &MEANWHILE)),
+                scope.spawn(move || beside(project, &when_built, LOW, &MEANWHILE)),
                 scope.spawn(move || beside(project, &when_tested, "0", &AFTER_RUST)),
             ];
             let (mut built, mut tested) = (Some(built), Some(tested));
             for part in IN_TURN {
                 sum.add(timed(project, part, rest, || drop(built.take())));
                 if part == Part::Rust {
+                    project.built.store(true, Ordering::Relaxed);
                     drop((built.take(), tested.take()));
                 }
             }
@@ -142,6 +144,9 @@ fn apart(project: &Project, part: Part, niceness: &str) -> Result<Outcome> {
     let part_name = part.to_possible_value().ok_or("a part has a name")?;
     let mut command = project.command("nice");
     command.args(["-n", niceness]).arg(&project.xtask).args(["test", part_name.get_name()]);
+    if project.built.load(Ordering::Relaxed) {
+        command.env(BUILT, "1");
+    }
     let mut log = tempfile::tempfile()?;
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
     let status = command.status()?;
@@ -149,6 +154,9 @@ fn apart(project: &Project, part: Part, niceness: &str) -> Result<Outcome> {
     let mut said = Vec::new();
     log.read_to_end(&mut said)?;
     let said = String::from_utf8_lossy(&said);
+    if part == Part::Planted && status.success() {
+        project.planted.store(true, Ordering::Relaxed);
+    }
     print!("\n{said}");
     println!("== {part:?}, beside others: {} s", begun.elapsed().as_secs());
     Ok(summed(&said, part, status.success()))
@@ -220,7 +228,7 @@ fn rust(project: &Project, rest: &[OsString], tests_run: impl FnMut()) -> Result
     setup::redis()?;
     setup::proxies()?;
     let postgres = servers::postgres(project)?;
-    run_command(project.cargo().args(["build", "--workspace", "--bins"]))?;
+    project.build()?;
     let mut test = project.cargo();
     test.args(["test", "--workspace", "--no-fail-fast"]).args(rest);
     test.env("LATCHKEY_TEST_POSTGRES", &postgres.url);
