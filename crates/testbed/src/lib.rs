@@ -4,6 +4,7 @@
 //! own, a clock that a test can move, and clients that behave well or badly.
 
 pub mod answer;
+pub mod authority;
 pub mod browser;
 pub mod database;
 pub mod link;
@@ -17,6 +18,7 @@ pub mod usage;
 pub mod world;
 
 pub use answer::Answer;
+pub use authority::Authority;
 pub use browser::Browser;
 pub use database::{Database, Kind};
 pub use link::Link;

@@ -3,7 +3,7 @@
 #![expect(clippy::missing_panics_doc, reason = "panics where a server is not as it must be")]
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -107,8 +107,14 @@ impl OwnPostgres {
 
     /// An empty file of its user.
     fn own_file(&self, name: &str) {
+        self.write(name, "");
+    }
+
+    /// A file beside its data that only its user reads, such as a key.
+    pub fn write(&self, name: &str, text: &str) {
         let file = self.data().join(name);
-        fs::write(&file, "").expect("it can be written");
+        fs::write(&file, text).expect("it can be written");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("they can be set");
         chown(&file, Some(self.user.0), Some(self.user.1)).expect("it can be given away");
     }
 

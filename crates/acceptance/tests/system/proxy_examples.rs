@@ -11,7 +11,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use testbed::process::Process;
 use testbed::service::lasting_address;
-use testbed::{Answer, Browser, Kind, PASSWORD, World};
+use testbed::{Answer, Authority, Browser, Kind, PASSWORD, World};
 
 use crate::house::read;
 
@@ -123,19 +123,13 @@ fn nginx(place: &Path, example: &str) -> String {
     )
 }
 
-/// A certificate for the name, and its key, in files of that directory.
+/// A certificate for the name, and its key, in files of that directory; and whom to trust.
 fn certificate(place: &Path) -> reqwest::Certificate {
-    let (name, alternative) = (format!("/CN={HOST}"), format!("subjectAltName=DNS:{HOST}"));
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
-        .args(["-nodes", "-days", "2", "-subj", &name, "-addext", &alternative])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .args(["-keyout", "key.pem", "-out", "cert.pem"])
-        .current_dir(place)
-        .output()
-        .expect("openssl can be run");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let pem = fs::read(place.join("cert.pem")).expect("a certificate");
+    let authority = Authority::new();
+    let made = authority.certify(HOST, 2);
+    fs::write(place.join("cert.pem"), made.certificate).expect("it can be written");
+    fs::write(place.join("key.pem"), made.key).expect("it can be written");
+    let pem = fs::read(authority.file()).expect("a certificate");
     reqwest::Certificate::from_pem(&pem).expect("a certificate")
 }
 
