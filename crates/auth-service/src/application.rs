@@ -24,7 +24,7 @@ use crate::limits::owners::Owners;
 use crate::limits::{Limits, Shared, TIMEOUT};
 use crate::passwords::{Passwords, Unusable};
 use crate::policy::session_limit;
-use crate::redis::client;
+use crate::redis::client::RedisServer;
 use crate::revocation::blacklist::Blacklist;
 use crate::revocation::{self, Feed};
 use crate::store::{OpenError, Store, StoreError};
@@ -70,7 +70,7 @@ impl Application {
         telemetry::init_metrics();
         let public = listen("http.listen", &config.http.listen)?;
         let internal = listen("http.internal_listen", &config.http.internal_listen)?;
-        let redis = client::open(&config.redis)?;
+        let redis = RedisServer::open(&config.redis)?;
         let own_origin = own_origin(&config)?;
         let masters = MasterKeys::from_settings(&config)?;
         let pseudonyms = Pseudonyms::new(&*config.master_key()?);

@@ -1,7 +1,7 @@
 //! The settings, read and checked once at the start. `defaults.toml` explains each.
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -18,10 +18,13 @@ use zeroize::Zeroizing;
 mod check;
 mod peppers;
 mod session_limits;
+mod tls;
 
 pub(crate) use check::{MAX_MEMORY_KIB, MAX_WORK};
 pub(crate) use peppers::{Pepper, Peppers};
 pub use session_limits::SessionLimits;
+pub use tls::Tls;
+pub(crate) use tls::explain;
 
 const DEFAULTS: &str = include_str!("defaults.toml");
 
@@ -84,6 +87,8 @@ pub enum SameSite {
 #[serde(deny_unknown_fields)]
 pub struct Database {
     pub url: SecretString,
+    /// Where the URL says nothing of it.
+    pub tls: Tls,
     pub max_connections: u32,
     /// Whether to migrate at the start.
     pub migrate_on_start: bool,
@@ -95,6 +100,10 @@ pub struct Database {
 pub struct Redis {
     /// Connection URL; empty: without.
     pub url: SecretString,
+    /// `Disable` lets a URL without TLS lead to another machine.
+    pub tls: Tls,
+    /// Certificates of authorities in PEM; empty: the system's.
+    pub root_cert: PathBuf,
 }
 
 /// `[keys]`

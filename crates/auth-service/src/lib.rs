@@ -16,7 +16,7 @@ pub mod identity;
 pub mod limits;
 pub mod passwords;
 pub mod policy;
-mod redis;
+pub mod redis;
 pub mod revocation;
 pub mod store;
 pub mod tokens;

@@ -1,3 +1,3 @@
 //! Redis, which holds nothing that cannot be written again from the database or forgotten.
 
-pub(crate) mod client;
+pub mod client;

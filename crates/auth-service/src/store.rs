@@ -49,7 +49,7 @@ use crate::config;
 
 pub use audit::{AuditEntry, AuditEvent};
 pub use clients::{Client, ClientKind};
-pub use inspection::Inspection;
+pub use inspection::{Inspection, Protection};
 pub use keys::{KeyPurpose, KeyRead, KeyState, NewKey, StoredKey};
 use postgres::Lane;
 pub use records::{
@@ -95,8 +95,15 @@ pub enum StoreError {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// It cannot be reached or read.
-    #[error("database.url: cannot connect: {0}")]
+    #[error("database.url: cannot connect: {}", because(.0))]
     Connect(#[source] sqlx::Error),
+    /// It is elsewhere, and nobody said how the way to it is protected.
+    #[error(
+        "database.url leads to another machine, and nothing says whether the connection is protected: set \
+         database.tls to \"verify-full\", which checks who the server is, or to \"disable\", which sends \
+         everything in the clear"
+    )]
+    Unprotected,
     /// The schema is older than this program, or there is none.
     #[error("the database schema is not this program's: {0}; run `auth-service migrate`")]
     Schema(String),
@@ -114,6 +121,12 @@ pub enum OpenError {
     /// It is not as it must be; the text says what to do.
     #[error("the database cannot be used: {0}")]
     Unfit(String),
+}
+
+/// In plain words where it is TLS that failed.
+fn because(error: &sqlx::Error) -> String {
+    let text = error.to_string();
+    config::explain(&text).map_or(text, str::to_owned)
 }
 
 /// The users, sessions, revocations and keys.
@@ -170,7 +183,8 @@ impl Store {
         let backend = if url.starts_with("sqlite:") {
             Backend::Sqlite(Arc::new(sqlite::Sqlite::open(url, clock, create).await?))
         } else {
-            let db = postgres::Postgres::open(url, settings.max_connections, clock).await?;
+            // What negotiates TLS is large.
+            let db = Box::pin(postgres::Postgres::open(settings, clock)).await?;
             Backend::Postgres(Arc::new(db))
         };
         let (runtime, tasks) = (Handle::current(), TaskTracker::new());

@@ -1,9 +1,12 @@
 //! Limits over several auth-services: counted together in Redis, and by each while it is away.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use auth_service::config::{self, Tls};
 use auth_service::identity::pseudonyms::Pseudonyms;
 use auth_service::limits::{Bucket, Charge, Key, Local, Outcome, Rule, Shared, Verdict};
+use auth_service::redis::client::RedisServer;
 use futures_util::future::join_all;
 use redis::AsyncTypedCommands as _;
 use serde_json::json;
@@ -137,6 +140,12 @@ async fn without_redis_there_are_limits_and_logins_are_as_quick() {
     assert!((5..=12).contains(&site.admitted("full").await));
 }
 
+fn server(redis: &Redis) -> RedisServer {
+    let settings =
+        config::Redis { url: redis.url().into(), tls: Tls::Unsaid, root_cert: PathBuf::new() };
+    RedisServer::open(&settings).expect("the URL is right").expect("there is one")
+}
+
 /// The rules are written twice, in Rust and in Lua: the same attempts at the same times must get the
 /// same answers, to the millisecond.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -144,9 +153,9 @@ async fn redis_and_the_process_judge_alike() {
     const STEPS: usize = 4_000;
     let (redis, clock, pseudonyms) =
         (Redis::start(&[]).await, Clock::default(), Pseudonyms::new(&[7; 32]));
-    let client = redis::Client::open(redis.url()).unwrap();
+    let server = server(&redis);
     // What is compared is arithmetic, on however busy a machine.
-    let shared = Shared::new(client, clock.clone(), Duration::from_secs(30));
+    let shared = Shared::new(server, clock.clone(), Duration::from_secs(30));
     let local = Local::new(1000);
     until("Redis is connected", async || shared.take(&[]).await.is_some()).await;
     let seed = fastrand::u64(..);
@@ -209,8 +218,8 @@ async fn redis_and_the_process_judge_alike() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn attempts_of_a_replica_that_died_are_in_flight_for_a_minute_at_the_most() {
     let (redis, clock) = (Redis::start(&[]).await, Clock::default());
-    let client = redis::Client::open(redis.url()).unwrap();
-    let shared = Shared::new(client, clock.clone(), Duration::from_secs(30));
+    let server = server(&redis);
+    let shared = Shared::new(server, clock.clone(), Duration::from_secs(30));
     until("Redis is connected", async || shared.take(&[]).await.is_some()).await;
     let whose = Pseudonyms::new(&[7; 32]).of("test", &[]);
     let rule = Rule::Growing { free: 2, first_ms: 900_000, most_ms: 900_000, forget_ms: 3_600_000 };

@@ -40,6 +40,7 @@ mod session_defaults;
 mod slow;
 mod stale_feeds;
 mod standalone;
+mod tls;
 mod unfinished;
 mod unheard_keys;
 mod unread;

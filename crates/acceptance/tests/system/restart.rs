@@ -327,7 +327,7 @@ async fn settings_that_cannot_work_are_refused_in_one_clear_line() {
     let unreachable = format!("postgres://nobody@{}/none", lasting_address());
     let below_a_file = format!("sqlite:{}/latchkey.db", file!());
     let strong = [("AUTH__PASSWORDS__MEMORY_KIB", "19456"), ("AUTH__PASSWORDS__ITERATIONS", "2")];
-    let cases: [Case; 12] = [
+    let cases: [Case; 15] = [
         (&[("AUTH__HTTP__LISTEN", &taken)], &["http.listen", &taken, "in use"]),
         (&[("AUTH__HTTP__INTERNAL_LISTEN", &taken)], &["http.internal_listen", &taken]),
         (&[("AUTH__DATABASE__URL", &unreachable)], &["database.url", "refused"]),
@@ -338,7 +338,16 @@ async fn settings_that_cannot_work_are_refused_in_one_clear_line() {
         (&[elsewhere], &["passwords.memory_kib"]),
         (&[("AUTH__KEYS__MASTER_KEY", "c2hvcnQ=")], &["keys.master_key", "32 bytes"]),
         (&[("AUTH__REDIS__URL", "127.0.0.1:6379")], &["redis.url", "redis://"]),
-        (&[("AUTH__REDIS__URL", "rediss://127.0.0.1:6379")], &["redis.url", "without TLS"]),
+        (
+            &[("AUTH__REDIS__URL", "redis://redis.example.com")],
+            &["redis.url", "rediss://", "disable"],
+        ),
+        (&[("AUTH__REDIS__TLS", "prefer")], &["redis.tls", "verify-full"]),
+        (&[("AUTH__DATABASE__TLS", "allow")], &["database.tls", "verify-full"]),
+        (
+            &[("AUTH__DATABASE__URL", "postgres://db.example.com/latchkey")],
+            &["database.url", "database.tls", "verify-full", "disable"],
+        ),
         (&[("AUTH__NO__SUCH", "1")], &["no"]),
     ];
     for (changed, parts) in cases {

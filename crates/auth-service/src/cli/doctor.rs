@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use crate::config::Config;
 use crate::revocation::blacklist::Blacklist;
-use crate::store::{KeyPurpose, KeyState, Store};
+use crate::store::{KeyPurpose, KeyState, Protection, Store};
 use crate::tokens::keyring;
 use crate::tokens::seal::MasterKeys;
 use claims::time::LEEWAY_SECONDS;
@@ -96,6 +96,21 @@ async fn database(store: &Store, found: &mut Findings) {
         |newest| format!("the schema is newer ({newest}), and this program may serve it"),
     );
     found.ok("database", format_args!("{}, {schema}", inspection.server));
+    match inspection.protection {
+        None => {}
+        Some(Protection::Tls { how, checked: true }) => found.ok("database", how),
+        Some(Protection::Tls { how, checked: false }) => found.warn(
+            "database",
+            format_args!(
+                "{how}, but nothing checks who the server is: database.tls = \"verify-full\""
+            ),
+        ),
+        Some(Protection::Clear) => found.warn(
+            "database",
+            "on another machine, and everything on the way there is in the clear: good only on a \
+             network of your own, else database.tls = \"verify-full\"",
+        ),
+    }
     for (name, value, good) in inspection.settings {
         if good {
             found.ok("database", format_args!("{name} = {value}"));

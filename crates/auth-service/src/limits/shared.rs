@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Client, Cmd, RedisError};
+use redis::{Cmd, RedisError};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use verifier::Clock;
@@ -16,6 +16,7 @@ use verifier::Clock;
 use super::bucket::{Bucket, Charge, Effect, Outcome, Verdict};
 use super::rule::Rule;
 use crate::background::outage::Outage;
+use crate::redis::client::RedisServer;
 
 const SCRIPT: &str = include_str!("script.lua");
 /// Whether the script could do its work: Redis may be full, or its access list older than this.
@@ -29,7 +30,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Redis, as far as it counts.
 pub struct Shared {
-    client: Client,
+    server: RedisServer,
     clock: Clock,
     patience: Duration,
     /// The main one: what drives a connection must outlive the worker that asked for it.
@@ -54,7 +55,7 @@ impl Shared {
     /// Begins to connect. On the runtime that is to drive the connection. An answer that takes longer
     /// than `patience` is none.
     #[must_use]
-    pub fn new(client: Client, clock: Clock, patience: Duration) -> Arc<Self> {
+    pub fn new(server: RedisServer, clock: Clock, patience: Duration) -> Arc<Self> {
         let outage = Outage::new(
             "limits",
             "Redis is lost; each replica counts attempts on its own",
@@ -62,7 +63,7 @@ impl Shared {
         );
         let link = Mutex::new(Link { connection: None, not_before: Duration::ZERO, outage });
         let runtime = Handle::current();
-        let shared = Arc::new(Self { client, clock, patience, runtime, link });
+        let shared = Arc::new(Self { server, clock, patience, runtime, link });
         shared.connection();
         shared
     }
@@ -143,7 +144,7 @@ impl Shared {
     }
 
     async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
-        let mut connection = self.client.get_multiplexed_async_connection().await?;
+        let mut connection = self.server.connect().await?;
         redis::cmd("EVAL").arg(PROBE).arg(1).arg("limit:probe").exec_async(&mut connection).await?;
         Ok(connection)
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use claims::{RevocationEntry, Revoked};
 use futures_util::StreamExt as _;
 use redis::aio::MultiplexedConnection;
-use redis::{Client, Cmd, Pipeline, RedisError};
+use redis::{Cmd, Pipeline, RedisError};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::background::outage::Outage;
 use crate::background::supervisor::Supervisor;
 use crate::config::{self, ConfigError};
-use crate::redis::client;
+use crate::redis::client::RedisServer;
 use crate::revocation::Feed;
 
 /// Its messages say only "read now".
@@ -57,18 +57,18 @@ const CHUNK: usize = 1000;
 
 /// What is known of Redis before anybody connects.
 #[derive(Debug)]
-pub(crate) struct Blacklist(pub(crate) Client);
+pub(crate) struct Blacklist(pub(crate) RedisServer);
 
 impl Blacklist {
     /// `None` where the settings name no Redis. Does not connect.
     pub(crate) fn open(settings: &config::Redis) -> Result<Option<Self>, ConfigError> {
-        Ok(client::open(settings)?.map(Self))
+        Ok(RedisServer::open(settings)?.map(Self))
     }
 
     /// Asks Redis for its `maxmemory-policy`; an error says why it does not tell.
     pub(crate) async fn policy(&self) -> Result<String, String> {
         let asking = async {
-            let mut connection = self.0.get_multiplexed_async_connection().await?;
+            let mut connection = self.0.connect().await?;
             redis::cmd("INFO").arg("memory").query_async::<String>(&mut connection).await
         };
         let info = in_time(asking).await.map_err(|error| error.to_string())?;
@@ -83,28 +83,28 @@ impl Blacklist {
         feed: &Arc<Feed>,
         commits: watch::Receiver<()>,
     ) {
-        let client = self.0.clone();
+        let server = self.0.clone();
         supervisor.keep("announcing", move || {
             let commits = commits.clone();
-            Link::new(client.clone(), "announcing")
+            Link::new(server.clone(), "announcing")
                 .keep(async move |link| announce(link, &commits).await)
         });
-        let (client, woken) = (self.0.clone(), Arc::clone(feed));
+        let (server, woken) = (self.0.clone(), Arc::clone(feed));
         supervisor.keep("listening", move || {
             let feed = Arc::clone(&woken);
-            Link::new(client.clone(), "listening").keep(async move |link| listen(link, &feed).await)
+            Link::new(server.clone(), "listening").keep(async move |link| listen(link, &feed).await)
         });
-        let (client, written) = (self.0, Arc::clone(feed));
+        let (server, written) = (self.0, Arc::clone(feed));
         supervisor.keep("blacklist", move || {
             let feed = Arc::clone(&written);
-            Link::new(client.clone(), "blacklist").keep(async move |link| write(link, &feed).await)
+            Link::new(server.clone(), "blacklist").keep(async move |link| write(link, &feed).await)
         });
     }
 }
 
 /// A task's connection, made again whenever it is lost.
 struct Link {
-    client: Client,
+    server: RedisServer,
     task: &'static str,
     outage: Outage,
     /// As it was told of last.
@@ -112,9 +112,9 @@ struct Link {
 }
 
 impl Link {
-    fn new(client: Client, task: &'static str) -> Self {
+    fn new(server: RedisServer, task: &'static str) -> Self {
         let outage = Outage::new(task, "Redis is lost; nothing depends on it", "Redis is back");
-        Self { client, task, outage: outage.back_after(HOLDS_AFTER), policy: String::new() }
+        Self { server, task, outage: outage.back_after(HOLDS_AFTER), policy: String::new() }
     }
 
     async fn keep(
@@ -133,7 +133,7 @@ impl Link {
     }
 
     async fn connect(&mut self) -> Result<MultiplexedConnection, RedisError> {
-        self.client.get_multiplexed_async_connection().await
+        self.server.connect().await
     }
 
     /// To be called whenever it is seen to work.
@@ -166,7 +166,7 @@ async fn announce(
 /// Hears of commits at other replicas.
 async fn listen(link: &mut Link, feed: &Feed) -> Result<Infallible, RedisError> {
     let connecting = async {
-        let mut subscription = link.client.get_async_pubsub().await?;
+        let mut subscription = link.server.listen().await?;
         subscription.subscribe(CHANNEL).await?;
         Ok::<_, RedisError>(subscription.split())
     };

@@ -13,9 +13,20 @@ pub struct Inspection {
     pub now: Timestamp,
     /// Settings on which promises rest: the name, the value, and whether that is good.
     pub settings: Vec<(&'static str, String, bool)>,
+    /// How the connection is protected; `None` where it leads to no other machine.
+    pub protection: Option<Protection>,
     /// How long the oldest transaction has held back the clearing up of old row versions,
     /// milliseconds; where that can be told.
     pub oldest_snapshot_ms: Option<i64>,
+}
+
+/// What is between a connection and whoever listens on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Protection {
+    /// TLS, of this version and with this cipher, and whether it was checked who the server is.
+    Tls { how: String, checked: bool },
+    /// Nothing.
+    Clear,
 }
 
 impl Store {

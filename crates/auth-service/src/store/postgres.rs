@@ -1,6 +1,5 @@
 //! Postgres: how to connect to it, and what is asked of it most often, each in one statement.
 
-use std::str::FromStr as _;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
@@ -9,6 +8,7 @@ use sqlx::{Connection as _, PgConnection, query, query_scalar};
 use verifier::Clock;
 
 use super::{OpenError, StoreError, WORK_TIMEOUT, bounded};
+use crate::config;
 
 /// For the server, which otherwise keeps connections for two hours whose client is gone without a
 /// word, and the lock with them of one that was migrating. Also keeps firewalls from forgetting a
@@ -36,6 +36,10 @@ pub(super) struct Postgres {
     migrating: Pins,
     trust: Trust,
     clock: Clock,
+    /// Whether the server is on this machine.
+    is_here: bool,
+    /// Whether a certificate must show who the server is.
+    checks_server: bool,
 }
 
 impl std::fmt::Debug for Postgres {
@@ -52,6 +56,7 @@ macro_rules! clock {
     };
 }
 
+mod address;
 // After the macro, so that they know it.
 mod inspection;
 mod migrating;
@@ -65,13 +70,12 @@ use pool::Pool;
 pub(super) use pool::{PooledConnection, Trust};
 
 impl Postgres {
-    pub(super) async fn open(
-        url: &str,
-        max_connections: u32,
-        clock: Clock,
-    ) -> Result<Self, OpenError> {
-        let options = PgConnectOptions::from_str(url).map_err(OpenError::Connect)?;
-        let options = options.application_name("latchkey").options(NOTICE_SILENCE);
+    pub(super) async fn open(settings: &config::Database, clock: Clock) -> Result<Self, OpenError> {
+        let max_connections = settings.max_connections;
+        let options =
+            address::options(settings)?.application_name("latchkey").options(NOTICE_SILENCE);
+        let (is_here, checks_server) =
+            (address::is_here(&options), address::checks_server(&options));
         let trust = Trust::default();
         let place = match first_look(&options).await {
             Err(OpenError::Connect(error)) => {
@@ -86,7 +90,7 @@ impl Postgres {
         let pool = in_time(Pool::connect(most, serving.clone(), trust.clone())).await?;
         let logins = Pool::connect_lazy(for_logins, serving.clone(), trust.clone());
         in_time(pool.acquire()).await?;
-        Ok(Self { pool, logins, serving, migrating, trust, clock })
+        Ok(Self { pool, logins, serving, migrating, trust, clock, is_here, checks_server })
     }
 
     /// On a connection without the time limits.

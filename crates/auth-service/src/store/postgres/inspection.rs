@@ -3,7 +3,7 @@
 use sqlx::query;
 
 use super::super::StoreError;
-use super::super::inspection::Inspection;
+use super::super::inspection::{Inspection, Protection};
 use super::super::rows::Columns as _;
 use super::Postgres;
 
@@ -14,6 +14,8 @@ impl Postgres {
                 current_setting('synchronous_commit') as synchronous_commit, \
                 current_setting('fsync') as fsync, \
                 current_setting('full_page_writes') as full_page_writes, \
+                (select concat_ws(', ', version, cipher) from pg_stat_ssl \
+                    where pid = pg_backend_pid() and ssl) as tls, \
                 case when pg_is_in_recovery() then 'standby' else 'primary' end as role, \
                 (select cast(max(extract(epoch from clock_timestamp() - xact_start)) * 1000 as bigint) \
                     from pg_stat_activity \
@@ -27,8 +29,14 @@ impl Postgres {
             let good = good(&value);
             Ok((name, value, good))
         };
+        let protection = match row.text_or_null("tls")? {
+            Some(how) => Some(Protection::Tls { how, checked: self.checks_server }),
+            None if self.is_here => None,
+            None => Some(Protection::Clear),
+        };
         Ok(Inspection {
             server: row.text("server")?,
+            protection,
             now: row.time("now")?,
             settings: vec![
                 setting("synchronous_commit", |value| value != "off")?,

@@ -28,6 +28,7 @@ impl Sqlite {
                 ("synchronous", synchronous.to_string(), synchronous >= 2),
                 ("quick_check", check, sound),
             ],
+            protection: None,
             oldest_snapshot_ms: None,
         })
     }

@@ -47,7 +47,12 @@ impl Scene {
         let file = directory.path().join("latchkey.db");
         let url = if url.is_empty() { format!("sqlite:{}", file.display()) } else { url };
         let url = SecretString::from(url);
-        let settings = config::Database { url, max_connections: 2, migrate_on_start: true };
+        let settings = config::Database {
+            url,
+            tls: config::Tls::Unsaid,
+            max_connections: 2,
+            migrate_on_start: true,
+        };
         let store = Store::open(&settings, Clock::default()).await.unwrap();
         let scene = Self { store, postgres, _directory: directory };
         let made = "create table notes (id text primary key, at bigint not null)";
