@@ -84,7 +84,6 @@ pub(crate) fn run(project: &Project, part: Option<Part>, rest: &[OsString]) -> E
             for part in IN_TURN {
                 sum.add(timed(project, part, rest, || drop(built.take())));
                 if part == Part::Rust {
-                    project.built.store(true, Ordering::Relaxed);
                     drop((built.take(), tested.take()));
                 }
             }
@@ -229,6 +228,7 @@ fn rust(project: &Project, rest: &[OsString], tests_run: impl FnMut()) -> Result
     setup::proxies()?;
     let postgres = servers::postgres(project)?;
     project.build()?;
+    project.built.store(true, Ordering::Relaxed);
     let mut test = project.cargo();
     test.args(["test", "--workspace", "--no-fail-fast"]).args(rest);
     test.env("LATCHKEY_TEST_POSTGRES", &postgres.url);

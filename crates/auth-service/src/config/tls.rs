@@ -65,7 +65,8 @@ pub(crate) fn explain(error: &str) -> Option<&'static str> {
         ),
         (
             &["CertificateRequired", "certificate required"],
-            "the server wants a certificate of its client (sslcert and sslkey in database.url)",
+            "the server wants a certificate of its client (Postgres: sslcert and sslkey in database.url; for \
+             Redis set tls-auth-clients to no)",
         ),
     ];
     let known = TOLD.iter().find(|(texts, _)| texts.iter().any(|text| error.contains(text)));

@@ -13,6 +13,7 @@ use secrecy::ExposeSecret as _;
 use crate::config::{self, ConfigError, Tls};
 
 const URL: &str = "redis.url";
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// Where Redis is. Nothing is connected yet.
 #[derive(Debug, Clone)]
@@ -82,6 +83,11 @@ impl RedisServer {
         let authority = std::fs::read(&self.root_cert).map_err(|error| {
             io::Error::new(error.kind(), format!("{}: {error}", self.root_cert.display()))
         })?;
+        // The library would take an empty list, and trust nobody.
+        if !authority.windows(CERTIFICATE.len()).any(|part| part == CERTIFICATE) {
+            let why = format!("{}: there is no certificate in it", self.root_cert.display());
+            return Err(io::Error::other(why).into());
+        }
         let certificates = TlsCertificates { client_tls: None, root_cert: Some(authority) };
         Client::build_with_tls(self.info.clone(), certificates)
     }
@@ -140,7 +146,7 @@ mod tests {
             "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
         )
         .expect("written");
-        for root_cert in [file.path().to_owned(), "/nowhere/ca.pem".into()] {
+        for root_cert in [file.path().to_owned(), "/nowhere/ca.pem".into(), "/dev/null".into()] {
             let url = "rediss://redis.example.com".into();
             let error = RedisServer::open(&config::Redis { url, tls: Tls::Unsaid, root_cert });
             assert!(error.expect_err("refused").to_string().contains("redis.root_cert"));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{Connection as _, PgConnection, query, query_scalar};
 use verifier::Clock;
 
@@ -38,8 +38,7 @@ pub(super) struct Postgres {
     clock: Clock,
     /// Whether the server is on this machine.
     is_here: bool,
-    /// Whether a certificate must show who the server is.
-    checks_server: bool,
+    mode: PgSslMode,
 }
 
 impl std::fmt::Debug for Postgres {
@@ -74,8 +73,7 @@ impl Postgres {
         let max_connections = settings.max_connections;
         let options =
             address::options(settings)?.application_name("latchkey").options(NOTICE_SILENCE);
-        let (is_here, checks_server) =
-            (address::is_here(&options), address::checks_server(&options));
+        let (is_here, mode) = (address::is_here(&options), options.get_ssl_mode());
         let trust = Trust::default();
         let place = match first_look(&options).await {
             Err(OpenError::Connect(error)) => {
@@ -90,7 +88,7 @@ impl Postgres {
         let pool = in_time(Pool::connect(most, serving.clone(), trust.clone())).await?;
         let logins = Pool::connect_lazy(for_logins, serving.clone(), trust.clone());
         in_time(pool.acquire()).await?;
-        Ok(Self { pool, logins, serving, migrating, trust, clock, is_here, checks_server })
+        Ok(Self { pool, logins, serving, migrating, trust, clock, is_here, mode })
     }
 
     /// On a connection without the time limits.

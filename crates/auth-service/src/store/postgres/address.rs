@@ -1,5 +1,6 @@
 //! Where the server is, and how the way to it is protected.
 
+use std::collections::BTreeMap;
 use std::str::FromStr as _;
 
 use hosting::settings::is_this_machine;
@@ -10,61 +11,112 @@ use url::Url;
 use super::super::OpenError;
 use crate::config::{self, Tls};
 
-/// What libpq calls `sslmode` in a URL, and what sqlx takes for the same.
+/// What may stand in a URL, each with its other names, the name of libpq first. sqlx says what it does
+/// not know in the log, with its value, and goes on without it.
+const KNOWN: [&[&str]; 13] = [
+    &MODE,
+    &AUTHORITY,
+    &CERTIFICATE,
+    &KEY,
+    &["statement-cache-capacity"],
+    &["host"],
+    &["hostaddr"],
+    &["port"],
+    &["dbname"],
+    &["user"],
+    &["password"],
+    &["application_name"],
+    &["options"],
+];
 const MODE: [&str; 2] = ["sslmode", "ssl-mode"];
 const AUTHORITY: [&str; 3] = ["sslrootcert", "ssl-root-cert", "ssl-ca"];
-/// What would be looked for without its name in the error.
-const FILES: [&[&str]; 3] = [&AUTHORITY, &["sslcert", "ssl-cert"], &["sslkey", "ssl-key"]];
+const CERTIFICATE: [&str; 2] = ["sslcert", "ssl-cert"];
+const KEY: [&str; 2] = ["sslkey", "ssl-key"];
+/// Files in PEM: the parameter, libpq's variable for it, and what the file must have in it.
+const FILES: [(&[&str], &str, &str); 3] = [
+    (&AUTHORITY, "PGSSLROOTCERT", "-----BEGIN CERTIFICATE-----"),
+    (&CERTIFICATE, "PGSSLCERT", "-----BEGIN CERTIFICATE-----"),
+    (&KEY, "PGSSLKEY", "PRIVATE KEY-----"),
+];
 
 /// How to connect, and always one mode that somebody chose: what the URL says counts before
-/// `database.tls`, and variables of libpq's for the mode count for nothing.
+/// `database.tls`, and libpq's variable for the mode counts for nothing.
 ///
 /// By itself sqlx would try TLS with anybody and go on without it.
 pub(super) fn options(settings: &config::Database) -> Result<PgConnectOptions, OpenError> {
+    let unfit = |why: String| OpenError::Unfit(format!("database.url: {why}"));
     let url = settings.url.expose_secret();
+    let parsed = Url::parse(url).map_err(|error| unfit(error.to_string()))?;
+    let given = parameters(&parsed).map_err(unfit)?;
     let options = PgConnectOptions::from_str(url).map_err(OpenError::Connect)?;
-    let parsed = Url::parse(url).map_err(|error| OpenError::Unfit(error.to_string()))?;
-    let says = |names: &[&str]| {
-        let value = parsed.query_pairs().find(|(name, _)| names.contains(&name.as_ref()));
-        value.map(|(_, value)| value.into_owned())
-    };
-    for names in FILES {
-        if let Some(file) = says(names)
-            && let Err(error) = std::fs::File::open(&file)
-        {
-            return Err(OpenError::Unfit(format!("{} of database.url: {file}: {error}", names[0])));
+    for (names, variable, wanted) in FILES {
+        let file = given.get(names[0]).cloned().or_else(|| std::env::var(variable).ok());
+        if let Some(file) = file {
+            // Its name may be the key itself, where somebody took one for the other.
+            let text = std::fs::read_to_string(file).map_err(|error| {
+                unfit(format!("the file of {} cannot be read: {error}", names[0]))
+            })?;
+            if !text.contains(wanted) {
+                let why = format!("the file of {} has nothing in it with \"{wanted}\"", names[0]);
+                return Err(unfit(why));
+            }
         }
     }
-    let mode = match (says(&MODE), settings.tls) {
-        (Some(mode), _) if mode == "allow" => {
-            let why = "sslmode=allow protects nothing: write prefer, or better verify-full";
-            return Err(OpenError::Unfit(why.to_owned()));
+    if is_socket(&options) {
+        // Nobody else is on the way, and Postgres offers no TLS there.
+        return Ok(options.ssl_mode(PgSslMode::Disable));
+    }
+    let mode = match settings.tls {
+        _ if given.contains_key(MODE[0]) => options.get_ssl_mode(),
+        Tls::Unsaid if is_here(&options) => PgSslMode::Disable,
+        Tls::Unsaid => return Err(OpenError::Unprotected),
+        Tls::Disable => PgSslMode::Disable,
+        Tls::Prefer => PgSslMode::Prefer,
+        Tls::Require => PgSslMode::Require,
+        Tls::VerifyCa => PgSslMode::VerifyCa,
+        Tls::VerifyFull => PgSslMode::VerifyFull,
+    };
+    let names_authority =
+        given.contains_key(AUTHORITY[0]) || std::env::var_os(FILES[0].1).is_some();
+    Ok(options.ssl_mode(match mode {
+        PgSslMode::Allow => {
+            return Err(unfit(
+                "sslmode=allow protects nothing: write prefer, or better verify-full".to_owned(),
+            ));
         }
-        (Some(_), _) => options.get_ssl_mode(),
-        (None, Tls::Unsaid) if is_here(&options) => PgSslMode::Disable,
-        (None, Tls::Unsaid) => return Err(OpenError::Unprotected),
-        (None, Tls::Disable) => PgSslMode::Disable,
-        (None, Tls::Prefer) => PgSslMode::Prefer,
-        (None, Tls::Require) => PgSslMode::Require,
-        (None, Tls::VerifyCa) => PgSslMode::VerifyCa,
-        (None, Tls::VerifyFull) => PgSslMode::VerifyFull,
-    };
-    // Who names an authority wants the certificate to be of it. So libpq has it too.
-    let mode = match mode {
-        PgSslMode::Require if says(&AUTHORITY).is_some() => PgSslMode::VerifyCa,
+        // Who names an authority wants a certificate to be checked, as with libpq.
+        PgSslMode::Require if names_authority => PgSslMode::VerifyCa,
         mode => mode,
-    };
-    Ok(options.ssl_mode(mode))
+    }))
+}
+
+/// The parameters of the URL by their first names. Of one that is there twice, or that nobody knows,
+/// only the name is told: its value may be a secret.
+fn parameters(url: &Url) -> Result<BTreeMap<&'static str, String>, String> {
+    let mut given = BTreeMap::new();
+    for (name, value) in url.query_pairs() {
+        let known = KNOWN.iter().find(|names| names.contains(&name.as_ref()));
+        let Some(names) = known else {
+            if name.starts_with("options[") {
+                continue;
+            }
+            return Err(format!("the parameter {name} is not known"));
+        };
+        if given.insert(names[0], value.into_owned()).is_some() {
+            return Err(format!("the parameter {} is there twice", names[0]));
+        }
+    }
+    Ok(given)
+}
+
+fn is_socket(options: &PgConnectOptions) -> bool {
+    // Where no host is named, the directory of the socket stands in its place.
+    options.get_socket().is_some() || options.get_host().starts_with('/')
 }
 
 /// Whether the server is on this machine.
 pub(super) fn is_here(options: &PgConnectOptions) -> bool {
-    options.get_socket().is_some() || is_this_machine(options.get_host())
-}
-
-/// Whether a certificate must show who the server is.
-pub(super) fn checks_server(options: &PgConnectOptions) -> bool {
-    matches!(options.get_ssl_mode(), PgSslMode::VerifyFull)
+    is_socket(options) || is_this_machine(options.get_host())
 }
 
 #[cfg(test)]
@@ -91,12 +143,6 @@ mod tests {
             ("postgres://db.example.com/l", Tls::VerifyFull, "VerifyFull"),
             ("postgres://db.example.com/l", Tls::Disable, "Disable"),
             ("postgres://db.example.com/l?sslmode=require", Tls::Unsaid, "Require"),
-            (
-                "postgres://db.example.com/l?sslmode=require&sslrootcert=/dev/null",
-                Tls::Unsaid,
-                "VerifyCa",
-            ),
-            ("postgres://db.example.com/l?sslrootcert=/dev/null", Tls::Require, "VerifyCa"),
             ("postgres://127.0.0.1/l?host=db.example.com", Tls::Prefer, "Prefer"),
         ] {
             assert_eq!(mode(url, tls).as_deref(), Ok(wanted), "{url}");
@@ -109,20 +155,51 @@ mod tests {
         ] {
             assert!(mode(url, Tls::Unsaid).is_err(), "{url}");
         }
-        assert!(mode("postgres://db.example.com/l?sslmode=allow", Tls::Unsaid).is_err());
+        let authority = tempfile::NamedTempFile::new().expect("a file");
+        let pem = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n";
+        std::fs::write(authority.path(), pem).expect("it can be written");
+        let named = format!("sslrootcert={}", authority.path().display());
+        for (url, tls) in [
+            (format!("postgres://db.example.com/l?{named}"), Tls::Require),
+            (format!("postgres://db.example.com/l?sslmode=require&{named}"), Tls::Unsaid),
+        ] {
+            assert_eq!(mode(&url, tls).as_deref(), Ok("VerifyCa"), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_would_protect_less_than_it_seems_is_refused_and_no_value_is_told() {
+        for (parameters, wanted) in [
+            ("sslmode=allow", "protects nothing"),
+            ("sslmode=ALLOW", "protects nothing"),
+            ("sslmode=verify-full&sslmode=allow", "twice"),
+            ("sslmode=verify-full&ssl-mode=disable", "twice"),
+            ("SSLMODE=verify-full", "SSLMODE is not known"),
+            ("sslpassword=hidden", "sslpassword is not known"),
+            ("sslmode=verify-full&sslkey=-----BEGIN+hidden", "sslkey"),
+            ("sslmode=verify-full&sslrootcert=/dev/null", "sslrootcert"),
+        ] {
+            let url = format!("postgres://u:hidden@db.example.com/l?{parameters}");
+            let refused = mode(&url, Tls::Disable).expect_err(parameters);
+            assert!(refused.contains(wanted), "{parameters}: {refused}");
+            assert!(refused.contains("database.url"), "{parameters}: {refused}");
+            assert!(!refused.contains("hidden"), "{parameters}: {refused}");
+        }
     }
 
     #[test]
     fn on_this_machine_nothing_needs_to_be_said() {
-        for url in [
-            "postgres://localhost/l",
-            "postgres://127.0.0.1:5433/l",
-            "postgres://[::1]/l",
-            "postgres://%2Fvar%2Frun%2Fpostgresql/l",
-            "postgres:///l?host=/var/run/postgresql",
-        ] {
+        for url in ["postgres://localhost/l", "postgres://127.0.0.1:5433/l"] {
             assert_eq!(mode(url, Tls::Unsaid).as_deref(), Ok("Disable"), "{url}");
             assert_eq!(mode(url, Tls::VerifyFull).as_deref(), Ok("VerifyFull"), "{url}");
+        }
+        // A socket has no TLS, whatever is wished for.
+        for url in
+            ["postgres://%2Fvar%2Frun%2Fpostgresql/l", "postgres:///l?host=/var/run/postgresql"]
+        {
+            for tls in [Tls::Unsaid, Tls::VerifyFull] {
+                assert_eq!(mode(url, tls).as_deref(), Ok("Disable"), "{url}");
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What Postgres says of itself.
 
+use sqlx::postgres::PgSslMode;
 use sqlx::query;
 
 use super::super::StoreError;
@@ -29,10 +30,15 @@ impl Postgres {
             let good = good(&value);
             Ok((name, value, good))
         };
-        let protection = match row.text_or_null("tls")? {
-            Some(how) => Some(Protection::Tls { how, checked: self.checks_server }),
-            None if self.is_here => None,
-            None => Some(Protection::Clear),
+        // Behind a pooler the server tells of the pooler's connection, so that the mode counts first.
+        let clear = (!self.is_here).then_some(Protection::Clear);
+        let tls = |how: Option<String>, checked| {
+            Some(Protection::Tls { how: how.unwrap_or_else(|| "TLS".to_owned()), checked })
+        };
+        let protection = match (self.mode, row.text_or_null("tls")?) {
+            (PgSslMode::Disable | PgSslMode::Allow, _) | (PgSslMode::Prefer, None) => clear,
+            (PgSslMode::VerifyFull, how) => tls(how, true),
+            (PgSslMode::Prefer | PgSslMode::Require | PgSslMode::VerifyCa, how) => tls(how, false),
         };
         Ok(Inspection {
             server: row.text("server")?,
