@@ -2,8 +2,7 @@
 //!
 //! Tests of a system wait more than they work. So more of them run at once than there are processors, and
 //! what only works (lints, documents, other workspaces) is done meanwhile, with what the tests leave of the
-//! processors. The browser and the OpenAPI documents have their turn beside the fault harness, which waits
-//! most of all.
+//! processors. The fault harness has the machine to itself: it judges how soon services serve again.
 //!
 //! Always the whole workspace: another selection would build dependencies again. That selection has
 //! every feature that serves, because the packages in it ask for each other's; what is tested is
@@ -55,12 +54,10 @@ const UNCHECKED: &str = "NOT CHECKED: ";
 /// Above what failed.
 const FAILED: &str = "FAILED:";
 /// One after the other.
-const IN_TURN: [Part; 4] = [Part::Fmt, Part::Compose, Part::Rust, Part::Faults];
+const IN_TURN: [Part; 5] = [Part::Fmt, Part::Compose, Part::Rust, Part::Clients, Part::Schema];
 /// What needs nothing of the tests and is not needed by them: begun as soon as their build is over, at the
 /// low priority.
 const MEANWHILE: [Part; 5] = [Part::Planted, Part::Clippy, Part::Packages, Part::Doc, Part::Deny];
-/// Begun when the tests in Rust have ended, beside the fault harness.
-const AFTER_RUST: [Part; 2] = [Part::Clients, Part::Schema];
 /// Low, and yet enough to come to an end beside others that are busy for ever.
 const LOW: &str = "5";
 /// Tests that run at once, for each processor.
@@ -75,24 +72,19 @@ pub(crate) fn run(project: &Project, part: Option<Part>, rest: &[OsString]) -> E
         thread::scope(|scope| {
             // Builds share a directory that one at a time may use. It is free as soon as tests run.
             let (built, when_built) = mpsc::channel::<()>();
-            let (tested, when_tested) = mpsc::channel::<()>();
-            let others = [
-                scope.spawn(move || beside(project, &when_built, LOW, &MEANWHILE)),
-                scope.spawn(move || beside(project, &when_tested, "0", &AFTER_RUST)),
-            ];
-            let (mut built, mut tested) = (Some(built), Some(tested));
+            let others = scope.spawn(move || beside(project, &when_built, LOW, &MEANWHILE));
+            let mut built = Some(built);
             for part in IN_TURN {
                 sum.add(timed(project, part, rest, || drop(built.take())));
                 if part == Part::Rust {
-                    drop((built.take(), tested.take()));
+                    drop(built.take());
                 }
             }
-            for other in others {
-                sum.add(other.join().unwrap_or_else(|_| {
-                    Outcome::failed("a part that ran beside others: a panic".to_owned())
-                }));
-            }
+            sum.add(others.join().unwrap_or_else(|_| {
+                Outcome::failed("a part that ran beside others: a panic".to_owned())
+            }));
         });
+        sum.add(timed(project, Part::Faults, rest, || ()));
     }
     println!();
     for what in &sum.unchecked {
