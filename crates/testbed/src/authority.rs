@@ -9,7 +9,9 @@ use std::process::Command;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-/// An authority that nobody trusts who is not told to.
+use crate::process::succeeds;
+
+/// An authority that is trusted only where its file is named.
 #[derive(Debug)]
 pub struct Authority {
     directory: TempDir,
@@ -22,15 +24,10 @@ pub struct Certificate {
     pub key: String,
 }
 
-impl Default for Authority {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Authority {
+    /// A new one, with a name that no other has.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn create() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let mut request = openssl(directory.path(), "req");
         let name = format!("/CN=An authority of a test {}", Uuid::new_v4());
@@ -71,9 +68,4 @@ fn openssl(directory: &Path, command: &str) -> Command {
     let mut openssl = Command::new("openssl");
     openssl.arg(command).current_dir(directory);
     openssl
-}
-
-fn succeeds(command: &mut Command) {
-    let output = command.output().expect("openssl can be run");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -201,6 +201,15 @@ pub fn command(program: &str, arguments: &[&str], variables: &[(String, String)]
     command
 }
 
+/// Runs a command to its end.
+///
+/// # Panics
+/// With what it wrote to its standard error when it fails.
+pub fn succeeds(command: &mut Command) {
+    let output = command.output().expect("the program can be run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// Beside the test programs, unless the variable says otherwise.
 fn programs() -> PathBuf {
     std::env::var_os(PROGRAMS).map_or_else(

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
 
-use crate::process::{self, Process};
+use crate::process::{self, Process, succeeds};
 use crate::service::{lasting_address, until};
 use crate::{Database, Kind};
 
@@ -197,11 +197,6 @@ impl Drop for OwnPostgres {
         let mut stop = self.command("pg_ctl");
         let _ = stop.args(["stop", "-w", "-m", "immediate", "-D", "data"]).output();
     }
-}
-
-fn succeeds(command: &mut Command) {
-    let output = command.output().expect("the program can be run");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn copy(from: &Path, to: &Path, user: (u32, u32)) {

@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::Ordering;
 
 use crate::Result;
 use crate::project::{Project, run as run_command, succeeds};
@@ -30,14 +29,10 @@ pub(crate) fn bugs(project: &Project) -> Result<Vec<String>> {
     if bugs.is_empty() { Err(format!("there is no bug in {PATCHES}").into()) } else { Ok(bugs) }
 }
 
-/// Builds the services with every bug in them, asleep, unless this run has done so, and says where they are.
+/// Builds the services with every bug in them, asleep, and says where they are.
 pub(crate) fn build(project: &Project) -> Result<PathBuf> {
     let home = project.target.join("planted");
     let (sources, built) = (home.join("sources"), home.join("built"));
-    let programs = built.join("debug");
-    if project.planted.load(Ordering::Relaxed) {
-        return Ok(programs);
-    }
     fs::create_dir_all(&sources)?;
     let fresh = tempfile::tempdir_in(&home)?;
     // Cargo tells crates of one name apart by where they lie below the top of their workspace, and by nothing
@@ -64,6 +59,7 @@ pub(crate) fn build(project: &Project) -> Result<PathBuf> {
         cargo.args(["--bin", name]);
     }
     run_command(&mut cargo)?;
+    let programs = built.join("debug");
     for name in SERVICES {
         if !asks_for_bugs(&programs.join(name)) || asks_for_bugs(&project.debug().join(name)) {
             return Err(format!("the planted and the ordinary {name} were mixed up").into());

@@ -13,14 +13,9 @@ pub(crate) struct Project {
     pub(crate) root: PathBuf,
     pub(crate) xtask: PathBuf,
     pub(crate) target: PathBuf,
-    /// Whether this is part of a run of all tests that has built every program.
+    /// Whether this run has built every program.
     pub(crate) built: AtomicBool,
-    /// The same of the programs with planted bugs.
-    pub(crate) planted: AtomicBool,
 }
-
-/// Says to a part of a run of all tests that every program is built.
-pub(crate) const BUILT: &str = "LATCHKEY_XTASK_BUILT";
 
 impl Project {
     /// Found at the start: a build may replace this program's file while it runs.
@@ -28,19 +23,19 @@ impl Project {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
         let xtask = env::current_exe()?;
         let target = xtask.ancestors().nth(2).ok_or("this program is not in a target directory")?;
-        let (built, planted) = (env::var_os(BUILT).is_some().into(), false.into());
-        Ok(Self { target: target.to_owned(), root, xtask, built, planted })
+        Ok(Self { target: target.to_owned(), root, xtask, built: false.into() })
     }
 
     /// Builds every program: always the whole workspace, since another selection would be built anew.
     ///
-    /// Not again in a run of all tests. There would be nothing to build, but cargo would wait for whoever
-    /// builds something else meanwhile.
+    /// Not twice in a run. There would be nothing to build, but cargo would wait for whoever builds something
+    /// else meanwhile.
     pub(crate) fn build(&self) -> Result {
-        if self.built.load(Ordering::Relaxed) {
-            return Ok(());
+        if !self.built.load(Ordering::Relaxed) {
+            run(self.cargo().args(["build", "--workspace", "--bins"]))?;
+            self.built.store(true, Ordering::Relaxed);
         }
-        run(self.cargo().args(["build", "--workspace", "--bins"]))
+        Ok(())
     }
 
     /// Where the dev profile's binaries are.

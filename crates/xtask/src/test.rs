@@ -11,7 +11,6 @@
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
@@ -19,7 +18,7 @@ use std::time::Instant;
 use clap::ValueEnum;
 
 use crate::outcome::Outcome;
-use crate::project::{BUILT, Project, run as run_command, shown, succeeds};
+use crate::project::{Project, run as run_command, shown, succeeds};
 use crate::{Result, clients, compose, deny, faults, packages, planted, schema, servers, setup};
 
 /// One part of the tests.
@@ -51,12 +50,11 @@ pub(crate) enum Part {
 
 /// Before what a part could not check.
 const UNCHECKED: &str = "NOT CHECKED: ";
-/// Above what failed.
+/// The line above the checks that failed, in the sum at the end of a run.
 const FAILED: &str = "FAILED:";
 /// One after the other.
 const IN_TURN: [Part; 5] = [Part::Fmt, Part::Compose, Part::Rust, Part::Clients, Part::Schema];
-/// What needs nothing of the tests and is not needed by them: begun as soon as their build is over, at the
-/// low priority.
+/// What needs nothing of the tests and is not needed by them. It begins when their build is over.
 const MEANWHILE: [Part; 5] = [Part::Planted, Part::Clippy, Part::Packages, Part::Doc, Part::Deny];
 /// Low, and yet enough to come to an end beside others that are busy for ever.
 const LOW: &str = "5";
@@ -72,7 +70,7 @@ pub(crate) fn run(project: &Project, part: Option<Part>, rest: &[OsString]) -> E
         thread::scope(|scope| {
             // Builds share a directory that one at a time may use. It is free as soon as tests run.
             let (built, when_built) = mpsc::channel::<()>();
-            let others = scope.spawn(move || beside(project, &when_built, LOW, &MEANWHILE));
+            let others = scope.spawn(move || meanwhile(project, &when_built));
             let mut built = Some(built);
             for part in IN_TURN {
                 sum.add(timed(project, part, rest, || drop(built.take())));
@@ -110,34 +108,26 @@ fn timed(project: &Project, part: Part, rest: &[OsString], tests_run: impl FnMut
     outcome
 }
 
-/// Runs parts one after the other in processes of their own once the other end of `begin` is gone.
-fn beside(
-    project: &Project,
-    begin: &mpsc::Receiver<()>,
-    niceness: &str,
-    parts: &[Part],
-) -> Outcome {
+/// Runs what is done meanwhile, once the other end of `begin` is gone.
+fn meanwhile(project: &Project, begin: &mpsc::Receiver<()>) -> Outcome {
     let _ = begin.recv();
     let mut sum = Outcome::default();
-    for part in parts {
+    for part in MEANWHILE {
         sum.add(
-            apart(project, *part, niceness)
+            apart(project, part)
                 .unwrap_or_else(|error| Outcome::failed(format!("{part:?}: {error}"))),
         );
     }
     sum
 }
 
-/// Runs a part in a process of its own and shows what it said at its end, lest that be mixed with what others
-/// say.
-fn apart(project: &Project, part: Part, niceness: &str) -> Result<Outcome> {
+/// Runs a part in a process of its own, at a low priority, and shows what it said when it has ended: the lines
+/// of two parts at once would be hard to read.
+fn apart(project: &Project, part: Part) -> Result<Outcome> {
     let begun = Instant::now();
     let part_name = part.to_possible_value().ok_or("a part has a name")?;
     let mut command = project.command("nice");
-    command.args(["-n", niceness]).arg(&project.xtask).args(["test", part_name.get_name()]);
-    if project.built.load(Ordering::Relaxed) {
-        command.env(BUILT, "1");
-    }
+    command.args(["-n", LOW]).arg(&project.xtask).args(["test", part_name.get_name()]);
     let mut log = tempfile::tempfile()?;
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
     let status = command.status()?;
@@ -145,9 +135,6 @@ fn apart(project: &Project, part: Part, niceness: &str) -> Result<Outcome> {
     let mut said = Vec::new();
     log.read_to_end(&mut said)?;
     let said = String::from_utf8_lossy(&said);
-    if part == Part::Planted && status.success() {
-        project.planted.store(true, Ordering::Relaxed);
-    }
     print!("\n{said}");
     println!("== {part:?}, beside others: {} s", begun.elapsed().as_secs());
     Ok(summed(&said, part, status.success()))
@@ -220,7 +207,6 @@ fn rust(project: &Project, rest: &[OsString], tests_run: impl FnMut()) -> Result
     setup::proxies()?;
     let postgres = servers::postgres(project)?;
     project.build()?;
-    project.built.store(true, Ordering::Relaxed);
     let mut test = project.cargo();
     test.args(["test", "--workspace", "--no-fail-fast"]).args(rest);
     test.env("LATCHKEY_TEST_POSTGRES", &postgres.url);

@@ -125,7 +125,7 @@ fn nginx(place: &Path, example: &str) -> String {
 
 /// A certificate for the name, and its key, in files of that directory; and whom to trust.
 fn certificate(place: &Path) -> reqwest::Certificate {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let made = authority.certify(HOST, 2);
     fs::write(place.join("cert.pem"), made.certificate).expect("it can be written");
     fs::write(place.join("key.pem"), made.key).expect("it can be written");

@@ -105,11 +105,9 @@ async fn database(store: &Store, found: &mut Findings) {
                 "{how}, but nothing checks who the server is: database.tls = \"verify-full\""
             ),
         ),
-        Some(Protection::Clear) => found.warn(
-            "database",
-            "on another machine, and everything on the way there is in the clear: good only on a \
-             network of your own, else database.tls = \"verify-full\"",
-        ),
+        Some(Protection::Clear) => {
+            found.warn("database", in_the_clear("database.tls = \"verify-full\""));
+        }
     }
     for (name, value, good) in inspection.settings {
         if good {
@@ -191,12 +189,22 @@ async fn keys(config: &Config, store: &Store, found: &mut Findings) {
     }
 }
 
+fn in_the_clear(remedy: &str) -> String {
+    format!(
+        "on another machine, and everything on the way there is in the clear: good only on a network of \
+         your own, else {remedy}"
+    )
+}
+
 async fn redis(config: &Config, found: &mut Findings) {
     let redis = match Blacklist::open(&config.redis) {
         Ok(Some(redis)) => redis,
         Ok(None) => return found.ok("redis", "none configured"),
         Err(error) => return found.bad("redis", error),
     };
+    if redis.0.is_in_the_clear() {
+        found.warn("redis", in_the_clear("rediss:// in redis.url"));
+    }
     match redis.policy().await {
         Ok(policy) if policy == "noeviction" => found.ok("redis", "answers; noeviction"),
         Ok(policy) => found.bad(

@@ -64,6 +64,11 @@ impl RedisServer {
         Ok(Some(server))
     }
 
+    /// Whether it is on another machine and nothing protects the way there.
+    pub(crate) fn is_in_the_clear(&self) -> bool {
+        matches!(self.info.addr(), ConnectionAddr::Tcp(host, _) if !is_this_machine(host))
+    }
+
     /// A new connection for commands.
     pub async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
         self.client()?.get_multiplexed_async_connection().await.map_err(explained)

@@ -25,7 +25,7 @@ pub struct Inspection {
 pub enum Protection {
     /// TLS, of this version and with this cipher, and whether it was checked who the server is.
     Tls { how: String, checked: bool },
-    /// Nothing.
+    /// Nothing: everything can be heard and changed.
     Clear,
 }
 
