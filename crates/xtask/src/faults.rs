@@ -29,6 +29,8 @@ const PLANTED_SECONDS: u64 = 120;
 const ASLEEP_SECONDS: u64 = 20;
 /// Runs with bugs in them at a time.
 const AT_ONCE: usize = 2;
+/// How many times as long a run may take on a machine that is busy with other things.
+const LONGEST: u32 = 3;
 /// For a run to begin and to look back at what happened. It gives itself less.
 const TIMEOUT: Duration = Duration::from_mins(5);
 
@@ -201,6 +203,8 @@ struct Harness<'a> {
 
 impl<'a> Harness<'a> {
     fn new(project: &'a Project, rest: Vec<OsString>) -> Result<Self> {
+        // Before the runs, of which several at once would wait for one another's installation.
+        setup::redis()?;
         let disk = tempfile::Builder::new().prefix("latchkey-disk-").tempdir()?;
         let disk = succeeds(on_small_disk(project, disk.path()).arg("true")).then_some(disk);
         Ok(Self { project, disk, rest })
@@ -214,7 +218,6 @@ impl<'a> Harness<'a> {
 
     /// A run on a Postgres of its own, which may be killed. With a bug awake it ends when that is caught.
     fn run(&self, run: &Run) -> Result<Ended> {
-        setup::redis()?;
         let postgres = servers::lasting_postgres(self.project)?;
         let program = self.project.debug().join("faults");
         let mut command = if let Some(disk) = &self.disk {
@@ -249,7 +252,7 @@ impl<'a> Harness<'a> {
             if let Some(status) = process.try_wait()? {
                 break status;
             }
-            if begun.elapsed() > Duration::from_secs(run.seconds) + TIMEOUT {
+            if begun.elapsed() > Duration::from_secs(run.seconds) * LONGEST + TIMEOUT {
                 process.kill()?;
                 process.wait()?;
                 return Ok(Ended::Broken("it did not end".to_owned()));

@@ -14,8 +14,6 @@ use super::person::{Person, Stage, TIMEOUT};
 use super::site::Site;
 use super::weather::RECOVERY;
 
-/// How long everything may take to be well after it was healed.
-const HEALING: Duration = RECOVERY;
 /// How long the blacklist may take to be whole: the tasks that write it wait up to five seconds between
 /// attempts to reach Redis, and nobody waits for them.
 const HEALING_OF_REDIS: Duration = Duration::from_secs(15);
@@ -27,7 +25,7 @@ pub async fn ask(site: &Site, stage: &Arc<Stage>, court: &Court) {
         court.object(Rule::Heals, "Postgres does not come back: does anybody start it again?");
         return;
     }
-    for wrong in site.ready(HEALING).await {
+    for wrong in site.ready().await {
         court.object(Rule::Heals, &wrong);
     }
     // From now on no resource-service may have old news.
@@ -77,7 +75,7 @@ async fn answered(
     what: &str,
     asking: impl AsyncFn(usize) -> Outcome,
 ) -> Option<Outcome> {
-    let healed = Instant::now() + HEALING;
+    let healed = Instant::now() + RECOVERY;
     let mut tries = 0;
     loop {
         let outcome = asking(tries).await;

@@ -13,8 +13,7 @@ use super::court::Court;
 use super::finale::ask_about_all;
 use super::history::{BOUND, WINDOW};
 use super::person::Stage;
-use super::probe::serves_again;
-use super::site::answers_ready;
+use super::probe::{ready_again, serves_again};
 use super::trouble::{Fault, Lane, Takeover};
 use super::weather::Concern;
 use testbed::service::until;
@@ -169,8 +168,8 @@ impl Pair {
     pub async fn ask(&self, stage: &Arc<Stage>, court: &Court) {
         self.serve_again(court, "the last failover").await;
         sleep(BOUND).await;
-        if !answers_ready(&self.resource).await {
-            court.object(Rule::Heals, "the resource-service beside two servers is not ready");
+        if let Err(because) = ready_again(&self.resource).await {
+            court.object(Rule::Heals, &because);
         }
         ask_about_all(stage, court, court.kept()).await;
     }

@@ -1,7 +1,7 @@
 //! Feels whether the machine is fast enough for it to be said what was slow: on one that is busy with
 //! other things news may arrive after the bound, and no service is to blame.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
@@ -28,16 +28,11 @@ pub(super) async fn feel(stage: &Stage) {
     join_all(replicas.chain(resources).map(|(concern, url, process)| async move {
         while !stage.is_over() {
             let begun = stage.now();
-            let before = waited(process);
+            let watch = Watch::begin(process);
             let asking = stage.http.get(format!("{url}/health/live")).send();
             let _ = timeout(Duration::from_secs(1), asking).await;
             let took = stage.now().saturating_sub(begun);
-            // It was started again meanwhile: who killed it says that it is in trouble.
-            let starved =
-                before.zip(waited(process)).is_some_and(|((pid, before), (now, after))| {
-                    pid == now && after.saturating_sub(before) > took / 3
-                });
-            if took > SLOW && starved {
+            if took > SLOW && watch.starved() {
                 let spell = stage.weather.begin(Some(concern), "no processor", begun);
                 stage.weather.end(spell, stage.now());
             }
@@ -45,6 +40,34 @@ pub(super) async fn feel(stage: &Stage) {
         }
     }))
     .await;
+}
+
+/// What tells from a moment on whether a process had the processor that it needed.
+pub(super) struct Watch<'a> {
+    process: &'a Running,
+    begun: Instant,
+    before: Option<(u32, Duration)>,
+}
+
+impl<'a> Watch<'a> {
+    /// That moment is now.
+    pub(super) fn begin(process: &'a Running) -> Self {
+        Self { process, begun: Instant::now(), before: waited(process) }
+    }
+
+    /// How long ago it was.
+    pub(super) fn lasts(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Whether the threads of the process have waited for a processor for a third of the time. Not where it
+    /// was started again meanwhile.
+    pub(super) fn starved(&self) -> bool {
+        let waited = self.before.zip(waited(self.process));
+        waited.is_some_and(|((pid, before), (now, after))| {
+            pid == now && after.saturating_sub(before) > self.lasts() / 3
+        })
+    }
 }
 
 /// Which process, and how long its threads waited so far.

@@ -31,12 +31,18 @@ const SOMETHING_WITHIN: Duration = Duration::from_secs(45);
 pub struct Plan {
     /// What everything is drawn from.
     pub seed: u64,
-    /// How long people live.
+    /// How long people live. On a machine that is busy with other things they go on until enough was tested,
+    /// up to [`LONGEST`](Self::LONGEST) times as long.
     pub lasts: Duration,
     /// Whether the first violation is the end.
     pub until_first: bool,
     /// Whether anything goes wrong.
     pub faults: bool,
+}
+
+impl Plan {
+    /// How many times as long a run may take.
+    pub const LONGEST: u32 = 3;
 }
 
 /// Users in an installation, and what was found there.
@@ -73,6 +79,25 @@ impl Play {
                 everybody.spawn(lives(*actor, number, stage, court, plan, rng.fork()));
             }
         }
+    }
+
+    /// What was done too seldom for the judgement to mean anything.
+    fn lacks(&self, plan: Plan) -> Vec<String> {
+        // About a twelfth of what two cores do that have nothing else to do.
+        let least = [
+            ("login", "granted", 2),
+            ("refresh", "granted", 4),
+            ("logout", "done", 1),
+            ("use", "accepted", 8),
+            ("use", "401 invalid-token", 15),
+        ];
+        let counted = least.map(|(operation, outcome, a_second)| {
+            let count = self.stage.tally.of(operation, outcome);
+            let least = a_second * plan.lasts.as_secs() * 2 / 3 / self.one_of as u64;
+            let name = self.name;
+            (count < least).then(|| format!("{name}: {count} {operation} {outcome}, not {least}"))
+        });
+        counted.into_iter().flatten().collect()
     }
 }
 
@@ -122,9 +147,14 @@ pub async fn run(plan: Plan) -> Verdict {
     }
     let plays: Vec<_> = [whole, on_sqlite].into_iter().chain(on_pair).collect();
     let waiting = async {
-        let deadline = Instant::now() + plan.lasts;
+        let begun = Instant::now();
         let is_over = || plays.iter().any(|play| play.stage.is_over());
-        while Instant::now() < deadline && !is_over() {
+        let goes_on = || {
+            let lasts = begun.elapsed();
+            let unfinished = || plays.iter().any(|play| !play.lacks(plan).is_empty());
+            lasts < plan.lasts || (lasts < plan.lasts * Plan::LONGEST && unfinished())
+        };
+        while goes_on() && !is_over() {
             tokio::time::sleep(Duration::from_millis(20)).await;
             if let Some(ended) = everybody.try_join_next() {
                 // Before its time only by a panic.
@@ -210,22 +240,7 @@ impl Verdict {
     pub fn idle(&self, plan: Plan) -> Vec<String> {
         let mut idle = Vec::new();
         for play in &self.plays {
-            // About a twelfth of what two cores do that have nothing else to do.
-            let least = [
-                ("login", "granted", 2),
-                ("refresh", "granted", 4),
-                ("logout", "done", 1),
-                ("use", "accepted", 8),
-                ("use", "401 invalid-token", 15),
-            ];
-            for (operation, outcome, a_second) in least {
-                let count = play.stage.tally.of(operation, outcome);
-                let least = a_second * plan.lasts.as_secs() * 2 / 3 / play.one_of as u64;
-                if count < least {
-                    let name = play.name;
-                    idle.push(format!("{name}: {count} {operation} {outcome}, not {least}"));
-                }
-            }
+            idle.extend(play.lacks(plan));
         }
         let came = self.came();
         for Play { name, expected, .. } in &self.plays {

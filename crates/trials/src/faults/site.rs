@@ -7,6 +7,7 @@ use tokio::sync::Mutex;
 
 use super::history::{BOUND, WINDOW};
 use super::person::Stage;
+use super::probe::{asked_ready, ready_again};
 use super::server::Server;
 use testbed::{Database, Kind, Link, Redis, Service};
 
@@ -130,22 +131,16 @@ impl Site {
         }
     }
 
-    /// Waits until everything is ready, and says what is not after that time.
-    pub async fn ready(&self, patience: Duration) -> Vec<String> {
-        let deadline = Instant::now() + patience;
+    /// Waits until everything is ready, and says what is not after the time that it may take to recover.
+    pub async fn ready(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         for service in self.auths.iter().chain(&self.resources) {
             let mut service = service.lock().await;
-            while !answers_ready(&service).await {
-                if service.has_ended() {
-                    wrong.push(format!("{} has ended by itself", service.public));
-                    break;
-                }
-                if Instant::now() > deadline {
-                    wrong.push(format!("{} is not ready", service.public));
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
+            let ready = ready_again(&service).await;
+            if service.has_ended() {
+                wrong.push(format!("{} has ended by itself", service.public));
+            } else if let Err(because) = ready {
+                wrong.push(because);
             }
         }
         wrong
@@ -162,19 +157,12 @@ impl Site {
 pub(super) async fn revive(service: &mut Service) {
     service.spawn();
     let deadline = Instant::now() + Duration::from_secs(30);
-    while Instant::now() < deadline && !answers_ready(service).await {
+    while Instant::now() < deadline && asked_ready(service).await.is_err() {
         tokio::time::sleep(Duration::from_millis(50)).await;
         if service.has_ended() {
             service.spawn();
         }
     }
-}
-
-/// Whether a service is ready.
-pub(super) async fn answers_ready(service: &Service) -> bool {
-    let url = format!("{}/health/ready", service.public);
-    let asked = service.http.get(url).timeout(Duration::from_secs(1)).send().await;
-    asked.is_ok_and(|answer| answer.status().is_success())
 }
 
 /// The replicas in another order for every other one.

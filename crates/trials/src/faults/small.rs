@@ -18,8 +18,8 @@ use super::court::Court;
 use super::finale::ask_about_all;
 use super::history::{BOUND, WINDOW};
 use super::person::Stage;
-use super::probe::{serves_again, takes_a_user};
-use super::site::{answers_ready, revive};
+use super::probe::{asked_ready, ready_again, serves_again, takes_a_user};
+use super::site::revive;
 use super::trouble::{Fault, Lane, Room};
 use super::weather::Concern;
 use testbed::{Database, Service};
@@ -161,7 +161,7 @@ impl Small {
                 self.fill();
             }
             // Asked between two writes that are refused.
-            let ready = answers_ready(&auth).await;
+            let ready = asked_ready(&auth).await.is_ok();
             match takes_a_user(&auth).await {
                 Some(true) => (refused, ready_all_the_same) = (0, 0),
                 Some(false) => {
@@ -228,9 +228,8 @@ impl Small {
     pub async fn ask(&self, stage: &Arc<Stage>, court: &Court) {
         serves_again(&*self.auth.lock().await, court, ROOM).await;
         sleep(BOUND).await;
-        if !answers_ready(&self.resource).await {
-            court
-                .object(Rule::Heals, "the resource-service of the small installation is not ready");
+        if let Err(because) = ready_again(&self.resource).await {
+            court.object(Rule::Heals, &because);
         }
         ask_about_all(stage, court, court.kept()).await;
         let unsound = self.database.number(
