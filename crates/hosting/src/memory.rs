@@ -8,7 +8,7 @@ use rustix::param::page_size;
 /// How often the process looks at itself.
 const PAUSE: Duration = Duration::from_secs(10);
 /// A process that has grown by less than this keeps it: it would soon ask for it again.
-const GROWTH_BYTES: usize = 8 * 1024 * 1024;
+const GROWTH_BYTES: usize = 4 * 1024 * 1024;
 /// After a request that gave back next to nothing, so many looks pass without another one.
 const LOOKS_AFTER_NOTHING: u32 = 2;
 
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn a_little_growth_is_kept() {
         let mut growth = Growth::default();
-        assert_eq!(looks(&mut growth, &[(15, 15), (22, 15), (23, 15)]), [15, 22, 23]);
-        assert_eq!(looks(&mut growth, &[(24, 15)]), [15]);
+        assert_eq!(looks(&mut growth, &[(15, 15), (18, 15), (19, 15)]), [15, 18, 19]);
+        assert_eq!(looks(&mut growth, &[(20, 15)]), [15]);
     }
 }
