@@ -163,6 +163,8 @@ pub struct Keys {
     /// Raised when a key goes or changes, so that what was verified with it is verified again.
     epoch: AtomicU64,
     wanted: Notify,
+    #[cfg(feature = "follow")]
+    doubted: Notify,
 }
 
 impl Keys {
@@ -179,6 +181,18 @@ impl Keys {
     #[must_use]
     pub fn loaded(&self) -> bool {
         !self.current.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Says that the issuer may have other keys by now.
+    #[cfg(feature = "follow")]
+    pub(crate) fn doubt(&self) {
+        self.doubted.notify_one();
+    }
+
+    /// Waits until somebody says so.
+    #[cfg(feature = "follow")]
+    pub(crate) async fn doubted(&self) {
+        self.doubted.notified().await;
     }
 
     /// Waits until a token named a key that is not in the set.

@@ -112,6 +112,23 @@ async fn a_new_key_is_learned_when_a_token_names_it() {
     assert_eq!(issuer.state().key_set_fetches, 2);
 }
 
+/// An issuer whose database was restored has other keys, before any token names them.
+#[actix_web::test]
+async fn the_key_set_is_fetched_when_the_feed_begins_anew() {
+    let issuer = Issuer::start();
+    let service = service();
+    let _follower = issuer.followed_by(&service);
+    until(|| service.verifier.ready().is_ok()).await;
+    assert_eq!(issuer.state().key_set_fetches, 1);
+
+    issuer.state().key_set = json!({"keys": [Mint::real().jwk(Algorithm::Es256)]}).to_string();
+    issuer.state().name = "restored";
+    let gone = service.token(Algorithm::EdDsa);
+    until(|| service.verifier.verify(&PresentedToken::bearer(&gone)).is_err()).await;
+    service.accepts(&service.token(Algorithm::Es256));
+    assert_eq!(issuer.state().key_set_fetches, 2);
+}
+
 #[actix_web::test]
 async fn a_key_set_that_is_refused_leaves_the_one_in_force() {
     let issuer = Issuer::start();

@@ -1,4 +1,4 @@
-//! The key set, on a schedule and when a token names a key that is not in it.
+//! The key set, on a schedule, when a token names a key that is not in it, and when the feed begins anew.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +47,10 @@ pub(super) async fn follow_keys(
                     () = tokio::time::sleep(sources.key_refresh) => cause = "schedule",
                     () = verifier.keys().wanted() => {
                         cause = "unknown key";
+                        tokio::time::sleep_until(cooled).await;
+                    }
+                    () = verifier.keys().doubted() => {
+                        cause = "feed";
                         tokio::time::sleep_until(cooled).await;
                     }
                 }

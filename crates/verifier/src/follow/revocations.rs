@@ -70,6 +70,10 @@ pub(super) async fn follow_revocations(
                 } else {
                     Duration::ZERO
                 };
+                if batch.reset && !cursor.is_empty() {
+                    // A feed that begins anew may be that of a restored database, which has other keys.
+                    verifier.keys().doubt();
+                }
                 // Every feed understands the cursor of every other.
                 cursor = batch.cursor;
                 // Where there is nobody else to ask, what is stale is the best there is.
