@@ -7,6 +7,7 @@ pub mod authentication;
 pub(crate) mod callers;
 pub(crate) mod logins;
 pub(crate) mod logout;
+pub(crate) mod restored;
 pub(crate) mod session_limit;
 pub(crate) mod sessions;
 mod token_answer;

@@ -34,6 +34,7 @@ mod refresh_keys;
 mod replicas;
 mod resource;
 mod restart;
+mod restored;
 mod roles;
 mod series;
 mod session_defaults;

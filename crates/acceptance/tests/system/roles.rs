@@ -56,6 +56,7 @@ async fn the_service_works_with_the_rights_that_the_readme_grants_and_has_no_oth
         &["user", "list"],
         &["user", "disable", "ada"],
         &["user", "enable", "ada"],
+        &["session", "end-all", "--after-restore"],
         &["doctor"],
     ] {
         let output = run("auth-service", command, &service.settings);

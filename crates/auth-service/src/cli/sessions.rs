@@ -1,7 +1,7 @@
 //! `auth-service session …`
 
 use crate::config::Config;
-use crate::policy::administration;
+use crate::policy::{administration, restored};
 use crate::store::Store;
 use clap::Subcommand;
 
@@ -26,16 +26,24 @@ pub(super) enum Sessions {
         #[arg(long, value_name = "USER", conflicts_with = "session")]
         all_of: Option<String>,
     },
+    /// End every session of everybody, and replace every key. After an older state of the database was
+    /// restored, before anybody is served: services refuse every token of before and accept every new
+    /// one. Safe to repeat, also where it was interrupted.
+    EndAll {
+        /// That this is what happened.
+        #[arg(long, required = true)]
+        after_restore: bool,
+    },
 }
 
 pub(super) async fn run(config: &Config, what: Sessions) -> Result<(), Failure> {
     let store = open(config).await?;
-    let done = act(&store, what).await;
+    let done = act(config, &store, what).await;
     store.close().await;
     done
 }
 
-async fn act(store: &Store, what: Sessions) -> Result<(), Failure> {
+async fn act(config: &Config, store: &Store, what: Sessions) -> Result<(), Failure> {
     match what {
         Sessions::List { user } => {
             for session in store.sessions_of(find(store, &user).await?).await? {
@@ -63,6 +71,13 @@ async fn act(store: &Store, what: Sessions) -> Result<(), Failure> {
             let user = find(store, &user).await?;
             administration::end_all_sessions(store, user).await?;
             say(&format!("every session of {user} is over"));
+        }
+        Sessions::EndAll { after_restore: _ } => {
+            let ended = restored::end_all(config, store).await?;
+            say(&format!(
+                "every session is over: {} users, {} keys replaced; services may start",
+                ended.users, ended.keys
+            ));
         }
     }
     Ok(())

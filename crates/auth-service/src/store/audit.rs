@@ -29,6 +29,8 @@ pub enum AuditEvent {
     RotationRestored,
     /// The clock that judges was stepped.
     ClockStepped,
+    /// An older state of the database was restored, and everything of before was ended.
+    EndedAfterRestore,
 }
 
 impl AuditEvent {
@@ -39,6 +41,7 @@ impl AuditEvent {
             Self::RefreshReplayed => "refresh-replayed",
             Self::RotationRestored => "rotation-restored",
             Self::ClockStepped => "clock-stepped",
+            Self::EndedAfterRestore => "ended-after-restore",
         }
     }
 }
@@ -49,7 +52,7 @@ pub struct AuditEntry {
     pub kind: AuditEvent,
     pub user: Option<UserId>,
     pub session: Option<SessionId>,
-    /// Which limit; by how much the clock was stepped.
+    /// Which limit; by how much the clock was stepped; how much was ended after a restore.
     pub reason: Option<Cow<'static, str>>,
     pub requester: Requester,
     /// Who had the token before.

@@ -16,6 +16,9 @@ use super::turns::Turn;
 use super::{ENDED_AT_ONCE, Store, StoreError};
 use crate::identity::names::NameKey;
 
+/// How many users one transaction locks: for a fraction of a second.
+const RAISED_AT_ONCE: i64 = 1000;
+
 impl Store {
     /// Adds a user; `None` when the name or the address is taken.
     pub async fn create_user(&self, user: NewUser) -> Result<Option<UserRecord>, StoreError> {
@@ -195,6 +198,43 @@ impl Store {
         let sql = "update users set roles = $2 where id = $1";
         let values = vec![user.into(), roles.join(" ").into()];
         Ok(self.write(Lane::Main, (), sql, values).await? > 0)
+    }
+
+    /// Ends every session of up to 1000 users, of those after the one that is named, and has their
+    /// versions be `least` or more. Answers how many users there were, and the last of them; `None`
+    /// where there is nobody left.
+    ///
+    /// It takes back what the triggers announce, before anybody sees it: a million entries would fill the
+    /// memory of every service. Access tokens of before live on until whoever asks has revoked the
+    /// keys that signed them.
+    pub async fn end_all_of_some(
+        &self,
+        after: Option<UserId>,
+        least: u32,
+        why: EndReason,
+    ) -> Result<Option<(usize, UserId)>, StoreError> {
+        let after = after.unwrap_or(UserId(Uuid::nil()));
+        self.transaction(Lane::Main, (), move |tx| {
+            async move {
+                let sql = "select cast(id as text) as user_id from users where id > $1 \
+                     order by id limit $2 {lock}";
+                let found = tx.fetch_all(sql, &[after.into(), RAISED_AT_ONCE.into()]).await?;
+                let Some(last) = found.last() else { return Ok(None) };
+                let last = rows::user_id(last)?;
+                let least = i64::from(least);
+                let raise = "update users set version_reason = $4, changed_at = {now}, \
+                        version = case when version < $3 then $3 else version + 1 end \
+                     where id > $1 and id <= $2";
+                let values = [after.into(), last.into(), least.into(), why.as_str().into()];
+                tx.execute(raise, &values).await?;
+                let take_back = "delete from revocations where kind = 'subject' and min_version >= $3 \
+                     and id in (select cast(id as text) from users where id > $1 and id <= $2)";
+                tx.execute(take_back, &values[..3]).await?;
+                Ok(Some((found.len(), last)))
+            }
+            .boxed()
+        })
+        .await
     }
 
     /// Ends every session of a user; `false` when there is no such user.
