@@ -3,6 +3,7 @@
 
 mod calibrate;
 mod console;
+mod copies;
 mod doctor;
 mod find;
 mod import;
@@ -41,6 +42,17 @@ enum Command {
     Serve,
     /// Bring the database schema up to date, and end.
     Migrate,
+    /// Copy a SQLite database into a file that is not there yet, while services use it.
+    Backup {
+        /// Which file.
+        file: PathBuf,
+    },
+    /// Put a backup in the place of the SQLite database, while no service runs. What was there is kept
+    /// under another name. Then `migrate`, and `session end-all --after-restore`.
+    Restore {
+        /// Which file; it stays.
+        file: PathBuf,
+    },
     /// Ask the running service whether it is ready; ends with 0 if so.
     Healthcheck,
     /// Check settings, database, clock, keys and Redis; one line each, ends with 0 if nothing is bad.
@@ -88,6 +100,14 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => on_the_runtime(serve(config()?)),
         Command::Migrate => on_the_runtime(migrate(config()?)),
+        Command::Backup { file } => {
+            let config = config()?;
+            on_the_runtime(async move { copies::back_up(&config, &file).await })
+        }
+        Command::Restore { file } => {
+            let config = config()?;
+            on_the_runtime(async move { copies::put_back(&config, &file).await })
+        }
         Command::Doctor => on_the_runtime(doctor::run(config().map_err(Into::into))),
         Command::User(what) => {
             let config = config()?;

@@ -80,7 +80,7 @@ impl Store {
 }
 
 /// Whether each migration that this program does not know lets it serve.
-fn judge(unknown: &[i64], marks: &[(i64, i64)]) -> Result<(), String> {
+pub(super) fn judge(unknown: &[i64], marks: &[(i64, i64)]) -> Result<(), String> {
     let newest = migrations::known().max().unwrap_or(0);
     for version in unknown {
         match marks.iter().find(|(marked, _)| marked == version) {

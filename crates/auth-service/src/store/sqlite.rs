@@ -19,6 +19,9 @@ use verifier::Clock;
 use super::watched::Watched;
 use super::{OpenError, StoreError};
 
+/// How long a connection waits for a lock that another process holds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
 #[derive(Debug)]
 pub(super) struct Sqlite {
     /// One connection: writers take turns here rather than by "database is locked".
@@ -27,10 +30,12 @@ pub(super) struct Sqlite {
     clock: Clock,
 }
 
+mod copies;
 mod inspection;
 mod pool;
 mod sessions;
 
+pub use copies::{CopyError, backup, restore};
 pub(super) use pool::Pool;
 pub(super) use sessions::{advance, end_each, look};
 
@@ -48,7 +53,7 @@ impl Sqlite {
             // NORMAL may forget the last commits at a power cut, and a spent token would live again.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(5));
+            .busy_timeout(BUSY_TIMEOUT);
         let writer = Pool::connect(1, options.clone()).await.map_err(OpenError::Connect)?;
         writer.acquire().await.map_err(|error| match error {
             sqlx::Error::Configuration(why) => OpenError::Unfit(why.to_string()),

@@ -1,0 +1,315 @@
+//! Copies of a SQLite database: one is made while services use it, and one takes its place.
+//!
+//! Everything is written beside the name that it is to have, checked, and renamed. What is interrupted
+//! leaves a file of another name, and no backup or database that is half of one.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::io::Errno;
+use secrecy::ExposeSecret as _;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, query, query_as, query_scalar};
+
+use super::super::{migrations, schema};
+use super::BUSY_TIMEOUT;
+use crate::config;
+
+/// Why there is no copy. Nothing was changed then, unless the text says so.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    #[error(
+        "database.url names a Postgres database, whose programs are pg_dump and pg_restore; the recipe is \
+         in docs/backup.md"
+    )]
+    Postgres,
+    #[error("{} is there already; name another file", .0.display())]
+    Taken(PathBuf),
+    #[error(
+        "{} is left from a command that did not end, or one runs now; remove it if none does",
+        .0.display()
+    )]
+    Unfinished(PathBuf),
+    #[error("{} is in use; stop every auth-service and whatever else has it open", .0.display())]
+    InUse(PathBuf),
+    #[error(
+        "{} lacks what is in the file -wal beside it; make backups with `auth-service backup`",
+        .0.display()
+    )]
+    Partial(PathBuf),
+    #[error("{} is no sound database of Latchkey: {}; use another backup", .0.display(), .1)]
+    Unfit(PathBuf, String),
+    #[error("{} is newer than this program: {}; use the version of auth-service that made it", .0.display(), .1)]
+    Newer(PathBuf, String),
+    #[error("{}: {}", .0.display(), .1)]
+    File(PathBuf, #[source] io::Error),
+    #[error("{} cannot be copied: {}", .0.display(), .1)]
+    Database(PathBuf, #[source] sqlx::Error),
+}
+
+/// What is in a copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copied {
+    /// The number of its newest migration.
+    pub schema: i64,
+    pub users: i64,
+    /// Where the database is that was there before a restore.
+    pub before: Option<PathBuf>,
+}
+
+/// Copies the database of the settings to `target`, while services use it: as it is at one moment.
+pub async fn backup(settings: &config::Database, target: &Path) -> Result<Copied, CopyError> {
+    let database = file_of(settings)?;
+    if fs::symlink_metadata(target).is_ok() {
+        return Err(CopyError::Taken(target.to_owned()));
+    }
+    fs::metadata(&database).map_err(at(&database))?;
+    let unfinished = Unfinished::create(beside(target, ".unfinished"))?;
+    let done = copy_online(&database, &unfinished.path).await;
+    done.map_err(|error| CopyError::Database(database, error))?;
+    let contents = Contents::read(&unfinished.path).await?;
+    unfinished.take_the_name(target)?;
+    Ok(contents.copied(None))
+}
+
+/// Puts `source`, which stays, in the place of the database of the settings, while nobody uses that. What
+/// was there is kept under another name.
+pub async fn restore(settings: &config::Database, source: &Path) -> Result<Copied, CopyError> {
+    let named = file_of(settings)?;
+    // A link to the database stays one.
+    let database = fs::canonicalize(&named).unwrap_or(named);
+    let mut from = File::open(source).map_err(at(source))?;
+    if fs::metadata(beside(source, "-wal")).is_ok_and(|log| log.len() > 0) {
+        return Err(CopyError::Partial(source.to_owned()));
+    }
+    let held = Held::unless_in_use(&database)?;
+    let mut unfinished = Unfinished::create(beside(&database, ".restoring"))?;
+    io::copy(&mut from, &mut unfinished.file).map_err(at(&unfinished.path))?;
+    // As root it would be root's, and the service could not open it.
+    if let Some(held) = &held {
+        let owner = held.0.metadata().map_err(at(&database))?;
+        let given = fchown(&unfinished.file, Some(owner.uid()), Some(owner.gid()));
+        given.map_err(at(&unfinished.path))?;
+    }
+    let contents = Contents::read(&unfinished.path).await.map_err(|error| match error {
+        CopyError::Unfit(_, why) => CopyError::Unfit(source.to_owned(), why),
+        error => error,
+    })?;
+    contents.check(source)?;
+    let before = keep(&database)?;
+    unfinished.take_the_name(&database)?;
+    if let Some(held) = held {
+        // A program that opened the file before it lost its name waits for the lock, and would go on with it.
+        tokio::time::sleep(BUSY_TIMEOUT + Duration::from_secs(1)).await;
+        drop(held);
+    }
+    Ok(contents.copied(before))
+}
+
+/// The file that the settings name.
+fn file_of(settings: &config::Database) -> Result<PathBuf, CopyError> {
+    let url = settings.url.expose_secret();
+    if !url.starts_with("sqlite:") {
+        return Err(CopyError::Postgres);
+    }
+    let options = SqliteConnectOptions::from_str(url);
+    let options =
+        options.map_err(|error| CopyError::Database(PathBuf::from("database.url"), error))?;
+    Ok(options.get_filename().to_owned())
+}
+
+/// SQLite writes the copy within one transaction that reads, and holds up nobody who writes.
+async fn copy_online(database: &Path, copy: &Path) -> Result<(), sqlx::Error> {
+    let options = SqliteConnectOptions::new().filename(database).busy_timeout(BUSY_TIMEOUT);
+    // A copy takes its time, and nobody need be warned of that.
+    let options = options.disable_statement_logging();
+    let mut connection = options.connect().await?;
+    let name = copy.to_str().ok_or_else(|| {
+        sqlx::Error::Configuration("the name of the backup must be text in UTF-8".into())
+    })?;
+    query("vacuum into $1").bind(name.to_owned()).execute(&mut connection).await?;
+    connection.close().await
+}
+
+/// A file that is removed unless it gets the name that it was made for.
+struct Unfinished {
+    path: PathBuf,
+    file: File,
+    done: bool,
+}
+
+impl Unfinished {
+    /// An empty one for its owner alone.
+    fn create(path: PathBuf) -> Result<Self, CopyError> {
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Ok(file) => Ok(Self { path, file, done: false }),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                Err(CopyError::Unfinished(path))
+            }
+            Err(error) => Err(CopyError::File(path, error)),
+        }
+    }
+
+    /// Renames it, once the disk has it. For a backup nobody else can have made a file of that name: they
+    /// would have made the unfinished one first.
+    fn take_the_name(mut self, name: &Path) -> Result<(), CopyError> {
+        self.file.sync_all().map_err(at(&self.path))?;
+        fs::rename(&self.path, name).map_err(at(name))?;
+        self.done = true;
+        sync_directory_of(name)
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.done {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The lock of a database that nobody else has open; whoever opens it meanwhile is told that it is locked.
+///
+/// Every connection in WAL mode holds a shared lock on the file for as long as it is open, also while it does
+/// nothing or its process is stopped, and the system drops the lock of a process that died. So the lock of the
+/// whole file is had exactly when no service is there. SQLite is not asked: the database may be damaged, which
+/// is why it is replaced. No other handle of this process may be closed on the file meanwhile: that
+/// would drop the lock.
+struct Held(File);
+
+impl Held {
+    /// `None` where there is no file.
+    fn unless_in_use(database: &Path) -> Result<Option<Self>, CopyError> {
+        let file = match OpenOptions::new().read(true).write(true).open(database) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(at(database))?,
+        };
+        match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(Errno::AGAIN | Errno::ACCESS) => Err(CopyError::InUse(database.to_owned())),
+            Err(error) => Err(CopyError::File(database.to_owned(), error.into())),
+        }
+    }
+}
+
+/// Gives the database that is there a second name, and moves what SQLite keeps beside it, so that none of it
+/// is taken for part of the new one. The database stays in its place until the new one takes it.
+fn keep(database: &Path) -> Result<Option<PathBuf>, CopyError> {
+    const SIDES: [&str; 3] = ["-wal", "-shm", "-journal"];
+    let free = |name: &PathBuf| {
+        let taken = |name: &Path| fs::symlink_metadata(name).is_ok();
+        !taken(name) && !SIDES.iter().any(|side| taken(&beside(name, side)))
+    };
+    let mut names = (1_u32..).map(|number| beside(database, &format!(".before-restore-{number}")));
+    let Some(kept) = names.find(free) else { return Ok(None) };
+    let there = match fs::hard_link(database, &kept) {
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        linked => linked.map(|()| true).map_err(at(&kept))?,
+    };
+    for side in SIDES {
+        match fs::rename(beside(database, side), beside(&kept, side)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(CopyError::File(beside(database, side), error));
+            }
+            _ => {}
+        }
+    }
+    sync_directory_of(database)?;
+    Ok(there.then_some(kept))
+}
+
+/// What a copy says of itself.
+struct Contents {
+    /// Its migrations: number and digest.
+    applied: Vec<(i64, Vec<u8>)>,
+    /// What migrations say of older programs.
+    marks: Vec<(i64, i64)>,
+    users: i64,
+}
+
+impl Contents {
+    /// Reads a copy that nobody else uses. It is not changed, and no file is made beside it.
+    async fn read(copy: &Path) -> Result<Self, CopyError> {
+        let unfit = |error: sqlx::Error| CopyError::Unfit(copy.to_owned(), error.to_string());
+        let options = SqliteConnectOptions::new().filename(copy).read_only(true).immutable(true);
+        let options = options.disable_statement_logging();
+        let mut connection = options.connect().await.map_err(unfit)?;
+        let found = Self::ask(&mut connection).await.map_err(unfit);
+        let closed = connection.close().await.map_err(unfit);
+        let (sound, contents) = found?;
+        closed?;
+        if sound == "ok" { Ok(contents) } else { Err(CopyError::Unfit(copy.to_owned(), sound)) }
+    }
+
+    async fn ask(connection: &mut SqliteConnection) -> Result<(String, Self), sqlx::Error> {
+        let sound: String =
+            query_scalar("pragma integrity_check(1)").fetch_one(&mut *connection).await?;
+        let applied =
+            "select version, checksum from _sqlx_migrations where success order by version";
+        let applied: Vec<(i64, Vec<u8>)> = query_as(applied).fetch_all(&mut *connection).await?;
+        // The table came with migration 4.
+        let marks = if applied.iter().any(|(version, _)| *version == 4) {
+            let marks = "select version, oldest_program from schema_compatibility";
+            query_as(marks).fetch_all(&mut *connection).await?
+        } else {
+            Vec::new()
+        };
+        let users = query_scalar("select count(*) from users").fetch_one(&mut *connection).await?;
+        Ok((sound, Self { applied, marks, users }))
+    }
+
+    /// Whether this program may serve it, once it is migrated.
+    fn check(&self, source: &Path) -> Result<(), CopyError> {
+        let unfit = |why| CopyError::Unfit(source.to_owned(), why);
+        let ours = migrations::sqlite();
+        let mut unknown = Vec::new();
+        for (version, digest) in &self.applied {
+            match digest_of(&ours, *version) {
+                Some(ours) if ours != digest.as_slice() => {
+                    return Err(unfit(format!("its migration {version} is not this program's")));
+                }
+                Some(_) => {}
+                None => unknown.push(*version),
+            }
+        }
+        if self.applied.is_empty() {
+            return Err(unfit("no migration was applied to it".to_owned()));
+        }
+        schema::judge(&unknown, &self.marks).map_err(|why| CopyError::Newer(source.to_owned(), why))
+    }
+
+    fn copied(self, before: Option<PathBuf>) -> Copied {
+        let schema = self.applied.last().map_or(0, |(version, _)| *version);
+        Copied { schema, users: self.users, before }
+    }
+}
+
+fn digest_of(migrator: &Migrator, version: i64) -> Option<&[u8]> {
+    let migration = migrator.iter().find(|migration| migration.version == version)?;
+    Some(&migration.checksum)
+}
+
+/// The same name with more at its end.
+fn beside(path: &Path, more: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(more);
+    name.into()
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> CopyError + '_ {
+    move |error| CopyError::File(path.to_owned(), error)
+}
+
+/// Has the disk know the names in it.
+fn sync_directory_of(path: &Path) -> Result<(), CopyError> {
+    let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    File::open(directory).and_then(|it| it.sync_all()).map_err(at(directory))
+}
