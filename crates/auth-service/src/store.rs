@@ -106,7 +106,10 @@ pub enum OpenError {
     )]
     Unprotected,
     /// The schema is older than this program, or there is none.
-    #[error("the database schema is not this program's: {0}; run `auth-service migrate`")]
+    #[error(
+        "the database schema is not this program's: {0}; run `auth-service migrate` (in compose \
+             `docker compose run --rm migrate`)"
+    )]
     Schema(String),
     /// The schema is newer than this program, which may not serve it.
     #[error(

@@ -1,5 +1,6 @@
 //! Where keys and revocations come from, and whether what comes from there can be believed.
 
+use std::error::Error;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -53,9 +54,22 @@ pub enum FollowError {
          secret, of at least 32 characters"
     )]
     ForgeableFeed,
-    /// The HTTP client could not be set up.
-    #[error("the HTTP client could not be set up")]
+    /// The HTTP client could not be set up. As long as its settings are ours, that is for want of authorities.
+    #[error(
+        "the HTTP client could not be set up: {}; an address that begins with https:// needs the \
+         system's certificate authorities (Debian: ca-certificates), or others that SSL_CERT_FILE names",
+        first_cause(.0)
+    )]
     Client(#[source] reqwest::Error),
+}
+
+/// What began it: an error of the client says no more than that it is one.
+fn first_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 impl Sources {
@@ -98,6 +112,12 @@ impl Sources {
             return Err(FollowError::ForgeableFeed);
         }
         Ok(())
+    }
+
+    /// Whether an address is fetched by https.
+    pub(super) fn need_authorities(&self) -> bool {
+        let mut urls = self.jwks_urls.iter().chain(&self.feed_urls);
+        urls.any(|url| Url::parse(url).is_ok_and(|url| url.scheme() == "https"))
     }
 
     /// Whether the secret is one that nobody guesses.
