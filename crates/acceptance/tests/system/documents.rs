@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::house::{PRODUCT, files, read, root, sources};
+use crate::house::{PRODUCT, files, read, root, setting_names, sources};
 
 const LICENCE: &str = "Apache-2.0 OR MIT";
 
@@ -184,10 +184,29 @@ fn the_glossary_names_files_that_are_there() {
 }
 
 #[test]
-fn what_compose_passes_on_is_marked_in_the_example_and_nothing_else() {
+fn compose_passes_every_setting_on() {
     let compose = read("docker-compose.yml");
-    let passed: BTreeSet<_> =
-        compose.split("${").skip(1).filter_map(|rest| rest.split(":-").next()).collect();
+    for (service, prefix) in [("auth-service", "AUTH"), ("resource-service", "RESOURCE")] {
+        for name in setting_names(service) {
+            let variable = format!("{prefix}__{}", name.replace('.', "__").to_uppercase());
+            let there =
+                ["", "_FILE"].iter().any(|end| compose.contains(&format!(" {variable}{end}: ")));
+            // What is for trying things out on this machine alone.
+            let trial = name.starts_with("page.demo_") || name.starts_with("clock.");
+            assert_eq!(there, !trial, "{variable}");
+        }
+    }
+}
+
+#[test]
+fn what_compose_passes_on_is_marked_in_the_example_and_nothing_else() {
+    let compose = read("docker-compose.yml") + &read("docker-compose.scale.yml");
+    let variables = compose.split("${").skip(1).filter_map(|rest| rest.split([':', '}']).next());
+    let arguments = compose.split("args: [").skip(1).filter_map(|rest| rest.split(']').next());
+    let mut passed: BTreeSet<_> =
+        variables.chain(arguments.flat_map(|names| names.split(", "))).collect();
+    // What Compose sets itself.
+    passed.remove("COMPOSE_PROJECT_NAME");
     let example = read(".env.example");
     let (mut marked, mut in_comment, mut found) = (false, false, BTreeSet::new());
     for line in example.lines() {
