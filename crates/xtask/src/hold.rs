@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use clap::Subcommand;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::Result;
 use crate::postgres::Postgres;
+use crate::{Result, compose};
 
 /// How long a server may take to end by itself.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,6 +30,15 @@ pub(crate) enum Held {
         /// Start it again whenever it ends by itself: it is killed on purpose.
         #[arg(long)]
         again: bool,
+    },
+    /// A private Docker engine; says the pid of its first process and, after a space, its directory.
+    Engine {
+        /// The directory that becomes its root.
+        root: PathBuf,
+        /// Where it gets a directory of its own.
+        cache: PathBuf,
+        /// What it sees as `/checkout`.
+        checkout: PathBuf,
     },
     /// Any program; says its pid.
     Program {
@@ -52,6 +61,7 @@ pub(crate) fn hold(held: Held) -> Result {
             }
             // Here the directory is removed.
         }
+        Held::Engine { root, cache, checkout } => compose::hold(&root, &cache, &checkout),
         Held::Program { line } => {
             let (program, arguments) = line.split_first().ok_or("no program")?;
             let mut command = Command::new(program);
@@ -104,11 +114,11 @@ fn again_until_released(postgres: &mut Postgres, said: &str) -> Result {
 }
 
 /// Returns when the one who started us is gone.
-fn released() {
+pub(crate) fn released() {
     let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
 }
 
 /// Nobody may be there to hear it any more: then the pipe is closed, which [`released`] sees.
-fn say(what: &str) {
+pub(crate) fn say(what: &str) {
     let _ = writeln!(io::stdout(), "{what}");
 }

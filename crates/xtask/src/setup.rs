@@ -39,10 +39,15 @@ pub(crate) fn proxies() -> Result {
         install("caddy", "caddy (Debian: apt-get install caddy)")?;
     }
     // Makes a certificate for them.
-    if !succeeds(Command::new("openssl").arg("version")) {
-        install("openssl", "openssl (Debian: apt-get install openssl)")?;
+    openssl()
+}
+
+/// Makes certificates.
+pub(crate) fn openssl() -> Result {
+    if succeeds(Command::new("openssl").arg("version")) {
+        return Ok(());
     }
-    Ok(())
+    install("openssl", "openssl (Debian: apt-get install openssl)")
 }
 
 /// The walk-through of the README is run as a reader would run it.
@@ -128,7 +133,8 @@ fn install(package: &str, what: &str) -> Result {
 }
 
 /// Debian starts a server as soon as it is installed, unless `policy-rc.d` says no. One that is
-/// there stays as it is; ours is gone again when the shell ends, by Ctrl-C too.
+/// there stays as it is; ours is gone again when the shell ends, by Ctrl-C too. Another installation may be
+/// going on, of a part of the tests that runs beside this one: its lock is waited for.
 const INSTALL: &str = r#"
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
@@ -138,6 +144,6 @@ if [ ! -e "$policy" ]; then
     chmod 755 "$policy"
 fi
 export DEBIAN_FRONTEND=noninteractive
-apt-get -q update
-apt-get -q -y install --no-install-recommends "$1"
+apt-get -q -o DPkg::Lock::Timeout=600 update
+apt-get -q -y -o DPkg::Lock::Timeout=600 install --no-install-recommends "$1"
 "#;

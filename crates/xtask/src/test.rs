@@ -26,7 +26,7 @@ use crate::{Result, clients, compose, deny, faults, packages, planted, schema, s
 pub(crate) enum Part {
     /// Formatting.
     Fmt,
-    /// Dockerfile, docker-compose.yml.
+    /// The image and the compose files, on a Docker engine of its own; `--compile` compiles in the image.
     Compose,
     /// Lints.
     Clippy,
@@ -170,7 +170,7 @@ fn one(
             component(project, "fmt", "rustfmt")?;
             run_command(project.cargo().args(["fmt", "--all", "--check"]))?;
         }
-        Part::Compose => return compose::check(project),
+        Part::Compose => return compose::check(project, rest),
         Part::Clippy => {
             component(project, "clippy", "clippy")?;
             let mut clippy = project.cargo();
