@@ -53,9 +53,10 @@ const UNCHECKED: &str = "NOT CHECKED: ";
 /// The line above the checks that failed, in the sum at the end of a run.
 const FAILED: &str = "FAILED:";
 /// One after the other.
-const IN_TURN: [Part; 5] = [Part::Fmt, Part::Compose, Part::Rust, Part::Clients, Part::Schema];
+const IN_TURN: [Part; 4] = [Part::Fmt, Part::Rust, Part::Clients, Part::Schema];
 /// What needs nothing of the tests and is not needed by them. It begins when their build is over.
-const MEANWHILE: [Part; 5] = [Part::Planted, Part::Clippy, Part::Packages, Part::Doc, Part::Deny];
+const MEANWHILE: [Part; 6] =
+    [Part::Planted, Part::Clippy, Part::Packages, Part::Doc, Part::Deny, Part::Compose];
 /// Low, and yet enough to come to an end beside others that are busy for ever.
 const LOW: &str = "5";
 /// Tests that run at once, for each processor.

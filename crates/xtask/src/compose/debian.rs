@@ -121,7 +121,9 @@ fn unpack(archives: &Path, root: &Path) -> Result {
     for entry in fs::read_dir(archives)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.ends_with(".deb") && !UNUSED.iter().any(|unused| name.starts_with(unused)) {
+        if path.extension().is_some_and(|it| it == "deb")
+            && !UNUSED.iter().any(|unused| name.starts_with(unused))
+        {
             // What makes the links of the top (`bin`, `lib`) comes first.
             files.push((!name.starts_with("base-files_"), path));
         }
