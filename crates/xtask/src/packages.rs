@@ -12,7 +12,7 @@ use std::{env, fs};
 
 use crate::Result;
 use crate::outcome::Outcome;
-use crate::project::{Project, run, shown};
+use crate::project::{Project, run, said};
 
 /// What users name; it brings the others along.
 const LIBRARY: &str = "latchkey-verifier";
@@ -229,16 +229,6 @@ fn pack(project: &Project, to: &Path) -> Result<String> {
         patches.extend([name, " = { path = \"", &unpacked.display().to_string(), "\" }\n"]);
     }
     Ok(patches)
-}
-
-/// What a program writes to its standard output.
-fn said(command: &mut Command) -> Result<String> {
-    let output = command.output()?;
-    if !output.status.success() {
-        let why = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("{}: {why}", shown(command)).into());
-    }
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 #[cfg(test)]

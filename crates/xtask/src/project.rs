@@ -74,6 +74,16 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
     silent.status().is_ok_and(|status| status.success())
 }
 
+/// What a program writes to its standard output.
+pub(crate) fn said(command: &mut Command) -> Result<String> {
+    let output = command.output().map_err(|error| format!("{}: {error}", shown(command)))?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{}: {why}", shown(command)).into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
 /// The command line, with the program by its name alone.
 pub(crate) fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program());
