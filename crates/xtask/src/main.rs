@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 mod clients;
 mod compose;
 mod deny;
+mod dist;
 mod docs;
 mod faults;
 mod footprint;
@@ -57,6 +58,8 @@ enum Command {
     Openapi,
     /// Write docs/settings.md anew, from the commented defaults of both services.
     Docs,
+    /// Make what a release hands out, in target/dist-artefacts: programs, Debian package, images, checksums, SBOMs.
+    Dist,
     /// Measure size, time to ready and idle memory of what the image ships.
     Footprint,
     /// Refresh 200,000 times on a private Postgres and print what that did to the table.
@@ -119,6 +122,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Faults(options) => return faults::run(&project, options),
         Command::Openapi => openapi(&project)?,
         Command::Docs => docs::write(&project.root)?,
+        Command::Dist => dist::run(&project)?,
         Command::Footprint => footprint::run(&project)?,
         Command::Growth { rest } => measure::growth(&project, &rest)?,
         Command::Promises { rest } => measure::promises(&project, &rest)?,
