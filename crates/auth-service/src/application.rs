@@ -68,6 +68,7 @@ impl Application {
     /// Connects, checks and starts serving. On the runtime that is to do the database work.
     pub async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
         telemetry::init_metrics();
+        http::describe_metrics();
         let public = listen("http.listen", &config.http.listen)?;
         let internal = listen("http.internal_listen", &config.http.internal_listen)?;
         let redis = RedisServer::open(&config.redis)?;

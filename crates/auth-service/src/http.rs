@@ -16,10 +16,11 @@ use hosting::routes::{delete, get, post};
 
 use account::{events, login, logout, me, password, refresh, register, sessions};
 use edge::{csrf, hold};
-use internal::{health, internal_keys, revocations};
+use internal::{health, internal_keys, metrics, revocations};
 use pages::{page, problems};
 
 pub(crate) use csrf::HEADER as PAGE_HEADER;
+pub use metrics::describe as describe_metrics;
 
 /// What the routes take and answer, for the documentation that is made of it.
 #[doc(hidden)]
@@ -78,7 +79,7 @@ pub(crate) fn internal(routes: &mut ServiceConfig) {
     routes
         .service(get("/internal/revocations", revocations::feed))
         .service(get("/internal/keys", internal_keys::keys))
-        .service(get("/metrics", health::metrics))
+        .service(get("/metrics", metrics::show))
         .configure(health);
 }
 

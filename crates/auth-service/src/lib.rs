@@ -24,5 +24,6 @@ pub mod tokens;
 pub use app::App;
 pub use application::{Application, StartError};
 pub use config::{Config, ConfigError};
+pub use http::describe_metrics;
 #[doc(hidden)]
 pub use http::schemas;

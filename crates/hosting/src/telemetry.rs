@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::CONTENT_TYPE;
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -62,6 +63,40 @@ pub fn init_metrics() {
         });
         Some(handle)
     });
+}
+
+/// Describes the metrics that every service has. To be called after [`init_metrics`].
+pub fn describe_metrics() {
+    describe_counter!(
+        "latchkey_http_requests_total",
+        Unit::Count,
+        "How many requests were answered, by route, method and status."
+    );
+    describe_histogram!(
+        "latchkey_http_request_seconds",
+        Unit::Seconds,
+        "How many seconds passed from the whole request to the answer, by route."
+    );
+    describe_counter!(
+        "latchkey_connections_cut_total",
+        Unit::Count,
+        "How many connections were closed before their time, by reason."
+    );
+    describe_counter!(
+        "latchkey_panics_total",
+        Unit::Count,
+        "How many panics there were in handlers of requests, each of them a defect."
+    );
+    describe_gauge!(
+        "latchkey_revocations",
+        Unit::Count,
+        "How many entries the revocation list in memory has."
+    );
+    describe_gauge!(
+        "latchkey_revocation_age_seconds",
+        Unit::Seconds,
+        "How many seconds old the knowledge of revocations is."
+    );
 }
 
 /// Shows how many revocations are known, and how old that knowledge is.

@@ -45,6 +45,7 @@ impl Application {
     /// Starts serving. Until keys are loaded and revocations fresh, it answers 503.
     pub async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
         telemetry::init_metrics();
+        crate::describe_metrics();
         let public = listen("http.listen", &config.http.listen)?;
         let internal = listen("http.internal_listen", &config.http.internal_listen)?;
         let max_staleness = Duration::from_secs(config.revocation.max_staleness_seconds);

@@ -13,6 +13,12 @@ mod routes;
 pub use application::{Application, StartError};
 pub use config::{Config, ConfigError};
 
+/// Describes every metric of this service to the recorder that is installed.
+pub fn describe_metrics() {
+    hosting::telemetry::describe_metrics();
+    verifier::describe_metrics();
+}
+
 /// What the routes take and answer, for the documentation that is made of it.
 #[doc(hidden)]
 pub mod schemas {

@@ -33,6 +33,7 @@ mod cache;
 mod challenge;
 mod clock;
 mod denial;
+mod descriptions;
 mod feed_secret;
 #[cfg(feature = "follow")]
 pub mod follow;
@@ -48,6 +49,7 @@ pub use bearer::Bearer;
 pub use challenge::Challenge;
 pub use clock::Clock;
 pub use denial::Denial;
+pub use descriptions::describe_metrics;
 pub use feed_secret::{FeedSecret, MAC_HEADER};
 pub use keys::{KeySet, KeySetError, Keys};
 pub use latchkey_claims as claims;

@@ -107,47 +107,6 @@ fn every_part_names_the_licence() {
     assert!(image.contains("common_passwords.LICENSE"));
 }
 
-/// The metrics that the code has, by the macros that make them.
-fn metrics() -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    for (_, text) in sources(&PRODUCT) {
-        for piece in text.split("\"latchkey_").skip(1) {
-            let name = piece.split('"').next().expect("a beginning");
-            if name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
-                found.insert(format!("latchkey_{name}"));
-            }
-        }
-    }
-    found
-}
-
-#[test]
-fn every_metric_is_explained_and_every_explained_metric_is_there() {
-    let page = read("docs/operations.md");
-    let table = page.split("\n## Metrics\n").nth(1).and_then(|rest| rest.split("\n## ").next());
-    let rows = table.expect("the section").lines();
-    let rows = rows.filter_map(|line| line.strip_prefix("| `latchkey_"));
-    let explained: Vec<_> =
-        rows.map(|row| format!("latchkey_{}", row.split('`').next().expect("a name"))).collect();
-    let unique: BTreeSet<_> = explained.iter().cloned().collect();
-    assert_eq!(explained.len(), unique.len(), "none twice");
-    assert_eq!(unique, metrics());
-    // The alerts, and whatever else names one, name what is there.
-    for (name, path) in files("") {
-        if !ends_with(&name, "md") || name == "CHANGELOG.md" {
-            continue;
-        }
-        let text = fs::read_to_string(path).expect("text");
-        for piece in text.split("latchkey_").skip(1) {
-            let end = piece.find(|it: char| !it.is_ascii_lowercase() && it != '_');
-            let metric = format!("latchkey_{}", &piece[..end.unwrap_or(piece.len())]);
-            // Functions of migrations and crates begin like this too.
-            let is_metric = metric.ends_with("_total") || metric.ends_with("_seconds");
-            assert!(!is_metric || unique.contains(&metric), "{metric} in {name}");
-        }
-    }
-}
-
 #[test]
 fn every_field_of_the_log_that_is_explained_is_there() {
     let page = read("docs/operations.md");

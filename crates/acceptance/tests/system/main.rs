@@ -26,6 +26,7 @@ mod limits;
 mod lineage;
 mod listeners;
 mod log_lines;
+mod metrics;
 mod planted;
 mod proxies;
 mod proxy_examples;

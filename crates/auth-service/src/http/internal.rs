@@ -3,4 +3,5 @@
 mod followers;
 pub(super) mod health;
 pub(super) mod internal_keys;
+pub(super) mod metrics;
 pub(super) mod revocations;

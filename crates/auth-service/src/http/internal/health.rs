@@ -1,8 +1,8 @@
-//! `GET /health/live`, `GET /health/ready` and `GET /metrics`: for whoever watches the service.
+//! `GET /health/live` and `GET /health/ready`: for whoever watches the service.
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
-use hosting::{Workers, telemetry};
+use hosting::Workers;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -40,12 +40,6 @@ pub(crate) async fn ready(app: web::Data<App>, public: web::Data<Workers>) -> Ht
         Ok(()) => answer(true, "ready"),
         Err(why) => answer(false, &why.to_string()),
     }
-}
-
-/// The Prometheus text format.
-pub(crate) async fn metrics(app: web::Data<App>) -> HttpResponse {
-    telemetry::revocations(app.verifier.revocations().len(), app.verifier.revocation_age());
-    telemetry::metrics().await
 }
 
 fn answer(good: bool, status: &str) -> HttpResponse {
