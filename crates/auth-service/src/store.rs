@@ -28,6 +28,7 @@ mod sqlite;
 mod statement;
 mod transaction;
 mod turns;
+mod usage;
 mod users;
 mod views;
 mod watched;
@@ -63,6 +64,7 @@ pub use sqlite::{CopyError, backup, restore};
 use statement::Value;
 use transaction::{Tx, in_transaction};
 use turns::Turns;
+pub use usage::PoolUsage;
 pub use views::{EventView, SessionView, UserView};
 use writes::Writes;
 

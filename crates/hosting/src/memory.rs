@@ -70,7 +70,7 @@ impl Growth {
 }
 
 /// What the system holds in memory for this process. Only Linux says it.
-fn resident_bytes() -> Option<usize> {
+pub(crate) fn resident_bytes() -> Option<usize> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: usize = statm.split(' ').nth(1)?.parse().ok()?;
     Some(pages * page_size())

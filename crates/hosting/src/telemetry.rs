@@ -14,6 +14,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::memory;
+
 const SUMMING_UP_EVERY: Duration = Duration::from_secs(5);
 
 static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
@@ -97,6 +99,11 @@ pub fn describe_metrics() {
         Unit::Seconds,
         "How many seconds old the knowledge of revocations is."
     );
+    describe_gauge!(
+        "process_resident_memory_bytes",
+        Unit::Bytes,
+        "How many bytes of memory the system holds for this process."
+    );
 }
 
 /// Shows how many revocations are known, and how old that knowledge is.
@@ -109,7 +116,11 @@ pub fn revocations(known: usize, age: Option<Duration>) {
 }
 
 /// `GET /metrics`: the Prometheus text format.
+#[expect(clippy::cast_precision_loss, reason = "a gauge; no memory has 2^52 bytes")]
 pub fn metrics() -> Ready<HttpResponse> {
+    if let Some(bytes) = memory::resident_bytes() {
+        metrics::gauge!("process_resident_memory_bytes").set(bytes as f64);
+    }
     ready(match METRICS.get() {
         Some(Some(handle)) => HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, "text/plain; version=0.0.4"))

@@ -279,7 +279,8 @@ on_each_empty_database! {
             assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4"));
             for line in answer.text.lines().filter(|line| !line.is_empty()) {
                 let sample = ["# HELP ", "# TYPE "].iter().find_map(|it| line.strip_prefix(it));
-                assert!(sample.unwrap_or(line).starts_with("latchkey_"), "{line}");
+                let sample = sample.unwrap_or(line);
+                assert!(["latchkey_", "process_"].iter().any(|it| sample.starts_with(it)), "{line}");
                 let value = line.rsplit(' ').next().unwrap_or_default();
                 assert!(line.starts_with('#') || value.parse::<f64>().is_ok(), "{line}");
             }

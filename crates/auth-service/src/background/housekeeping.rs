@@ -36,14 +36,18 @@ pub(crate) async fn run(
     events: config::Events,
     watch: Arc<ClockWatch>,
 ) {
+    // It is there from the start, so that an alert can see that it does not grow.
+    let passes = metrics::counter!("latchkey_housekeeping_passes_total");
+    passes.increment(0);
     lower_ends(&store, limits).await;
     loop {
         let done = async {
             trim_events(&store, events, &watch).await?;
             purge_expired(&store, &watch).await
         };
-        if let Err(error) = done.await {
-            tracing::debug!(%error, "housekeeping is put off");
+        match done.await {
+            Ok(()) => passes.increment(1),
+            Err(error) => tracing::debug!(%error, "housekeeping is put off"),
         }
         tokio::time::sleep(BETWEEN_PASSES).await;
     }

@@ -7,7 +7,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{Connection as _, PgConnection, query, query_scalar};
 use verifier::Clock;
 
-use super::{OpenError, StoreError, WORK_TIMEOUT, bounded};
+use super::{OpenError, PoolUsage, StoreError, WORK_TIMEOUT, bounded};
 use crate::config;
 
 /// For the server, which otherwise keeps connections for two hours whose client is gone without a
@@ -137,6 +137,11 @@ impl Postgres {
 
     pub(super) fn clock(&self) -> Clock {
         self.clock.clone()
+    }
+
+    /// How busy the connections are.
+    pub(super) fn pools(&self) -> [PoolUsage; 2] {
+        [self.pool.usage("main"), self.logins.usage("logins")]
     }
 
     /// A connection of the lane.

@@ -17,7 +17,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use verifier::Clock;
 
 use super::watched::Watched;
-use super::{OpenError, StoreError};
+use super::{OpenError, PoolUsage, StoreError};
 
 /// How long a connection waits for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -71,6 +71,11 @@ impl Sqlite {
     pub(super) async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+    }
+
+    /// How busy the connections are.
+    pub(super) fn pools(&self) -> [PoolUsage; 2] {
+        [self.writer.usage("writer"), self.readers.usage("readers")]
     }
 
     /// A connection that writes, of which there is one.

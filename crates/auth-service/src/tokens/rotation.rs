@@ -90,6 +90,19 @@ impl Schedule {
             || (purpose == KeyPurpose::Sign && active.algorithm != Some(self.algorithm))
     }
 
+    /// Shows in how many seconds each key that makes tokens is replaced. Where nothing but a person replaces
+    /// keys, there is nothing to show.
+    #[expect(clippy::cast_precision_loss, reason = "a gauge; no time is 2^52 milliseconds long")]
+    fn show(self, read: &KeyRead) {
+        let Some(rotate_ms) = self.rotate_ms else { return };
+        for purpose in [KeyPurpose::Sign, KeyPurpose::Refresh] {
+            let Some(active) = read.one(purpose, KeyState::Active) else { continue };
+            let left_ms = active.since.0 + rotate_ms - read.now.0;
+            metrics::gauge!("latchkey_key_replacement_due_seconds", "purpose" => purpose.as_str())
+                .set(left_ms as f64 / 1000.0);
+        }
+    }
+
     /// Moves everything on as far as it is due, and says what there is then. Where `watch` does not
     /// trust the clock, that is only what does not depend on the time.
     async fn step(
@@ -121,6 +134,7 @@ impl Schedule {
         if added {
             read = store.keys().await?;
         }
+        self.show(&read);
         Ok(read)
     }
 

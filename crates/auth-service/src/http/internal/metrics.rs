@@ -5,11 +5,21 @@ use hosting::telemetry;
 use metrics::{Unit, describe_counter, describe_gauge};
 
 use crate::app::App;
+use crate::store::PoolUsage;
 
 /// The Prometheus text format.
 pub(crate) async fn show(app: web::Data<App>) -> HttpResponse {
     telemetry::revocations(app.verifier.revocations().len(), app.verifier.revocation_age());
+    app.store.pools().into_iter().for_each(show_pool);
     telemetry::metrics().await
+}
+
+fn show_pool(PoolUsage { pool, busy, idle, max }: PoolUsage) {
+    for (state, connections) in [("busy", busy), ("idle", idle)] {
+        metrics::gauge!("latchkey_database_connections", "pool" => pool, "state" => state)
+            .set(connections);
+    }
+    metrics::gauge!("latchkey_database_connections_max", "pool" => pool).set(max);
 }
 
 /// Describes every metric of this service to the recorder that is installed.
@@ -18,6 +28,7 @@ pub fn describe() {
     verifier::describe_metrics();
     describe_tokens();
     describe_attempts();
+    describe_database();
     describe_upkeep();
 }
 
@@ -57,7 +68,17 @@ fn describe_attempts() {
     );
 }
 
-fn describe_upkeep() {
+fn describe_database() {
+    describe_gauge!(
+        "latchkey_database_connections",
+        Unit::Count,
+        "How many connections to the database are open, by pool and state."
+    );
+    describe_gauge!(
+        "latchkey_database_connections_max",
+        Unit::Count,
+        "How many connections to the database may be open, by pool."
+    );
     describe_counter!(
         "latchkey_store_errors_total",
         Unit::Count,
@@ -69,6 +90,14 @@ fn describe_upkeep() {
         "How many entries of the audit log were lost."
     );
     describe_counter!(
+        "latchkey_housekeeping_passes_total",
+        Unit::Count,
+        "How many passes over all tables have deleted what was old."
+    );
+}
+
+fn describe_upkeep() {
+    describe_counter!(
         "latchkey_background_failures_total",
         Unit::Count,
         "How many failures of background tasks there were, by task; each task was begun again."
@@ -77,6 +106,11 @@ fn describe_upkeep() {
         "latchkey_keyring_failures_total",
         Unit::Count,
         "How many reads of the keys failed."
+    );
+    describe_gauge!(
+        "latchkey_key_replacement_due_seconds",
+        Unit::Seconds,
+        "How many seconds are left until the key that makes tokens is replaced, by purpose."
     );
     describe_counter!(
         "latchkey_clock_steps_total",

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use sqlx::Connection as _;
 use sqlx::postgres::{PgPool, PgPoolOptions, Postgres};
 
+use super::super::PoolUsage;
 use super::super::watched::{Damage, Watched};
 use super::pins::Pins;
 
@@ -66,6 +67,11 @@ impl Pool {
             checked.inspect_err(|_| lent.condemn())?;
         }
         Ok(lent)
+    }
+
+    /// How busy it is, under the name that it has in the metrics.
+    pub(super) fn usage(&self, name: &'static str) -> PoolUsage {
+        PoolUsage::of(name, &self.connections)
     }
 
     /// Waits for the connections that are lent, and closes all.

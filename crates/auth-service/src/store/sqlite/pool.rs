@@ -9,6 +9,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use sqlx::{Sqlite, query_scalar};
 
+use super::super::PoolUsage;
 use super::super::watched::Watched;
 
 /// Connections to one file.
@@ -38,6 +39,11 @@ impl Pool {
             checked.inspect_err(|_| connection.condemn())?;
         }
         Ok(connection)
+    }
+
+    /// How busy it is, under the name that it has in the metrics.
+    pub(super) fn usage(&self, name: &'static str) -> PoolUsage {
+        PoolUsage::of(name, &self.0)
     }
 
     /// Waits for the connections that are lent, and closes all.
