@@ -9,12 +9,12 @@ use verifier::Verifier;
 
 use crate::background::supervisor::Broken;
 use crate::config::Config;
-use crate::identity::pseudonyms::Pseudonyms;
+use crate::identity::pseudonyms::{Pseudonym, Pseudonyms};
 use crate::limits::Limits;
 use crate::limits::owners::Owners;
 use crate::passwords::Passwords;
 use crate::revocation::Feed;
-use crate::store::Store;
+use crate::store::{Requester, Store};
 use crate::tokens::clients::Clients;
 use crate::tokens::keyring::Keyring;
 
@@ -50,6 +50,12 @@ impl App {
     #[must_use]
     pub fn draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// What stands for the network that a request came from, in the log and in the audit log.
+    #[must_use]
+    pub fn origin(&self, requester: &Requester) -> Option<Pseudonym> {
+        requester.address().map(|address| self.pseudonyms.network(address))
     }
 
     /// Waits until answers that wait should be given.

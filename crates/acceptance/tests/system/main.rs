@@ -37,6 +37,7 @@ mod resource;
 mod restart;
 mod restored;
 mod roles;
+mod security_events;
 mod series;
 mod session_defaults;
 mod slow;

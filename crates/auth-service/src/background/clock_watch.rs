@@ -74,6 +74,7 @@ impl ClockWatch {
         let by = format!("{:+} s", (stepped + 500 * stepped.signum()) / 1000);
         metrics::counter!("latchkey_clock_steps_total").increment(1);
         tracing::warn!(
+            event.name = AuditEvent::ClockStepped.as_str(),
             by,
             settle_seconds = self.settle.as_secs(),
             "the clock was stepped; nothing is deleted and no key moves until it has settled"

@@ -8,7 +8,7 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::identity::names::NameKey;
+use crate::identity::names::{self, NameKey};
 
 /// What stands for somebody, or for something that is nobody else's business.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,6 +37,12 @@ impl Pseudonyms {
     #[must_use]
     pub fn name(&self, name: &NameKey) -> Pseudonym {
         self.of("name", &[name.as_str().as_bytes()])
+    }
+
+    /// Of whatever was given as a name at a login.
+    #[must_use]
+    pub fn given(&self, username: &str) -> Pseudonym {
+        self.name(&names::anything(username))
     }
 
     /// Of the network that an address is in, see [`network`].

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use claims::UserId;
 use secrecy::{ExposeSecret as _, SecretString};
+use tracing::field;
 
 use crate::app::App;
 use crate::config;
@@ -42,13 +43,16 @@ pub async fn register(app: &App, registration: Registration) -> Result<UserRecor
 
 async fn add(app: &App, registration: Registration, waited: Duration) -> Result<UserRecord, Error> {
     let (username_key, email) = check(&app.config.passwords, &registration)?;
-    let Registration { username, password, .. } = registration;
+    let Registration { username, password, requester, .. } = registration;
     let place = app.passwords.enter_after(HashingPurpose::Registration, waited)?;
     let password_hash = place.hash(&password).await?;
     let roles = Vec::new();
     let user = NewUser { username, username_key, email, password_hash, roles };
     let user = app.store.create_user(user).await?.ok_or(Error::Conflict)?;
-    tracing::info!(user.id = %user.id, "registered");
+    tracing::info!(
+        event.name = "registered", event.outcome = "success",
+        origin = app.origin(&requester).map(field::display), user.id = %user.id, "registered"
+    );
     Ok(user)
 }
 
@@ -146,7 +150,10 @@ async fn replace_password(
     if !app.store.change_password(change).await? {
         return Err(Error::InvalidToken);
     }
-    tracing::info!(user.id = %user, sessions = ?sessions, "changed the password");
+    tracing::info!(
+        event.name = "password-changed", event.outcome = "success", user.id = %user,
+        session.id = %session, sessions = ?sessions, "changed the password"
+    );
     Ok(())
 }
 

@@ -55,7 +55,9 @@ pub(crate) async fn create_user(
     let password_hash = hash(policy, &registration.password).await?;
     let username = registration.username;
     let user = NewUser { username, username_key, email, password_hash, roles };
-    store.create_user(user).await?.ok_or(Refused::Taken)
+    let user = store.create_user(user).await?.ok_or(Refused::Taken)?;
+    tell("registered", user.id);
+    Ok(user)
 }
 
 /// The account whose password is to be set.
@@ -75,12 +77,16 @@ pub(crate) async fn set_password(
     if !violations.is_empty() {
         return Err(Refused::Policy(Error::PasswordPolicy(violations)));
     }
-    known(store.set_password(user, hash(policy, new).await?).await?)
+    known(store.set_password(user, hash(policy, new).await?).await?)?;
+    tell("password-changed", user);
+    Ok(())
 }
 
 /// Lets a user log in, or ends every session and lets them log in no more.
 pub(crate) async fn set_enabled(store: &Store, user: UserId, enabled: bool) -> Result<(), Refused> {
-    known(store.set_enabled(user, enabled).await?)
+    known(store.set_enabled(user, enabled).await?)?;
+    tell(if enabled { "user-enabled" } else { "user-disabled" }, user);
+    Ok(())
 }
 
 /// Gives a user these roles and no others.
@@ -90,18 +96,35 @@ pub(crate) async fn set_roles(
     roles: Vec<String>,
 ) -> Result<(), Refused> {
     check_roles(&roles)?;
-    known(store.set_roles(user, roles).await?)
+    known(store.set_roles(user, roles).await?)?;
+    tell("roles-changed", user);
+    Ok(())
 }
 
 /// Ends a session, whosever it is. No error where there is none.
 pub(crate) async fn end_session(store: &Store, session: SessionId) -> Result<(), Refused> {
     store.end_session(session, EndReason::Admin).await?;
+    tracing::info!(
+        event.name = "session-ended", event.outcome = "success", reason = EndReason::Admin.as_str(),
+        session.id = %session, "an administrator ended a session"
+    );
     Ok(())
 }
 
 /// Ends every session of a user.
 pub(crate) async fn end_all_sessions(store: &Store, user: UserId) -> Result<(), Refused> {
-    known(store.end_all_of(user, EndReason::Admin).await?)
+    known(store.end_all_of(user, EndReason::Admin).await?)?;
+    tell("all-sessions-ended", user);
+    Ok(())
+}
+
+/// In the log of the command, under the name that the audit log has for it. The services that run learn of
+/// it by what it changes, and do not know who did it.
+fn tell(event: &'static str, user: UserId) {
+    tracing::info!(
+        event.name = event, event.outcome = "success", reason = EndReason::Admin.as_str(),
+        user.id = %user, "an administrator changed an account"
+    );
 }
 
 /// They are kept, and told in tokens, with spaces between.

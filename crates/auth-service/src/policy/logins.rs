@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use claims::{Scope, Transport};
 use secrecy::{ExposeSecret as _, SecretString};
+use tracing::field;
 
 use crate::app::App;
 use crate::error::Error;
@@ -62,6 +63,7 @@ pub(crate) async fn log_in(app: &App, login: LogIn) -> Result<Issued, Error> {
 
 async fn open_for(app: &App, login: LogIn, waited: Duration) -> Result<Issued, Error> {
     check_password_text(&login.password)?;
+    let (subject, origin) = (app.pseudonyms.given(&login.username), app.origin(&login.requester));
     let client = app.clients.first_party();
     let opening = Opening {
         scope: scope_asked_for(&client, login.scope.as_deref())?,
@@ -72,7 +74,10 @@ async fn open_for(app: &App, login: LogIn, waited: Duration) -> Result<Issued, E
     let (username, password, from) = (&login.username, login.password, &opening.requester);
     let (found, outdated) = password::authenticate(app, username, password, from, waited).await?;
     let (grant, token) = open_session(app, &client, found.complete()?, opening).await?;
-    tracing::info!(user.id = %grant.user.id, session.id = %grant.session_id, "logged in");
+    tracing::info!(
+        event.name = "login", event.outcome = "success", %subject, origin = origin.map(field::display),
+        user.id = %grant.user.id, session.id = %grant.session_id, "logged in"
+    );
     if let Some(outdated) = outdated {
         outdated.renew(app);
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use claims::UserId;
 
 use crate::background::clock_watch::ClockWatch;
-use crate::store::{Store, StoreError};
+use crate::store::{EndReason, Store, StoreError};
 
 const BATCH: i64 = 1000;
 const BETWEEN_BATCHES: Duration = Duration::from_secs(1);
@@ -52,7 +52,11 @@ async fn trim(store: &Store, user: UserId, most: u32) -> Result<(), StoreError> 
     loop {
         let ended = store.trim_sessions(user, most, BATCH).await?;
         if ended > 0 {
-            tracing::info!(user.id = %user, ended, "ended sessions beyond the limit");
+            tracing::info!(
+                event.name = "session-ended", event.outcome = "success",
+                reason = EndReason::Limit.as_str(), user.id = %user, ended,
+                "ended sessions beyond the limit"
+            );
         }
         tokio::time::sleep(BETWEEN_BATCHES).await;
         if ended < BATCH {

@@ -79,7 +79,9 @@ pub(crate) async fn refresh(
         RotationOutcome::Repeated { grant, rotated_by } => {
             if rotated_by != requester {
                 tracing::info!(
-                    session.id = %session, rotated_by = ?rotated_by, presented_by = ?requester,
+                    event.name = AuditEvent::RefreshReplayed.as_str(), event.outcome = "success",
+                    session.id = %session, user.id = %grant.user.id,
+                    rotated_by = ?rotated_by, presented_by = ?requester,
                     "a refresh token came again within the window, from elsewhere"
                 );
                 let entry = AuditEntry {
@@ -92,15 +94,21 @@ pub(crate) async fn refresh(
             Ok(issue(app, &keys.refresh, &policy, &grant, &token, transport))
         }
         RotationOutcome::FastForwarded(grant) => {
-            tracing::warn!(session.id = %session, "the database had forgotten a rotation");
+            tracing::warn!(
+                event.name = AuditEvent::RotationRestored.as_str(), event.outcome = "success",
+                session.id = %session, user.id = %grant.user.id,
+                "the database had forgotten a rotation"
+            );
             let entry = AuditEntry { requester, ..AuditEntry::new(AuditEvent::RotationRestored) };
             record(app, &grant, entry).await;
             Ok(issue(app, &keys.refresh, &policy, &grant, &token, transport))
         }
         RotationOutcome::Reused(Reuse { grant, rotated_by }) => {
             tracing::warn!(
-                session.id = %session, user.id = %grant.user.id, rotated_by = ?rotated_by,
-                presented_by = ?requester, "a spent refresh token was presented; the session is ended"
+                event.name = "session-ended", event.outcome = "failure",
+                reason = EndReason::Reuse.as_str(), session.id = %session, user.id = %grant.user.id,
+                rotated_by = ?rotated_by, presented_by = ?requester,
+                "a spent refresh token was presented; the session is ended"
             );
             Err(Error::TokenReused)
         }
@@ -132,27 +140,40 @@ pub(crate) async fn log_out(app: &App, callers: &[Caller], ending: Ending) -> Re
             app.store.end_each(sessions, EndReason::Logout).await?;
         }
         for caller in callers {
-            tracing::info!(session.id = %caller.session, ending = ?ending, "logged out");
+            tell_of_logout("session-ended", caller.session, ending);
         }
         return Ok(());
     }
     for caller in callers {
-        let done = match ending {
-            Ending::All => app.store.end_all_sessions(*caller).await?,
-            Ending::Others | Ending::Current => app.store.end_other_sessions(*caller).await?,
+        let (done, event) = match ending {
+            Ending::All => (app.store.end_all_sessions(*caller).await?, "all-sessions-ended"),
+            Ending::Others | Ending::Current => {
+                (app.store.end_other_sessions(*caller).await?, "session-ended")
+            }
         };
         if done {
-            tracing::info!(session.id = %caller.session, ending = ?ending, "logged out");
+            tell_of_logout(event, caller.session, ending);
             return Ok(());
         }
     }
     Err(Error::InvalidToken)
 }
 
+/// Under the name that the audit log has for it.
+fn tell_of_logout(event: &'static str, session: SessionId, ending: Ending) {
+    tracing::info!(
+        event.name = event, event.outcome = "success", reason = EndReason::Logout.as_str(),
+        session.id = %session, ending = ?ending, "logged out"
+    );
+}
+
 /// Ends one session of the caller's user.
 pub(crate) async fn remove(app: &App, caller: Caller, target: SessionId) -> Result<(), Error> {
     match app.store.remove_session(caller, target).await? {
-        Removal::Ended => Ok(()),
+        Removal::Ended => {
+            tell_of_logout("session-ended", target, Ending::Current);
+            Ok(())
+        }
         Removal::NotFound => Err(Error::NotFound),
         Removal::CallerEnded => Err(Error::InvalidToken),
     }

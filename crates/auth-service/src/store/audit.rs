@@ -34,7 +34,9 @@ pub enum AuditEvent {
 }
 
 impl AuditEvent {
-    pub(super) const fn as_str(self) -> &'static str {
+    /// The name in the audit log and in the log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::LoginFailed => "login-failed",
             Self::Limited => "limited",

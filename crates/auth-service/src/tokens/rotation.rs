@@ -277,6 +277,7 @@ impl KeyRotation {
         ring.replace(keys);
         for key in read.keys.iter().filter(|key| !known.keys.contains(key)) {
             tracing::info!(
+                event.name = %format_args!("key-{}", key.state.as_str()),
                 key.id = %key.id, purpose = key.purpose.as_str(), state = key.state.as_str(),
                 "a key is {}", key.state.as_str()
             );

@@ -12,6 +12,7 @@ pub(super) fn refuse(app: &App, refusal: Refusal) -> Error {
     if app.limits.is_news(refusal) {
         let retry_after_seconds = refusal.retry_after();
         tracing::info!(
+            event.name = AuditEvent::Limited.as_str(), event.outcome = "failure",
             limit.policy = policy, limit.key = %whose, retry_after_seconds,
             "too many attempts; they are refused for a while"
         );

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use claims::UserId;
 use secrecy::SecretString;
+use tracing::field;
 
 use super::{Authenticated, Authentication};
 use crate::app::App;
@@ -46,7 +47,6 @@ pub(crate) async fn authenticate(
     let good = |found: &Credentials| checked.is_good() && found.enabled;
     let known = credentials.as_ref().map(|found| found.user);
     let Some(credentials) = credentials.filter(good) else {
-        tracing::info!("login failed");
         tell_of_failure(app, username, requester, known);
         return Err(Error::InvalidCredentials);
     };
@@ -97,11 +97,16 @@ fn of_owner(credentials: &Credentials) -> Authenticated {
 /// Under pseudonyms, the same whether or not there is such an account; and beside the answer, which
 /// takes as long either way.
 fn tell_of_failure(app: &App, username: &str, requester: &Requester, user: Option<UserId>) {
-    let name = names::anything(username);
+    let (subject, origin) = (app.pseudonyms.given(username), app.origin(requester));
+    tracing::info!(
+        event.name = AuditEvent::LoginFailed.as_str(), event.outcome = "failure",
+        %subject, origin = origin.map(field::display), user.id = user.map(field::display),
+        "login failed"
+    );
     app.store.record_later(AuditEntry {
         user,
-        subject: Some(app.pseudonyms.name(&name).to_string()),
-        origin: requester.address().map(|address| app.pseudonyms.network(address).to_string()),
+        subject: Some(subject.to_string()),
+        origin: origin.map(|origin| origin.to_string()),
         ..AuditEntry::new(AuditEvent::LoginFailed)
     });
 }
