@@ -50,6 +50,15 @@ pub(crate) fn openssl() -> Result {
     install("openssl", "openssl (Debian: apt-get install openssl)")
 }
 
+/// Tests let Prometheus scrape the services, and `promtool`, which comes with it, judge metrics and alerts.
+pub(crate) fn prometheus() -> Result {
+    let there = |program: &str| succeeds(Command::new(program).arg("--version"));
+    if there("prometheus") && there("promtool") {
+        return Ok(());
+    }
+    install("prometheus", "prometheus and promtool (Debian: apt-get install prometheus)")
+}
+
 /// The walk-through of the README is run as a reader would run it.
 pub(crate) fn curl() -> Result {
     if succeeds(Command::new("curl").arg("--version")) {

@@ -218,6 +218,7 @@ fn rust(project: &Project, rest: &[OsString], tests_run: impl FnMut()) -> Result
     setup::curl()?;
     setup::redis()?;
     setup::proxies()?;
+    setup::prometheus()?;
     let postgres = servers::postgres(project)?;
     project.build()?;
     let mut test = project.cargo();

@@ -37,7 +37,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
 }
 
 /// What is wrong with a link of `file`; nothing if it leads somewhere.
-fn fault(file: &str, link: &str) -> Option<String> {
+pub(crate) fn fault(file: &str, link: &str) -> Option<String> {
     let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
     let place = if path.is_empty() {
         root().join(file)

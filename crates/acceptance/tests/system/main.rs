@@ -28,6 +28,7 @@ mod listeners;
 mod log_lines;
 mod metrics;
 mod planted;
+mod prometheus;
 mod proxies;
 mod proxy_examples;
 mod redis;
