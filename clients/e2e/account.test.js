@@ -167,7 +167,7 @@ test('activity of a kind that the page does not know is shown as it is called', 
 test('without a resource-service the page does without its panel', { timeout: 60_000 }, async () => {
   const { context, page } = await person(latchkey);
   await page.route('**/assets/page.json', (route) =>
-    route.fulfill({ json: { resource: null, demo: null, register: false } }));
+    route.fulfill({ json: { resource: null, demo: null, registration: 'closed' } }));
   await page.reload();
   await inside(page);
   assert.ok(await page.locator('#api').isHidden());
@@ -175,5 +175,72 @@ test('without a resource-service the page does without its panel', { timeout: 60
   await outside(page);
   assert.ok(await page.locator('#demo').isHidden());
   assert.ok(await page.locator('#swap').isHidden());
+  await context.close();
+});
+
+const INVITATION = `inv1.${'A'.repeat(32)}`;
+const onlyInvited = (page) => page.route('**/assets/page.json', (route) =>
+  route.fulfill({ json: { resource: null, demo: null, registration: 'invite' } }));
+
+test('where registration is by invitation only a link with one leads to the form', { timeout: 60_000 }, async () => {
+  const context = await profile(latchkey);
+  const page = await context.newPage();
+  await onlyInvited(page);
+  await page.goto('/');
+  await outside(page);
+  assert.ok(await page.locator('#swap').isHidden());
+  assert.ok(await page.locator('#sign-up').isHidden());
+  // The same page, which a link in another program opens once more.
+  await page.goto(`/#invitation=${INVITATION}`);
+  await page.locator('#sign-up').waitFor();
+  assert.ok(!page.url().includes('inv1'), 'the address bar does not keep it');
+  await context.close();
+});
+
+test('an invitation goes into the registration and nowhere else', { timeout: 60_000 }, async () => {
+  const context = await profile(latchkey);
+  const page = await context.newPage();
+  await onlyInvited(page);
+  const asked = [];
+  page.on('request', (request) => asked.push(request));
+  await page.goto(`/#invitation=${INVITATION}`);
+  const form = page.locator('#sign-up');
+  await form.getByLabel('Name', { exact: true }).fill(`new-${crypto.randomUUID().slice(0, 8)}`);
+  await form.getByLabel('Password').fill(PASSWORD);
+  await form.getByRole('button', { name: 'Create account' }).click();
+  await inside(page);
+  const told = asked.filter((request) =>
+    `${request.url()} ${request.postData() ?? ''} ${JSON.stringify(request.headers())}`.includes('inv1'));
+  assert.deepEqual(told.map((request) => new URL(request.url()).pathname), ['/register']);
+  assert.equal(told[0].postDataJSON().invitation, INVITATION);
+  await page.getByRole('button', { name: 'Sign out', exact: true }).click();
+  await outside(page);
+  assert.ok(await page.locator('#swap').isHidden(), 'it is used up');
+  await context.close();
+});
+
+test('whoever lost the answer to a registration is signed in by the next attempt', { timeout: 60_000 }, async () => {
+  const username = `new-${crypto.randomUUID().slice(0, 8)}`;
+  const context = await profile(latchkey);
+  const page = await context.newPage();
+  await onlyInvited(page);
+  let attempts = 0;
+  await page.route('**/register', async (route) => {
+    attempts += 1;
+    if (attempts > 1) {
+      return route.fulfill({ status: 403, json: { code: 'invitation-invalid' } });
+    }
+    await route.fetch();
+    return route.abort();
+  });
+  await page.goto(`/#invitation=${INVITATION}`);
+  const form = page.locator('#sign-up');
+  await form.getByLabel('Name', { exact: true }).fill(username);
+  await form.getByLabel('Password').fill(PASSWORD);
+  await form.getByRole('button', { name: 'Create account' }).click();
+  await form.getByText('The server cannot be reached', { exact: false }).waitFor();
+  await form.getByRole('button', { name: 'Create account' }).click();
+  await inside(page);
+  assert.equal(attempts, 2);
   await context.close();
 });

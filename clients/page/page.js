@@ -4,7 +4,7 @@ import { createClient } from '/assets/latchkey.js';
 const $ = (id) => document.getElementById(id);
 
 const settings = await fetch('/assets/page.json').then((answer) => answer.json()).catch(() => ({}));
-const { resource = null, demo = null, register = true, password_min: passwordMin = 15 } = settings;
+const { resource = null, demo = null, registration = 'open', password_min: passwordMin = 15 } = settings;
 const auth = createClient({ resources: resource ? [resource] : [] });
 
 const REASONS = {
@@ -152,6 +152,7 @@ function explain(error) {
     return auth.session.state === 'signed-in' ? 'The current password is wrong.' : 'The name or the password is wrong.';
   }
   if (code === 'conflict') return 'That name or address is taken.';
+  if (code === 'invitation-invalid') return 'This invitation is not good for that address, or not any more. Ask for a new one.';
   if (code === 'rate-limited') return `Too many attempts. ${later}`;
   if (code === 'network' || error instanceof TypeError) return 'The server cannot be reached. You are still signed in if you were. Try again.';
   if (code === 'unavailable' || code === 'revocation-stale') return `The server is busy. ${later}`;
@@ -270,23 +271,66 @@ onSubmit('sign-in', ({ username, password }, form) =>
   auth.login({ username, password, device }).then(() => form.reset()));
 onClick('demo', () => auth.login({ ...demo, device }));
 
-onSubmit('sign-up', async ({ username, email, password }, form) => {
-  const answer = await fetch('/register', {
-    method: 'POST', headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ username, password, ...(email && { email }) }),
-  });
-  if (!answer.ok) throw new Refused(await answer.json().catch(() => ({})), answer);
-  await auth.login({ username, password, device });
-  form.reset();
-});
+/* Signing up */
 
-onClick('swap-button', () => {
-  const up = $('sign-up').hidden;
+/** The invitation that the page was opened with; only memory has it. */
+let invitation;
+
+/** It comes behind the #, which no server is sent and no Referer names; nor does the history keep it. */
+function takeInvitation() {
+  const given = new URLSearchParams(location.hash.slice(1)).get('invitation');
+  if (given === null) return;
+  history.replaceState(null, '', location.pathname + location.search);
+  if (registration !== 'invite') return;
+  invitation = given;
+  offerSignUp();
+}
+
+function offerSignUp() {
+  const may = registration === 'open' || invitation !== undefined;
+  $('swap').hidden = !may;
+  $('up-email-optional').hidden = invitation !== undefined;
+  $('up-email-hint').hidden = invitation === undefined;
+  door(may && invitation !== undefined);
+}
+
+/** Shows one of the two forms. */
+function door(up) {
   $('sign-up').hidden = !up;
   $('sign-in').hidden = up;
   $('door-title').textContent = up ? 'Create an account' : 'Sign in';
   $('swap-text').textContent = up ? 'You have an account?' : 'New here?';
   $('swap-button').textContent = up ? 'Sign in' : 'Create an account';
+}
+
+/** Whether an answer may have been lost: then the account may be there although the next attempt is refused. */
+let lost = false;
+
+onSubmit('sign-up', async ({ username, email, password }, form) => {
+  const answer = await fetch('/register', {
+    method: 'POST', headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ username, password, ...(email && { email }), ...(invitation && { invitation }) }),
+  }).catch((error) => {
+    lost = true;
+    throw error;
+  });
+  if (!answer.ok) {
+    const refused = new Refused(await answer.json().catch(() => ({})), answer);
+    const maybeThere = lost && ['conflict', 'invitation-invalid'].includes(refused.problem.code);
+    if (!maybeThere) throw refused;
+    await auth.login({ username, password, device }).catch(() => { throw refused; });
+  } else {
+    await auth.login({ username, password, device });
+  }
+  lost = false;
+  invitation = undefined;
+  form.reset();
+  offerSignUp();
+});
+
+onClick('swap-button', () => {
+  const up = $('sign-up').hidden;
+  door(up);
   $(up ? 'up-name' : 'in-name').focus();
 });
 
@@ -356,6 +400,7 @@ onSubmit('password', async (fields, form) => {
 
 const HAPPENED = {
   'registered': 'Account created',
+  'invitation-used': 'Came in by invitation',
   'login': 'Signed in',
   'login-failed': 'Somebody did not know your password',
   'session-ended logout': 'Signed out',
@@ -378,7 +423,7 @@ async function loadEvents() {
   if (before !== cleared) return;
   $('activity').hidden = events.length === 0;
   $('events').replaceChildren(...events.slice(0, 12).map((one) => {
-    const known = HAPPENED[one.reason ? `${one.kind} ${one.reason}` : one.kind];
+    const known = HAPPENED[one.reason ? `${one.kind} ${one.reason}` : one.kind] ?? HAPPENED[one.kind];
     const what = known ?? one.kind.replaceAll(/[-_]/g, ' ');
     const place = (agent, ip) => [agent && browser(agent), ip].filter(Boolean).join(' · ');
     const [here, there] = [place(one.user_agent, one.ip), place(one.other_user_agent, one.other_ip)];
@@ -446,7 +491,9 @@ for (const id of ['up-hint', 'new-hint']) {
   $(id).textContent = `At least ${passwordMin} characters. Anything goes; a sentence is easy to remember.`;
 }
 $('demo').hidden = !demo;
-$('swap').hidden = !register;
+offerSignUp();
+takeInvitation();
+addEventListener('hashchange', takeInvitation);
 $('api').hidden = !resource;
 $('api-origin').textContent = resource ?? '';
 setInterval(tick, 1000);

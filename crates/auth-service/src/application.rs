@@ -124,6 +124,7 @@ impl Application {
             issuer = app.config.issuer, public = %public.address(), internal = %internal.address(),
             "auth-service is listening"
         );
+        tell_who_may_register(&app.config);
         warn_of_a_missing_proxy(&app.config);
         Ok(Self { app, public, internal, supervisor })
     }
@@ -230,8 +231,10 @@ async fn serve_public(
         allowed_headers: app.config.http.allowed_headers.clone(),
     };
     let base = app.config.issuer.clone();
+    let registration = app.config.registration_mode();
     let protection = Protection::new(Arc::clone(&app.verifier), "latchkey", None);
-    let (protection, docs) = (web::Data::new(protection), web::Data::new(http::docs(&base)));
+    let (protection, docs) =
+        (web::Data::new(protection), web::Data::new(http::docs(&base, registration)));
     let (app, serving) = (app.clone(), web::Data::new(workers.clone()));
     Server::start(socket, workers, &base, cors, move |routes| {
         routes
@@ -259,6 +262,17 @@ async fn serve_internal(
         routes.app_data(app.clone()).app_data(serving.clone()).configure(http::internal);
     })
     .await
+}
+
+/// An installation that was open, and is not any more, finds the reason here.
+fn tell_who_may_register(config: &Config) {
+    let mode = config.registration_mode().as_str();
+    let why = match (config.registration, config.is_local()) {
+        (Some(_), _) => "the setting `registration` says so",
+        (None, true) => "the setting `registration` is empty and the issuer is this machine",
+        (None, false) => "the setting `registration` is empty and the issuer is not this machine",
+    };
+    tracing::info!(registration = mode, "registration is {mode}: {why}");
 }
 
 /// TLS ends in front of this service, so elsewhere than on one machine there is a proxy.

@@ -7,6 +7,7 @@ mod copies;
 mod doctor;
 mod find;
 mod import;
+mod invitations;
 mod keys;
 mod secrets;
 mod sessions;

@@ -17,11 +17,13 @@ use zeroize::Zeroizing;
 
 mod check;
 mod peppers;
+mod registration;
 mod session_limits;
 mod tls;
 
 pub(crate) use check::{MAX_MEMORY_KIB, MAX_WORK};
 pub(crate) use peppers::{Pepper, Peppers};
+pub use registration::RegistrationMode;
 pub use session_limits::SessionLimits;
 pub use tls::Tls;
 pub(crate) use tls::explain;
@@ -33,6 +35,9 @@ const DEFAULTS: &str = include_str!("defaults.toml");
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub issuer: String,
+    /// Who may make an account; `None` where the setting is empty.
+    #[serde(deserialize_with = "registration::mode_or_unset")]
+    pub registration: Option<RegistrationMode>,
     pub http: Http,
     pub database: Database,
     pub redis: Redis,
@@ -262,6 +267,14 @@ impl Config {
         is_loopback(&self.issuer)
     }
 
+    /// Who may make an account: what the setting says. Where it says nothing, everybody may on a machine of
+    /// one's own, and nobody may elsewhere.
+    #[must_use]
+    pub fn registration_mode(&self) -> RegistrationMode {
+        let unset = if self.is_local() { RegistrationMode::Open } else { RegistrationMode::Closed };
+        self.registration.unwrap_or(unset)
+    }
+
     /// The 32 bytes of the master key that seals.
     pub fn master_key(&self) -> Result<Zeroizing<[u8; 32]>, ConfigError> {
         key_of("keys.master_key", &self.keys.master_key)
@@ -328,8 +341,34 @@ mod tests {
     }
 
     #[test]
+    fn who_may_register_is_as_it_is_set_and_else_nobody_but_on_this_machine() {
+        let here: &[(&str, &str)] = &[];
+        let elsewhere: &[(&str, &str)] = &[
+            ("AUTH__ISSUER", "https://auth.example.com"),
+            ("AUTH__FEED__SECRET", "0123456789abcdef0123456789abcdef"),
+        ];
+        for (issuer, set, mode) in [
+            (here, "", RegistrationMode::Open),
+            (here, "invite", RegistrationMode::Invite),
+            (here, "closed", RegistrationMode::Closed),
+            (elsewhere, "", RegistrationMode::Closed),
+            (elsewhere, "open", RegistrationMode::Open),
+            (elsewhere, "invite", RegistrationMode::Invite),
+        ] {
+            let config = load(&[issuer, &[("AUTH__REGISTRATION", set)]].concat()).unwrap();
+            assert_eq!(config.registration_mode(), mode, "{issuer:?} {set}");
+        }
+        for bad in ["Open", "yes", "true", "1", "open,invite"] {
+            let error = load(&[("AUTH__REGISTRATION", bad)]).unwrap_err().to_string();
+            assert!(error.contains("must be open, invite or closed"), "{error}");
+            assert!(error.contains("registration") && !error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
     fn each_bad_value_is_refused_with_its_key() {
         for (variable, value, key) in [
+            ("AUTH__REGISTRATION", "everybody", "registration"),
             ("AUTH__DATABASE__URL", "mysql://x", "database.url"),
             ("AUTH__DATABASE__URL", "sqlite::memory:", "database.url"),
             ("AUTH__KEYS__MASTER_KEY", "c2hvcnQ=", "keys.master_key"),

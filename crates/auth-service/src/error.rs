@@ -40,6 +40,10 @@ pub enum Error {
     Csrf(&'static str),
     /// The caller may not do this.
     Forbidden,
+    /// Nobody may make an account here.
+    RegistrationClosed,
+    /// It takes an invitation to make an account here, and none that is good for the caller came along.
+    InvitationInvalid,
     /// There is nothing here that the caller may know of.
     NotFound,
     /// The name or the address is taken.
@@ -73,6 +77,8 @@ impl Error {
             Self::TokenReused => ProblemCode::TokenReused,
             Self::Csrf(_) => ProblemCode::Csrf,
             Self::Forbidden => ProblemCode::Forbidden,
+            Self::RegistrationClosed => ProblemCode::RegistrationClosed,
+            Self::InvitationInvalid => ProblemCode::InvitationInvalid,
             Self::NotFound => ProblemCode::NotFound,
             Self::Conflict => ProblemCode::Conflict,
             Self::PasswordPolicy(_) => ProblemCode::PasswordPolicy,
@@ -99,6 +105,12 @@ impl Error {
             }
             Self::Csrf(detail) => detail,
             Self::Forbidden => "The token does not allow this.",
+            Self::RegistrationClosed => {
+                "Nobody can register here; ask whoever runs this service for an account."
+            }
+            Self::InvitationInvalid => {
+                "Registering here takes an invitation that is good for you; ask for a new one."
+            }
             Self::NotFound => "There is no such session of yours.",
             Self::Conflict => "The name or the address is taken; choose another.",
             Self::PasswordPolicy(_) => "Choose another password; see violations.",

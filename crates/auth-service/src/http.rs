@@ -14,10 +14,13 @@ use hosting::allow;
 use hosting::docs::{self, Docs};
 use hosting::routes::{delete, get, post};
 
+use account::register::who_may_register;
 use account::{events, login, logout, me, password, refresh, register, sessions};
 use edge::{csrf, hold};
 use internal::{health, internal_keys, metrics, revocations};
 use pages::{page, problems};
+
+use crate::config::RegistrationMode;
 
 pub(crate) use csrf::HEADER as PAGE_HEADER;
 pub use metrics::describe as describe_metrics;
@@ -31,19 +34,21 @@ pub mod schemas {
     pub use crate::http::account::me::Me;
     pub use crate::http::account::password::PasswordRequest;
     pub use crate::http::account::refresh::RefreshRequest;
-    pub use crate::http::account::register::{RegisterRequest, Registered};
+    pub use crate::http::account::register::{RegisterRequest, Registered, who_may_register};
     pub use crate::http::account::sessions::Sessions;
     pub use crate::http::internal::health::Health;
     pub use crate::http::metadata::Metadata;
 }
 
 /// What the public listener says of itself.
-pub(crate) fn docs(issuer: &str) -> Docs {
+pub(crate) fn docs(issuer: &str, registration: RegistrationMode) -> Docs {
     /// Where the service is, in these texts.
     const ISSUER: &str = "http://127.0.0.1:8080";
     const DOCUMENT: &str = include_str!("../../../openapi/auth-service.json");
     const PAGES: &str = include_str!("../../../openapi/auth-service.html");
-    Docs::new(DOCUMENT, PAGES, &[(ISSUER, issuer)])
+    let written = who_may_register(RegistrationMode::Open);
+    let here = who_may_register(registration);
+    Docs::new(DOCUMENT, PAGES, &[(ISSUER, issuer), (written, here)])
 }
 
 /// The public listener.

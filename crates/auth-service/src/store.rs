@@ -1,8 +1,8 @@
 //! The database, as the verbs of the domain.
 //!
 //! [`Store`] is one type; which database is behind it is chosen once, from the URL. A verb is a method
-//! of it, in the file of what it is about (`users`, `sessions`, `clients`, `keys`, `revocations`, `audit`), and is
-//! written once: a statement of its own, or a transaction (`transaction`). What every refresh and
+//! of it, in the file of what it is about (`users`, `invitations`, `sessions`, `clients`, `keys`, `revocations`,
+//! `audit`), and is written once: a statement of its own, or a transaction (`transaction`). What every refresh and
 //! logout needs is written twice, in `postgres/` and `sqlite/`, where on Postgres it is one statement
 //! each.
 //!
@@ -15,6 +15,7 @@
 mod audit;
 mod clients;
 mod inspection;
+mod invitations;
 mod keys;
 mod migrations;
 mod postgres;
@@ -51,6 +52,9 @@ use crate::config;
 pub use audit::{AuditEntry, AuditEvent};
 pub use clients::{Client, ClientKind};
 pub use inspection::{Inspection, Protection};
+pub use invitations::{
+    Invitation, InvitationDigest, InvitationId, InvitationState, InvitedRegistration, NewInvitation,
+};
 pub use keys::{KeyPurpose, KeyRead, KeyState, NewKey, StoredKey};
 use postgres::Lane;
 pub use records::{

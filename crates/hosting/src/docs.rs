@@ -1,6 +1,6 @@
 //! The documentation that a service gives of itself: its OpenAPI document, and pages for people that need
 //! no script and no other host. All of it is text that was made beforehand (`cargo xtask openapi`); here it
-//! gets the addresses of the installation, and is served.
+//! gets what is the installation's own, such as its addresses, and is served.
 
 use std::collections::HashMap;
 
@@ -27,15 +27,15 @@ pub struct Docs {
 }
 
 impl Docs {
-    /// From the document and the pages as they are committed. Of the addresses, each pair is one that is
-    /// written there and the one that it has here. In `pages` each page stands below a line that names its
+    /// From the document and the pages as they are committed. Each pair is a text that is written there, such as
+    /// an address, and what it is here. In `pages` each page stands below a line that names its
     /// path, `<!-- /docs -->`.
     #[must_use]
-    pub fn new(document: &str, pages: &str, addresses: &[(&str, &str)]) -> Self {
-        let pages = with_addresses(pages, addresses);
+    pub fn new(document: &str, pages: &str, own: &[(&str, &str)]) -> Self {
+        let pages = with_own(pages, own);
         let pages = pages.split("<!-- ").filter_map(|page| page.split_once(" -->\n"));
         Self {
-            document: with_addresses(document, addresses).into(),
+            document: with_own(document, own).into(),
             pages: pages.map(|(path, html)| (path.to_owned(), html.to_owned().into())).collect(),
         }
     }
@@ -52,14 +52,14 @@ impl Docs {
     }
 }
 
-/// Each address in its place. All at once: what one is replaced by may be another one's name.
-fn with_addresses(text: &str, addresses: &[(&str, &str)]) -> String {
+/// Each text in its place. All at once: what one is replaced by may be another one's name.
+fn with_own(text: &str, own: &[(&str, &str)]) -> String {
     let (mut done, mut rest) = (String::with_capacity(text.len()), text);
     loop {
-        let found = addresses.iter().filter_map(|pair| rest.find(pair.0).map(|at| (at, pair)));
+        let found = own.iter().filter_map(|pair| rest.find(pair.0).map(|at| (at, pair)));
         let Some((at, (written, here))) = found.min_by_key(|(at, _)| *at) else { break };
         done.push_str(&rest[..at]);
-        // What would end a string in JSON or HTML is in no address.
+        // What would end a string in JSON or HTML is in none of them.
         done.extend(here.chars().filter(|c| !matches!(c, '"' | '\\' | '<' | '>' | '&' | '\'')));
         rest = &rest[at + written.len()..];
     }
@@ -103,13 +103,13 @@ mod tests {
     #[test]
     fn addresses_that_are_each_others_defaults_are_exchanged() {
         let addresses = [("http://a:1", "http://a:2"), ("http://a:2", "http://a:1")];
-        let text = with_addresses("from http://a:1/x to http://a:2/y, http://a:1", &addresses);
+        let text = with_own("from http://a:1/x to http://a:2/y, http://a:1", &addresses);
         assert_eq!(text, "from http://a:2/x to http://a:1/y, http://a:2");
     }
 
     #[test]
     fn an_address_cannot_end_the_text_that_it_is_in() {
-        let text = with_addresses("<a href=\"http://a\">", &[("http://a", "x\"'><b>&amp;\\")]);
+        let text = with_own("<a href=\"http://a\">", &[("http://a", "x\"'><b>&amp;\\")]);
         assert_eq!(text, "<a href=\"xbamp;\">");
     }
 }

@@ -39,6 +39,10 @@ pub enum ProblemCode {
     Csrf,
     /// The credential is good, but does not allow this.
     Forbidden,
+    /// Nobody may make an account here.
+    RegistrationClosed,
+    /// Making an account here takes an invitation, and none that is good came along.
+    InvitationInvalid,
     /// There is nothing here, or nothing the caller may know of.
     NotFound,
     /// The route exists; the method does not.
@@ -59,7 +63,7 @@ pub enum ProblemCode {
 
 impl ProblemCode {
     /// Every code, for documentation and for tests.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::InvalidRequest,
         Self::UnsupportedMediaType,
         Self::PayloadTooLarge,
@@ -73,6 +77,8 @@ impl ProblemCode {
         Self::ReauthenticationRequired,
         Self::Csrf,
         Self::Forbidden,
+        Self::RegistrationClosed,
+        Self::InvitationInvalid,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Conflict,
@@ -105,6 +111,8 @@ impl ProblemCode {
             }
             Self::Csrf => ("csrf", 403, "The request came from another site"),
             Self::Forbidden => ("forbidden", 403, "The token does not allow this"),
+            Self::RegistrationClosed => ("registration-closed", 403, "Registration is closed"),
+            Self::InvitationInvalid => ("invitation-invalid", 403, "The invitation is not valid"),
             Self::NotFound => ("not-found", 404, "There is nothing here"),
             Self::MethodNotAllowed => ("method-not-allowed", 405, "The method is not allowed"),
             Self::Conflict => ("conflict", 409, "The name or the address is taken"),

@@ -233,7 +233,7 @@ async fn add_demo_user(auth: &AuthService) -> Result<(), Box<dyn Error>> {
         email: None,
         requester: Requester::default(),
     };
-    match accounts::register(auth.app(), demo).await {
+    match accounts::provide(auth.app(), demo).await {
         Ok(_) => Ok(()),
         Err(error) => Err(format!("the demo user cannot be added: {error}").into()),
     }

@@ -7,6 +7,7 @@ mod crowds;
 mod csrf;
 mod docs;
 mod framing;
+mod invitations;
 mod limits;
 mod login;
 mod metadata;

@@ -43,6 +43,7 @@ on_both_databases! {
                     "scopes_supported": ["profile", "email", "reports:read", "reports:write"],
                     "response_types_supported": [],
                     "grant_types_supported": [],
+                    "account_registration": "open",
                 })
             );
         }

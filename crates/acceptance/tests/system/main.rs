@@ -20,6 +20,7 @@ mod full_disk;
 mod hostile;
 mod house;
 mod hygiene;
+mod invitations;
 mod keys;
 mod layers;
 mod limits;

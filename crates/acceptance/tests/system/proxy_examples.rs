@@ -138,6 +138,7 @@ fn certificate(place: &Path) -> reqwest::Certificate {
 async fn world() -> World {
     let settings = [
         ("AUTH__ISSUER", ORIGIN),
+        ("AUTH__REGISTRATION", "open"),
         ("AUTH__HTTP__TRUSTED_PROXIES", "127.0.0.1"),
         ("AUTH__FEED__SECRET", SECRET),
         ("AUTH__HOUSEKEEPING__SETTLE_SECONDS", "3600"),

@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, Executor as _};
 use testbed::service::run;
-use testbed::{Database, Kind, Service, Tokens};
+use testbed::{Database, Kind, PASSWORD, Service, Tokens};
 use uuid::Uuid;
 
 use crate::house::read;
@@ -56,6 +56,7 @@ async fn the_service_works_with_the_rights_that_the_readme_grants_and_has_no_oth
         &["user", "list"],
         &["user", "disable", "ada"],
         &["user", "enable", "ada"],
+        &["user", "invitations"],
         &["session", "end-all", "--after-restore"],
         &["doctor"],
     ] {
@@ -67,6 +68,16 @@ async fn the_service_works_with_the_rights_that_the_readme_grants_and_has_no_oth
         );
     }
     service.login("ada").await;
+    let by_invitation =
+        [("AUTH__REGISTRATION", "invite"), ("AUTH__DATABASE__MIGRATE_ON_START", "false")];
+    let mut invites = Service::auth(&limited, &by_invitation);
+    invites.start().await;
+    let output = run("auth-service", &["user", "invite"], &invites.settings);
+    let line = String::from_utf8_lossy(&output.stdout).into_owned();
+    let token = line.split('\t').nth(1).expect("an invitation").to_owned();
+    let body = serde_json::json!({"username": "eve", "password": PASSWORD, "invitation": token});
+    let answer = invites.post("/register", &body).await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
 
     let pool = sqlx::PgPool::connect(&limited).await.expect("the role may connect");
     for forbidden in [

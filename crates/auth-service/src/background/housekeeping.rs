@@ -1,4 +1,5 @@
-//! Keeps the tables small: expired revocations go, sessions that are over for a week, and old events.
+//! Keeps the tables small: expired revocations go, sessions that are over for a week, invitations that expired a week
+//! ago, and old events.
 //! At the start it brings sessions down to the present limits, where those were lowered.
 //!
 //! What is old is judged by a time that is trusted ([`ClockWatch`]); while there is none, nothing is
@@ -22,6 +23,8 @@ const KEEP_ENDED_MS: i64 = 7 * DAY_MS;
 const KEEP_EXPIRED_MS: i64 = 2 * HOUR_MS;
 /// Nothing happened before this moment.
 const NOTHING_IS_OLD: Timestamp = Timestamp(i64::MIN);
+/// How long invitations are kept after they have expired, so that administrators see what became of them.
+const KEEP_INVITATIONS_MS: i64 = 7 * DAY_MS;
 const BATCH: i64 = 1000;
 const BETWEEN_BATCHES: Duration = Duration::from_secs(1);
 /// Ten million sessions take ten minutes.
@@ -43,6 +46,7 @@ pub(crate) async fn run(
     loop {
         let done = async {
             trim_events(&store, events, &watch).await?;
+            purge_invitations(&store, &watch).await?;
             purge_expired(&store, &watch).await
         };
         match done.await {
@@ -83,6 +87,16 @@ async fn trim_events(
         let old = watch.trusted_time().map(|now| Timestamp(now.0 - keep_ms));
         let before = old.unwrap_or(NOTHING_IS_OLD);
         if store.purge_events(before, events.most.into(), BATCH).await? == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(BETWEEN_BATCHES).await;
+    }
+}
+
+async fn purge_invitations(store: &Store, watch: &ClockWatch) -> Result<(), StoreError> {
+    loop {
+        let before = Timestamp(watch.trusted().await.0 - KEEP_INVITATIONS_MS);
+        if store.purge_invitations(before, BATCH).await? == 0 {
             return Ok(());
         }
         tokio::time::sleep(BETWEEN_BATCHES).await;

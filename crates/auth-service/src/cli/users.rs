@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::console::{Failure, instant, open, read_password, say};
 use super::find::find;
-use super::import;
+use super::{import, invitations};
 
 const PAGE: i64 = 500;
 
@@ -34,6 +34,24 @@ pub(super) enum Users {
     Import {
         /// The file.
         file: PathBuf,
+    },
+    /// Let somebody register, where registration is by invitation. Prints one line, once: id, token, end, and the
+    /// link to the account page, or a hyphen where that is not served. Whoever has the token can make one account.
+    Invite {
+        /// Only whoever registers with this address can use it.
+        #[arg(long)]
+        email: Option<String>,
+        /// For how many hours it is good, at most 720.
+        #[arg(long, value_name = "HOURS", default_value_t = 72)]
+        expires_hours: u32,
+    },
+    /// List invitations, one line each: id, address, state (open, used, revoked or expired), begin, end, who used it.
+    /// They are deleted a week after their end.
+    Invitations,
+    /// Revoke an invitation that nobody has used yet.
+    Uninvite {
+        /// Which one, by its id.
+        invitation: String,
     },
     /// List them, one line each: id, name, address, roles, whether disabled, since when.
     List,
@@ -84,6 +102,11 @@ async fn act(config: &Config, store: &Store, what: Users) -> Result<(), Failure>
             say(&format!("{}", user.id));
         }
         Users::Import { file } => import::run(store, &file).await?,
+        Users::Invite { email, expires_hours } => {
+            invitations::invite(config, store, email, expires_hours).await?;
+        }
+        Users::Invitations => invitations::list(store).await?,
+        Users::Uninvite { invitation } => invitations::revoke(store, &invitation).await?,
         Users::List => list(store).await?,
         Users::Disable { user } => {
             let user = find(store, &user).await?;

@@ -26,6 +26,9 @@ pub struct Metadata {
     pub response_types_supported: [&'static str; 0],
     /// None: there is no OAuth grant.
     pub grant_types_supported: [&'static str; 0],
+    /// Who may make an account by `POST /register`: `open` (whoever comes), `invite` (whoever has an
+    /// invitation) or `closed` (nobody). This service's own; RFC 8414 does not have it.
+    pub account_registration: &'static str,
 }
 
 pub(crate) async fn jwks(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
@@ -49,6 +52,7 @@ pub(crate) async fn authorization_server(
         scopes_supported: app.config.tokens.scopes.values().map(str::to_owned).collect(),
         response_types_supported: [],
         grant_types_supported: [],
+        account_registration: app.config.registration_mode().as_str(),
     };
     let body = serde_json::to_vec(&document).unwrap_or_default();
     public(&request, "application/json", "public, max-age=3600", body)

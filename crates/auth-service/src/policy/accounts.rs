@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tracing::field;
 
 use crate::app::App;
-use crate::config;
+use crate::config::{self, RegistrationMode};
 use crate::error::Error;
 use crate::identity::names::new::{new_email, new_username};
 use crate::identity::names::{self, NameKey};
@@ -17,8 +17,10 @@ use crate::passwords::{HashingPurpose, MAX_BYTES, Place};
 use crate::policy::admission;
 use crate::policy::authentication::{Authenticated, password};
 use crate::store::{
-    Caller, Credentials, NewPassword, NewUser, OtherSessions, Requester, UserRecord,
+    Caller, Credentials, InvitationDigest, InvitedRegistration, NewPassword, NewUser,
+    OtherSessions, Requester, UserRecord,
 };
+use crate::tokens::InvitationToken;
 
 /// A registration.
 pub struct Registration {
@@ -28,32 +30,97 @@ pub struct Registration {
     pub requester: Requester,
 }
 
-/// Adds a user, unless too many were tried to be added from there.
-pub async fn register(app: &App, registration: Registration) -> Result<UserRecord, Error> {
+/// Adds a user where the settings let them in, unless too many were tried to be added from there.
+pub async fn register(
+    app: &App,
+    registration: Registration,
+    invitation: Option<SecretString>,
+) -> Result<UserRecord, Error> {
+    let entry = match app.config.registration_mode() {
+        // Before anything is spent or looked up: the answer is the same for everybody.
+        RegistrationMode::Closed => return Err(Error::RegistrationClosed),
+        RegistrationMode::Open => Entry::Open,
+        RegistrationMode::Invite => Entry::Invited(invitation),
+    };
     let attempt = admission::register(app, &registration.requester).await?;
-    let added = add(app, registration, attempt.waited()).await;
+    let added = add(app, registration, entry, attempt.waited()).await;
     let outcome = match &added {
-        // A conflict has told that there is such an account.
-        Ok(_) | Err(Error::Conflict) => Outcome::Failed,
+        // A conflict has told that there is such an account, and a bad invitation is a guess.
+        Ok(_) | Err(Error::Conflict | Error::InvitationInvalid) => Outcome::Failed,
         Err(_) => Outcome::Void,
     };
     attempt.settle(outcome).await;
     added
 }
 
-async fn add(app: &App, registration: Registration, waited: Duration) -> Result<UserRecord, Error> {
+/// Adds a user for whoever runs the service, whoever else may register.
+pub async fn provide(app: &App, registration: Registration) -> Result<UserRecord, Error> {
+    add(app, registration, Entry::Open, Duration::ZERO).await
+}
+
+/// What it takes to come in.
+enum Entry {
+    /// Nothing.
+    Open,
+    /// An invitation, and this is what came along.
+    Invited(Option<SecretString>),
+}
+
+async fn add(
+    app: &App,
+    registration: Registration,
+    entry: Entry,
+    waited: Duration,
+) -> Result<UserRecord, Error> {
     let (username_key, email) = check(&app.config.passwords, &registration)?;
     let Registration { username, password, requester, .. } = registration;
     let place = app.passwords.enter_after(HashingPurpose::Registration, waited)?;
+    let invitation = match entry {
+        Entry::Open => None,
+        Entry::Invited(text) => {
+            let email = email.as_ref().map(|(_, key)| key.clone());
+            Some(good_invitation(app, text, email).await?)
+        }
+    };
     let password_hash = place.hash(&password).await?;
     let roles = Vec::new();
     let user = NewUser { username, username_key, email, password_hash, roles };
-    let user = app.store.create_user(user).await?.ok_or(Error::Conflict)?;
+    let Some(invitation) = invitation else {
+        let user = app.store.create_user(user).await?.ok_or(Error::Conflict)?;
+        tell(app, &requester, &user);
+        return Ok(user);
+    };
+    match app.store.create_invited_user(user, invitation).await? {
+        InvitedRegistration::Added(user) => {
+            tell(app, &requester, &user);
+            Ok(user)
+        }
+        InvitedRegistration::Taken => Err(Error::Conflict),
+        InvitedRegistration::NotInvited => Err(Error::InvitationInvalid),
+    }
+}
+
+fn tell(app: &App, requester: &Requester, user: &UserRecord) {
     tracing::info!(
         event.name = "registered", event.outcome = "success",
-        origin = app.origin(&requester).map(field::display), user.id = %user.id, "registered"
+        origin = app.origin(requester).map(field::display), user.id = %user.id, "registered"
     );
-    Ok(user)
+}
+
+/// The digest of the invitation that came along, if it is good. This look spares strangers' passwords the
+/// hashing; the store decides when the user is added.
+async fn good_invitation(
+    app: &App,
+    text: Option<SecretString>,
+    email: Option<NameKey>,
+) -> Result<InvitationDigest, Error> {
+    let token = text.and_then(|text| InvitationToken::parse(text.expose_secret()));
+    let digest = token.ok_or(Error::InvitationInvalid)?.digest();
+    if app.store.is_invited(digest, email).await? {
+        Ok(digest)
+    } else {
+        Err(Error::InvitationInvalid)
+    }
 }
 
 /// Whether somebody may register so: what the name is compared by, and the address with what that is

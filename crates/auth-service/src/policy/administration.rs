@@ -1,14 +1,24 @@
 //! What administrators may do to accounts and sessions, by the same rules as what people ask for
 //! themselves. They have no `App`: what they do works on the database, beside the services that run.
 
+use std::time::Duration;
+
 use claims::{SessionId, UserId};
 use secrecy::SecretString;
 
-use crate::config;
+use crate::config::{self, RegistrationMode};
 use crate::error::Error;
+use crate::identity::names::new::new_email;
 use crate::passwords::{HashingPurpose, Overloaded, Passwords, Unusable};
 use crate::policy::accounts::{self, Registration, check_password_text};
-use crate::store::{Credentials, EndReason, NewUser, Store, StoreError, UserRecord};
+use crate::store::{
+    Credentials, EndReason, Invitation, InvitationId, NewInvitation, NewUser, Store, StoreError,
+    UserRecord,
+};
+use crate::tokens::InvitationToken;
+
+/// The longest that an invitation may be good.
+pub(crate) const MOST_INVITATION_HOURS: u32 = 30 * 24;
 
 /// Why it was not done.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +31,17 @@ pub(crate) enum Refused {
         "{0:?} is no role: 1 to 64 visible ASCII characters, without quotes, commas and spaces"
     )]
     Role(String),
+    #[error(
+        "registration: it is {}, so that nobody can use an invitation; set AUTH__REGISTRATION to invite for this \
+         command and for every auth-service", .0.as_str()
+    )]
+    NotByInvitation(RegistrationMode),
+    #[error("--expires-hours: an invitation is good for 1 to {MOST_INVITATION_HOURS} hours")]
+    Lifetime,
+    #[error("--email: whoever has this address has an account already")]
+    HasAccount,
+    #[error("there is no such invitation that could still be used; see `user invitations`")]
+    NoInvitation,
     /// What would be refused to a person, too.
     #[error("{}", explained(.0))]
     Policy(Error),
@@ -58,6 +79,41 @@ pub(crate) async fn create_user(
     let user = store.create_user(user).await?.ok_or(Refused::Taken)?;
     tell("registered", user.id);
     Ok(user)
+}
+
+/// Makes an invitation, bound to `email` if there is one. Its token is known here only.
+pub(crate) async fn invite(
+    store: &Store,
+    mode: RegistrationMode,
+    email: Option<String>,
+    hours: u32,
+) -> Result<(Invitation, SecretString), Refused> {
+    if mode != RegistrationMode::Invite {
+        return Err(Refused::NotByInvitation(mode));
+    }
+    if !(1..=MOST_INVITATION_HOURS).contains(&hours) {
+        return Err(Refused::Lifetime);
+    }
+    let email = match email {
+        Some(email) => {
+            let invalid = |why: &str| Refused::Policy(Error::InvalidRequest(why.to_owned()));
+            let key = new_email(&email).map_err(invalid)?;
+            if store.credentials(key.clone()).await?.is_some() {
+                return Err(Refused::HasAccount);
+            }
+            Some((email, key))
+        }
+        None => None,
+    };
+    let token = InvitationToken::random();
+    let lifetime = Duration::from_secs(u64::from(hours) * 3600);
+    let new = NewInvitation { digest: token.digest(), email, lifetime };
+    Ok((store.invite(new).await?, token.write()))
+}
+
+/// Takes an invitation back, so that nobody can use it.
+pub(crate) async fn revoke_invitation(store: &Store, id: InvitationId) -> Result<(), Refused> {
+    if store.revoke_invitation(id).await? { Ok(()) } else { Err(Refused::NoInvitation) }
 }
 
 /// The account whose password is to be set.

@@ -28,6 +28,7 @@ const POSTGRES: &[Text] = &[
         include_str!("../../../../migrations/postgres/0009_functions_of_their_schema.sql"),
     ),
     (10, "clients", include_str!("../../../../migrations/postgres/0010_clients.sql")),
+    (11, "invitations", include_str!("../../../../migrations/postgres/0011_invitations.sql")),
 ];
 const SQLITE: &[Text] = &[
     (1, "start", include_str!("../../../../migrations/sqlite/0001_start.sql")),
@@ -52,6 +53,7 @@ const SQLITE: &[Text] = &[
         include_str!("../../../../migrations/sqlite/0009_functions_of_their_schema.sql"),
     ),
     (10, "clients", include_str!("../../../../migrations/sqlite/0010_clients.sql")),
+    (11, "invitations", include_str!("../../../../migrations/sqlite/0011_invitations.sql")),
 ];
 
 pub(super) fn postgres() -> Migrator {
@@ -121,6 +123,7 @@ mod tests {
             ["62c78c7244611b9850e87b66c9bb0234", "dfc1197d6dd6ddc878c8bd023b5ef40c"],
             ["b0a28a4ed898271455cecccb73d8faf9", "ad9c9217982f9bbd3af73c0ba4f8cddb"],
             ["2e5bcb461bd047040ba6d70a33d43708", "ef0aa5b80137e1e9a8b03c547e838f3d"],
+            ["368174ea7e4994d60f2d37668dc3caac", "b6eab34ac53b3296bc01cdcffb973f19"],
         ];
         assert_eq!(POSTGRES.len(), out.len());
         for ((postgres, sqlite), out) in POSTGRES.iter().zip(SQLITE).zip(out) {

@@ -12,6 +12,7 @@ use super::records::{
 };
 use super::rows::{self, credentials_columns, is_caller, user_columns};
 use super::sessions::{self, caller_values};
+use super::transaction::Tx;
 use super::turns::Turn;
 use super::{ENDED_AT_ONCE, Store, StoreError};
 use crate::identity::names::NameKey;
@@ -22,32 +23,7 @@ const RAISED_AT_ONCE: i64 = 1000;
 impl Store {
     /// Adds a user; `None` when the name or the address is taken.
     pub async fn create_user(&self, user: NewUser) -> Result<Option<UserRecord>, StoreError> {
-        self.transaction(Lane::Logins, (), move |tx| {
-            async move {
-                let (email, email_key) = user.email.unzip();
-                let found = tx
-                    .fetch_all(
-                        "insert into users (id, username, username_key, email, email_key, \
-                            password_hash, roles, created_at) \
-                         values ($1, $2, $3, $4, $5, $6, $7, {now}) on conflict do nothing \
-                         returning cast(id as text) as user_id, username, email, roles, \
-                            created_at as user_created_at",
-                        &[
-                            UserId(Uuid::now_v7()).into(),
-                            user.username.into(),
-                            user.username_key.as_str().into(),
-                            email.into(),
-                            email_key.map(|key| key.as_str().to_owned()).into(),
-                            user.password_hash.into(),
-                            user.roles.join(" ").into(),
-                        ],
-                    )
-                    .await?;
-                Ok(found.first().map(rows::user).transpose()?)
-            }
-            .boxed()
-        })
-        .await
+        self.transaction(Lane::Logins, (), move |tx| insert(tx, user).boxed()).await
     }
 
     /// What is needed to check a password, by name or address.
@@ -244,4 +220,28 @@ impl Store {
         })
         .await
     }
+}
+
+/// Adds a user; `None` when the name or the address is taken, and then nothing is changed.
+pub(super) async fn insert(tx: &mut Tx, user: NewUser) -> Result<Option<UserRecord>, StoreError> {
+    let (email, email_key) = user.email.unzip();
+    let found = tx
+        .fetch_all(
+            "insert into users (id, username, username_key, email, email_key, password_hash, \
+                roles, created_at) \
+             values ($1, $2, $3, $4, $5, $6, $7, {now}) on conflict do nothing \
+             returning cast(id as text) as user_id, username, email, roles, \
+                created_at as user_created_at",
+            &[
+                UserId(Uuid::now_v7()).into(),
+                user.username.into(),
+                user.username_key.as_str().into(),
+                email.into(),
+                email_key.map(|key| key.as_str().to_owned()).into(),
+                user.password_hash.into(),
+                user.roles.join(" ").into(),
+            ],
+        )
+        .await?;
+    Ok(found.first().map(rows::user).transpose()?)
 }

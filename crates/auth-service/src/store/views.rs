@@ -49,7 +49,7 @@ pub struct EventView {
     pub at: Timestamp,
     /// What: `registered`, `login`, `login-failed`, `session-ended`, `all-sessions-ended`,
     /// `password-changed`, `roles-changed`, `user-disabled`, `user-enabled`, `refresh-replayed`,
-    /// `rotation-restored`, `limited`. More may come.
+    /// `rotation-restored`, `limited`, `invitation-used`. More may come.
     pub kind: String,
     /// In which session.
     #[schema(required)]

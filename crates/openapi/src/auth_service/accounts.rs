@@ -1,6 +1,9 @@
 //! Registering, and one's own account.
 
-use auth_service::schemas::{Events, Me, PasswordRequest, RegisterRequest, Registered, Sessions};
+use auth_service::config::RegistrationMode;
+use auth_service::schemas::{
+    Events, Me, PasswordRequest, RegisterRequest, Registered, Sessions, who_may_register,
+};
 use problem::ProblemCode as Code;
 use serde_json::json;
 
@@ -14,7 +17,10 @@ pub(super) fn routes() -> Vec<Route> {
         Route::post("/register", "register", "Make an account")
             .says(
                 "Logging in and out",
-                "`Ada` and `ADA` are one name. It does not log in.",
+                &format!(
+                    "{} `Ada` and `ADA` are one name. It does not log in.",
+                    who_may_register(RegistrationMode::Open)
+                ),
             )
             .takes::<RegisterRequest>(
                 &["application/json"],
@@ -26,7 +32,15 @@ pub(super) fn routes() -> Vec<Route> {
                 }),
             )
             .answers(201, "The account.", &Registered { user: examples::user() })
-            .problems(&[Code::Csrf, Code::Conflict, Code::PasswordPolicy, Code::RateLimited, Code::Unavailable]),
+            .problems(&[
+                Code::Csrf,
+                Code::RegistrationClosed,
+                Code::InvitationInvalid,
+                Code::Conflict,
+                Code::PasswordPolicy,
+                Code::RateLimited,
+                Code::Unavailable,
+            ]),
         Route::get("/me", "me", "Who am I?")
             .says(TAG, "The account that the token speaks for, as it is now.")
             .bearer()

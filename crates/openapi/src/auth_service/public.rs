@@ -1,5 +1,6 @@
 //! What anyone may know.
 
+use auth_service::config::RegistrationMode;
 use auth_service::schemas::{Health, Metadata};
 use claims::jwk::{self, Algorithm, Jwk, JwkSet};
 use problem::ProblemCode as Code;
@@ -25,7 +26,7 @@ pub(super) fn routes() -> Vec<Route> {
             .header(200, "Cache-Control", "How long they may be kept.")
             .empty(304, "You have them already."),
         Route::get("/.well-known/oauth-authorization-server", "metadata", "Metadata")
-            .says(TAG, "What this service is, for OAuth clients (RFC 8414).")
+            .says(TAG, "What this service is, for OAuth clients (RFC 8414), and who may make an account.")
             .parameter(ParameterIn::Header, "If-None-Match", HELD, "\"0m3VxRBMcrPKu8GnKBfaPw\"")
             .answers(200, "The metadata.", &metadata())
             .header(200, "ETag", TAG_TEXT)
@@ -72,5 +73,6 @@ fn metadata() -> Metadata {
         scopes_supported: scopes.map(str::to_owned).to_vec(),
         response_types_supported: [],
         grant_types_supported: [],
+        account_registration: RegistrationMode::Open.as_str(),
     }
 }

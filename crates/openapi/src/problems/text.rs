@@ -114,6 +114,23 @@ pub(super) const fn explain(code: ProblemCode) -> Explanation {
             "Log in with that `scope`, if the person may have it. A refresh does not add any.",
             "The access token lacks the scope this needs.",
         ),
+        ProblemCode::RegistrationClosed => says(
+            "Nobody can make an account here by themselves, whatever the request says. Nothing was looked up.",
+            "Do not offer to register. `account_registration` in the metadata says beforehand what holds.",
+            "Nobody can register here; ask whoever runs this service for an account.",
+        )
+        .operator(
+            "The setting is `registration` (`AUTH__REGISTRATION`), and empty means closed where the issuer is not this \
+             machine. `auth-service user create` makes accounts in any case.",
+        ),
+        ProblemCode::InvitationInvalid => says(
+            "Making an account here takes an invitation, and the request has none, or one that is wrong, used, revoked, \
+             expired, or bound to another e-mail address than the request gives. Which of these it is, nobody is told.",
+            "Let the person check that they gave the address that the invitation was sent to, and else ask for a new one. \
+             If the answer to an earlier attempt was lost, log in: the account may be there.",
+            "Registering here takes an invitation that is good for you; ask for a new one.",
+        )
+        .operator("What became of an invitation, `auth-service user invitations` tells; `user invite` makes a new one."),
         ProblemCode::NotFound => says(
             "There is nothing at this address, or nothing that the caller may know of.",
             "Check the path. What belongs to somebody else looks the same as what does not exist.",

@@ -17,6 +17,7 @@ use super::site::Site;
 
 pub(crate) async fn play(scene: &mut Scene, site: &Site) {
     let password = users(scene, site);
+    invitations(scene, site).await;
     keys(scene, site).await;
     offset(scene, site, &password).await;
     refused_settings(scene, site);
@@ -41,10 +42,14 @@ fn command(
     drop(input);
     let output = child.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let lists = arguments == ["user", "list"];
     let out = Place::new(format!("what {arguments:?} says"), output.stdout);
-    // The list of users is asked for to see their addresses.
-    scene.places.push(if lists { out.allowing(ADDRESS) } else { out });
+    scene.places.push(match arguments {
+        // These lists are asked for to see the addresses in them.
+        ["user", "list" | "invitations"] => out.allowing(ADDRESS),
+        // The one time that it is told.
+        ["user", "invite", ..] => out.allowing(INVITATION),
+        _ => out,
+    });
     scene.places.push(Place::new(format!("the log of {arguments:?}"), output.stderr));
     (output.status.success(), said)
 }
@@ -77,6 +82,38 @@ fn users(scene: &mut Scene, site: &Site) -> String {
     expect(true, &["migrate"], "");
     expect(true, &["healthcheck"], "");
     other
+}
+
+/// The kind of canary that an invitation is.
+const INVITATION: &str = "invitation";
+
+/// Made, listed, used well and badly, taken for its id.
+async fn invitations(scene: &mut Scene, site: &Site) {
+    let by_invitation = [("AUTH__REGISTRATION", "invite"), ("AUTH__PAGE__ENABLED", "true")];
+    let address = scene.address("of somebody who is invited");
+    let invite = ["user", "invite", "--email", &address];
+    assert!(!command(scene, site, &invite, "", &[]).0, "registration is open");
+    let (good, said) = command(scene, site, &invite, "", &by_invitation);
+    assert!(good, "{said}");
+    let token = said.split('\t').nth(1).expect("a token").to_owned();
+    scene.canaries.text(INVITATION, "of somebody", &token);
+    scene.canaries.text(INVITATION, "of somebody, its secret", &token[5..]);
+    assert!(command(scene, site, &["user", "invitations"], "", &[]).0);
+    assert!(!command(scene, site, &["user", "uninvite", &token], "", &[]).0);
+    let (url, _neighbour) = site.neighbour(&by_invitation).await;
+    let password = scene.password("of somebody who is invited");
+    let body = |email: &str| json!({"username": "ivy", "password": password, "email": email, "invitation": token});
+    let register = |body| scene.http.post(format!("{url}/register")).json(&body);
+    let (other, good) = (register(body("other@example.com")), register(body(&address)));
+    let again = register(body(&address));
+    scene.refused(403, other).await;
+    let answer = scene.send_about_user(good).await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    scene.refused(403, again).await;
+    // In the wrong places.
+    scene.refused(401, scene.log_in(&token, &token)).await;
+    scene.refused(401, scene.post("/refresh").json(&json!({"refresh_token": token}))).await;
+    scene.refused(404, scene.post("/nowhere").query(&[("invitation", &token)])).await;
 }
 
 async fn keys(scene: &mut Scene, site: &Site) {

@@ -11,7 +11,7 @@ use super::canaries::Place;
 use testbed::{Database, Kind};
 
 /// Every column of every table, the files where there are any, and what the server remembers of the
-/// statements it was sent. Only the columns of users that hold addresses may hold addresses.
+/// statements it was sent. Only the columns of users and invitations that hold addresses may hold addresses.
 pub(crate) async fn database(database: &Database) -> Vec<Place> {
     match database.kind() {
         Kind::Postgres => postgres(database).await,
@@ -84,7 +84,8 @@ pub(crate) const ADDRESS: &str = "e-mail";
 
 fn of_column(table: &str, column: &str, text: Option<String>) -> Place {
     let place = Place::new(format!("column {table}.{column}"), text.unwrap_or_default());
-    let of_addresses = table == "users" && matches!(column, "email" | "email_key");
+    let of_addresses =
+        matches!(table, "users" | "invitations") && matches!(column, "email" | "email_key");
     if of_addresses { place.allowing(ADDRESS) } else { place }
 }
 

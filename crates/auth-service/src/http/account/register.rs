@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::config::RegistrationMode;
 use crate::error::Error;
 use crate::http::edge::requester;
 use crate::policy::accounts::{self, Registration};
@@ -25,6 +26,10 @@ pub struct RegisterRequest {
     password: SecretString,
     /// One `@` with something on each side. It is not written to.
     email: Option<String>,
+    /// Where registration is by invitation: one that is good, `inv1.` and 32 characters. It is used up by the
+    /// account that it makes, and by nothing else. Elsewhere it is not looked at.
+    #[schema(value_type = Option<String>)]
+    invitation: Option<SecretString>,
 }
 
 /// What `POST /register` answers.
@@ -39,9 +44,21 @@ pub(crate) async fn register(
     request: HttpRequest,
     Json(fields): Json<RegisterRequest>,
 ) -> Result<HttpResponse, Error> {
-    let RegisterRequest { username, password, email } = fields;
+    let RegisterRequest { username, password, email, invitation } = fields;
     let requester = requester::of(&app, &request);
     let registration = Registration { username, password, email, requester };
-    let user = accounts::register(&app, registration).await?;
+    let user = accounts::register(&app, registration, invitation).await?;
     Ok(HttpResponse::Created().json(Registered { user: user.into() }))
+}
+
+/// What the documentation says of who may register. Plain words: it is put into finished text.
+#[must_use]
+pub const fn who_may_register(mode: RegistrationMode) -> &'static str {
+    match mode {
+        RegistrationMode::Open => "Registration is open here, to whoever comes.",
+        RegistrationMode::Invite => "Registration is by invitation here, and each is good once.",
+        RegistrationMode::Closed => {
+            "Registration is closed here, and accounts are made by whoever runs this service."
+        }
+    }
 }

@@ -67,7 +67,7 @@ pub(crate) async fn settings(app: web::Data<App>) -> HttpResponse {
         .json(json!({
             "resource": some(&page.resource),
             "demo": demo,
-            "register": true,
+            "registration": app.config.registration_mode().as_str(),
             "password_min": app.config.passwords.min_length,
         }))
 }

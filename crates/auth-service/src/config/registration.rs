@@ -1,0 +1,39 @@
+//! Who may make an account.
+
+use serde::{Deserialize, Deserializer};
+
+/// Who may make an account by `POST /register`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegistrationMode {
+    /// Whoever comes.
+    Open,
+    /// Whoever has an invitation.
+    Invite,
+    /// Nobody: administrators make accounts.
+    Closed,
+}
+
+impl RegistrationMode {
+    /// The word of the settings, of the metadata and of the log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Invite => "invite",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// Reads the setting; `None` where it is empty.
+pub(super) fn mode_or_unset<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<RegistrationMode>, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "" => Ok(None),
+        "open" => Ok(Some(RegistrationMode::Open)),
+        "invite" => Ok(Some(RegistrationMode::Invite)),
+        "closed" => Ok(Some(RegistrationMode::Closed)),
+        _ => Err(serde::de::Error::custom("must be open, invite or closed")),
+    }
+}
