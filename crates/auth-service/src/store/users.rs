@@ -177,7 +177,7 @@ impl Store {
     }
 
     /// Ends every session of up to 1000 users, of those after the one that is named, and has their
-    /// versions be `least` or more. Answers how many users there were, and the last of them; `None`
+    /// versions be `floor` or more. Answers how many users there were, and the last of them; `None`
     /// where there is nobody left.
     ///
     /// It takes back what the triggers announce, before anybody sees it: a million entries would fill the
@@ -186,7 +186,7 @@ impl Store {
     pub async fn end_all_of_some(
         &self,
         after: Option<UserId>,
-        least: u32,
+        floor: u32,
         why: EndReason,
     ) -> Result<Option<(usize, UserId)>, StoreError> {
         let after = after.unwrap_or(UserId(Uuid::nil()));
@@ -197,11 +197,11 @@ impl Store {
                 let found = tx.fetch_all(sql, &[after.into(), RAISED_AT_ONCE.into()]).await?;
                 let Some(last) = found.last() else { return Ok(None) };
                 let last = rows::user_id(last)?;
-                let least = i64::from(least);
+                let floor = i64::from(floor);
                 let raise = "update users set version_reason = $4, changed_at = {now}, \
                         version = case when version < $3 then $3 else version + 1 end \
                      where id > $1 and id <= $2";
-                let values = [after.into(), last.into(), least.into(), why.as_str().into()];
+                let values = [after.into(), last.into(), floor.into(), why.as_str().into()];
                 tx.execute(raise, &values).await?;
                 let take_back = "delete from revocations where kind = 'subject' and min_version >= $3 \
                      and id in (select cast(id as text) from users where id > $1 and id <= $2)";
