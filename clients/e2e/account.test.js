@@ -244,3 +244,20 @@ test('whoever lost the answer to a registration is signed in by the next attempt
   assert.equal(attempts, 2);
   await context.close();
 });
+
+test('an address is enough to sign up, and is shown where others have a name', { timeout: 60_000 }, async () => {
+  const email = `person-${crypto.randomUUID().slice(0, 8)}@example.com`;
+  const context = await profile(latchkey);
+  const page = await context.newPage();
+  await page.goto('/');
+  await page.getByRole('button', { name: 'Create an account' }).click();
+  const form = page.locator('#sign-up');
+  await form.getByLabel('Password').fill(PASSWORD);
+  await form.getByRole('button', { name: 'Create account' }).click();
+  await form.getByText('please give a name, an e-mail address, or both', { exact: false }).waitFor();
+  await form.getByLabel('E-mail').fill(email);
+  await form.getByRole('button', { name: 'Create account' }).click();
+  await inside(page);
+  await page.locator('#name', { hasText: email }).waitFor();
+  await context.close();
+});

@@ -289,7 +289,6 @@ function takeInvitation() {
 function offerSignUp() {
   const may = registration === 'open' || invitation !== undefined;
   $('swap').hidden = !may;
-  $('up-email-optional').hidden = invitation !== undefined;
   $('up-email-hint').hidden = invitation === undefined;
   door(may && invitation !== undefined);
 }
@@ -307,9 +306,12 @@ function door(up) {
 let lost = false;
 
 onSubmit('sign-up', async ({ username, email, password }, form) => {
+  if (!username && !email) throw new Error('Name: please give a name, an e-mail address, or both.');
   const answer = await fetch('/register', {
     method: 'POST', headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ username, password, ...(email && { email }), ...(invitation && { invitation }) }),
+    body: JSON.stringify({
+      ...(username && { username }), ...(email && { email }), password, ...(invitation && { invitation }),
+    }),
   }).catch((error) => {
     lost = true;
     throw error;
@@ -318,9 +320,9 @@ onSubmit('sign-up', async ({ username, email, password }, form) => {
     const refused = new Refused(await answer.json().catch(() => ({})), answer);
     const maybeThere = lost && ['conflict', 'invitation-invalid'].includes(refused.problem.code);
     if (!maybeThere) throw refused;
-    await auth.login({ username, password, device }).catch(() => { throw refused; });
+    await auth.login({ username: username || email, password, device }).catch(() => { throw refused; });
   } else {
-    await auth.login({ username, password, device });
+    await auth.login({ username: username || email, password, device });
   }
   lost = false;
   invitation = undefined;
@@ -353,7 +355,7 @@ async function load() {
 
 async function loadMe() {
   const me = await fetched('/me');
-  $('name').textContent = $('password-user').value = me.username;
+  $('name').textContent = $('password-user').value = me.username ?? me.email;
 }
 
 async function loadSessions() {

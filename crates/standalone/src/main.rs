@@ -228,7 +228,7 @@ async fn add_demo_user(auth: &AuthService) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let demo = accounts::Registration {
-        username: DEMO_USER.to_owned(),
+        username: Some(DEMO_USER.to_owned()),
         password: SecretString::from(DEMO_PASSWORD),
         email: None,
         requester: Requester::default(),

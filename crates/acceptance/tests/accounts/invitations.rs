@@ -10,6 +10,7 @@ use auth_service::tokens::InvitationToken;
 use futures_util::future::join_all;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
+use testbed::service::until;
 use testbed::{Answer, Kind, PASSWORD, World, on_both_databases};
 
 use crate::support::assert_one_sentence;
@@ -216,9 +217,9 @@ on_both_databases! {
         let attempts = (0..20).map(|n| {
             // Every other one wants a name that is taken, and leaves the invitation to the next.
             let username = if n % 2 == 0 { "taken".to_owned() } else { format!("user{n}") };
-            let username_key = names::username(&username).unwrap();
-            let password_hash = "hash".to_owned();
-            let user = NewUser { username, username_key, email: None, password_hash, roles: Vec::new() };
+            let key = names::username(&username).unwrap();
+            let (username, password_hash) = (Some((username, key)), "hash".to_owned());
+            let user = NewUser { username, email: None, password_hash, roles: Vec::new() };
             world.store.create_invited_user(user, token.digest())
         });
         let done: Vec<_> = join_all(attempts).await.into_iter().map(Result::unwrap).collect();
@@ -246,6 +247,17 @@ on_both_databases! {
             assert_eq!(register(&world, name, &invitation).await.status, 201, "{name}");
         }
         assert_eq!(state(&world, id).await, InvitationState::Open);
+    }
+
+    async fn the_service_deletes_an_invitation_a_week_after_its_end(world) {
+        invite(&world, None).await;
+        let left = "select count(*) from invitations";
+        world.clock.advance(7 * 24 * HOUR);
+        world.restart().await;
+        assert_eq!(world.database.number(left).await, 1);
+        world.clock.advance(2 * HOUR);
+        world.restart().await;
+        until("it is deleted", async || world.database.number(left).await == 0).await;
     }
 
     async fn old_invitations_are_deleted_in_batches_whatever_became_of_them(world) {

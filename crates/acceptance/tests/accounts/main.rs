@@ -11,6 +11,7 @@ mod invitations;
 mod limits;
 mod login;
 mod metadata;
+mod nameless;
 mod others;
 mod owner;
 mod page;

@@ -26,8 +26,7 @@ const LIMITS: SessionLimits = SessionLimits {
 
 pub(crate) async fn user(store: &Store, name: &str) -> UserId {
     let new = NewUser {
-        username: name.to_owned(),
-        username_key: names::username(name).unwrap(),
+        username: Some((name.to_owned(), names::username(name).unwrap())),
         email: None,
         password_hash: "hash".to_owned(),
         roles: Vec::new(),
@@ -91,15 +90,14 @@ pub(crate) async fn revoked(store: &Store) -> HashSet<Revoked> {
 on_both_databases! {
     async fn a_name_and_an_address_are_given_once(world) {
         let new = |name: &str, email: &str| NewUser {
-            username: name.to_owned(),
-            username_key: names::username(name).unwrap(),
+            username: Some((name.to_owned(), names::username(name).unwrap())),
             email: Some((email.to_owned(), names::email(email).unwrap())),
             password_hash: "hash".to_owned(),
             roles: Vec::new(),
         };
         let create = |name, email| world.store.create_user(new(name, email));
         let ada = create("Ada", "ada@example.com").await.unwrap().unwrap();
-        assert_eq!((ada.username.as_str(), ada.email.as_deref()), ("Ada", Some("ada@example.com")));
+        assert_eq!((ada.username.as_deref(), ada.email.as_deref()), (Some("Ada"), Some("ada@example.com")));
         assert!(create("ADA", "other@example.com").await.unwrap().is_none());
         assert!(create("other", "ADA@example.com").await.unwrap().is_none());
         let found = world.store.credentials(names::email("Ada@Example.com").unwrap()).await;
@@ -581,8 +579,7 @@ async fn on_sqlite_a_commit_that_fails_is_not_acknowledged() {
     assert!(store.end_all_sessions(caller(&grant)).await.is_err());
     assert!(store.rotate(presented(&grant, 1)).await.is_err());
     let new = NewUser {
-        username: "grace".to_owned(),
-        username_key: names::username("grace").unwrap(),
+        username: Some(("grace".to_owned(), names::username("grace").unwrap())),
         email: None,
         password_hash: String::new(),
         roles: Vec::new(),

@@ -17,8 +17,7 @@ on_both_databases! {
         let store = &world.store;
         let key = names::username("ada").unwrap();
         let new = NewUser {
-            username: "ada".to_owned(),
-            username_key: key.clone(),
+            username: Some(("ada".to_owned(), key.clone())),
             email: None,
             password_hash: "hash".to_owned(),
             roles: Vec::new(),

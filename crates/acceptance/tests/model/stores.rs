@@ -139,8 +139,7 @@ impl<'a> Actual<'a> {
         let username = format!("u{}", &Uuid::new_v4().simple().to_string()[..20]);
         let name = names::username(&username).expect("the name is good");
         let new = NewUser {
-            username,
-            username_key: name.clone(),
+            username: Some((username, name.clone())),
             email: None,
             password_hash: "hash".to_owned(),
             roles: Vec::new(),

@@ -14,8 +14,7 @@ use crate::commands::{bad, command, good, told};
 /// A user as an older version took them: called anything, with [`PASSWORD`].
 async fn older(world: &World, name: &str, email: Option<&str>) -> String {
     let new = NewUser {
-        username: name.to_owned(),
-        username_key: names::username(name).expect("a name"),
+        username: Some((name.to_owned(), names::username(name).expect("a name"))),
         email: email.map(|email| (email.to_owned(), names::email(email).expect("an address"))),
         password_hash: hash(world).await,
         roles: Vec::new(),

@@ -173,6 +173,49 @@ on_both_databases! {
     }
 }
 
+on_both_databases! {
+    async fn people_with_an_address_and_no_name_are_imported_created_and_found(world) {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("users.jsonl");
+        let hash = IMPORTED[0].1;
+        let lines = [
+            json!({"email": "ada@example.com", "password_hash": hash}),
+            json!({"username": null, "email": "bob@example.com", "password_hash": hash}),
+            json!({"username": "eve", "email": "eve@example.com", "password_hash": hash}),
+            json!({"password_hash": hash}),
+            json!({"username": "", "email": "carl@example.com", "password_hash": hash}),
+            json!({"username": "x@y.example", "password_hash": hash}),
+        ];
+        std::fs::write(&file, lines.map(|line| line.to_string() + "\n").concat()).unwrap();
+        let output = command(&world, &["user", "import", file.to_str().unwrap()]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!output.status.success() && said.ends_with("3 added, 0 there already, 3 bad\n"), "{said}");
+        assert!(said.contains("line 4: An account needs a username, an email, or both."), "{said}");
+        // Once more: nobody is there twice.
+        let output = command(&world, &["user", "import", file.to_str().unwrap()]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.ends_with("0 added, 3 there already, 3 bad\n"), "{said}");
+        for name in ["ada@example.com", "Bob@Example.com", "eve", "eve@example.com"] {
+            let body = json!({"username": name, "password": "an imported sentence"});
+            assert_eq!(world.post("/login", &body).await.status, 200, "{name}");
+        }
+
+        let create = ["user", "create", "--email", "dora@example.com"];
+        let id = good(&told(&world, &create, PASSWORD)).trim().to_owned();
+        bad(&told(&world, &create, PASSWORD), "taken");
+        let output = command(&world, &["user", "create"]);
+        assert!(!output.status.success(), "neither a name nor an address");
+        let list = good(&command(&world, &["user", "list"]));
+        assert!(list.contains(&format!("{id}\t-\tdora@example.com\t-\tenabled\t")), "{list}");
+        good(&command(&world, &["user", "disable", "email:DORA@example.com"]));
+        good(&command(&world, &["user", "enable", &format!("id:{id}")]));
+        bad(&command(&world, &["user", "disable", "name:-"]), "no user");
+        bad(&command(&world, &["user", "disable", &format!("@{id}")]), "no user");
+        bad(&command(&world, &["user", "disable", ""]), "no user");
+        world.login("dora@example.com").await;
+    }
+}
+
 fn kinds(events: &Value) -> Vec<(String, Option<String>)> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let events = events["events"].as_array().expect("events").iter();

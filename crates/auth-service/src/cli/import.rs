@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use crate::identity::names::new::{new_email, new_username};
+use crate::identity::names::new::new_names;
 use crate::passwords::foreign;
 use crate::policy::administration;
 use crate::store::{NewUser, Store};
@@ -17,7 +17,7 @@ use super::console::{Failure, say};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
-    username: String,
+    username: Option<String>,
     email: Option<String>,
     password_hash: String,
     #[serde(default)]
@@ -56,21 +56,8 @@ fn read(line: &str) -> Result<NewUser, String> {
         // Its own text may quote the line.
         format!("not an object as described ({:?} error)", error.classify())
     })?;
-    let username_key = new_username(&line.username)?;
-    let email = match line.email {
-        Some(email) => {
-            let key = new_email(&email)?;
-            Some((email, key))
-        }
-        None => None,
-    };
+    let (username, email) = new_names(line.username, line.email)?;
     foreign::check_form(&line.password_hash).map_err(|error| error.to_string())?;
     administration::check_roles(&line.roles).map_err(|error| error.to_string())?;
-    Ok(NewUser {
-        username: line.username,
-        username_key,
-        email,
-        password_hash: line.password_hash,
-        roles: line.roles,
-    })
+    Ok(NewUser { username, email, password_hash: line.password_hash, roles: line.roles })
 }

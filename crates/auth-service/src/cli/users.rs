@@ -17,10 +17,11 @@ const PAGE: i64 = 500;
 /// address that can mean one user only.
 #[derive(Subcommand)]
 pub(super) enum Users {
-    /// Add one; asks for the password, or reads it as a line from standard input.
+    /// Add one, by a name, an address or both; asks for the password, or reads it as a line from standard input.
     Create {
         /// The name.
-        username: String,
+        #[arg(required_unless_present = "email")]
+        username: Option<String>,
         /// The address.
         #[arg(long)]
         email: Option<String>,
@@ -28,9 +29,9 @@ pub(super) enum Users {
         #[arg(long = "role")]
         roles: Vec<String>,
     },
-    /// Add the users of a file, one JSON object a line: `username`, `password_hash` (argon2id, bcrypt,
-    /// scrypt or PBKDF2; made anew at the first login), and optionally `email` and `roles`. Who is there
-    /// already is left as they are.
+    /// Add the users of a file, one JSON object a line: `username` or `email` or both, `password_hash` (argon2id,
+    /// bcrypt, scrypt or PBKDF2; made anew at the first login), and optionally `roles`. Who is there already is
+    /// left as they are.
     Import {
         /// The file.
         file: PathBuf,
@@ -53,7 +54,8 @@ pub(super) enum Users {
         /// Which one, by its id.
         invitation: String,
     },
-    /// List them, one line each: id, name, address, roles, whether disabled, since when.
+    /// List them, one line each: id, name, address, roles, whether disabled, since when. A hyphen stands for what
+    /// they do not have.
     List,
     /// End every session of a user and let them log in no more.
     Disable {
@@ -147,7 +149,7 @@ async fn list(store: &Store) -> Result<(), Failure> {
             say(&format!(
                 "{}\t{}\t{}\t{}\t{}\t{}",
                 user.id,
-                user.username,
+                user.username.as_deref().unwrap_or("-"),
                 user.email.as_deref().unwrap_or("-"),
                 if user.roles.is_empty() { "-".to_owned() } else { user.roles.join(",") },
                 if one.enabled { "enabled" } else { "disabled" },

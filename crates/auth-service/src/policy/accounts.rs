@@ -9,7 +9,7 @@ use tracing::field;
 use crate::app::App;
 use crate::config::{self, RegistrationMode};
 use crate::error::Error;
-use crate::identity::names::new::{new_email, new_username};
+use crate::identity::names::new::{Named, new_names};
 use crate::identity::names::{self, NameKey};
 use crate::limits::Outcome;
 use crate::passwords::password_policy::{self, Violation};
@@ -24,9 +24,10 @@ use crate::tokens::InvitationToken;
 
 /// A registration.
 pub struct Registration {
-    pub username: String,
-    pub password: SecretString,
+    /// A name, an address, or both.
+    pub username: Option<String>,
     pub email: Option<String>,
+    pub password: SecretString,
     pub requester: Requester,
 }
 
@@ -72,8 +73,8 @@ async fn add(
     entry: Entry,
     waited: Duration,
 ) -> Result<UserRecord, Error> {
-    let (username_key, email) = check(&app.config.passwords, &registration)?;
-    let Registration { username, password, requester, .. } = registration;
+    let Registration { username, email, password, requester } = registration;
+    let (username, email) = check(&app.config.passwords, username, email, &password)?;
     let place = app.passwords.enter_after(HashingPurpose::Registration, waited)?;
     let invitation = match entry {
         Entry::Open => None,
@@ -84,7 +85,7 @@ async fn add(
     };
     let password_hash = place.hash(&password).await?;
     let roles = Vec::new();
-    let user = NewUser { username, username_key, email, password_hash, roles };
+    let user = NewUser { username, email, password_hash, roles };
     let Some(invitation) = invitation else {
         let user = app.store.create_user(user).await?.ok_or(Error::Conflict)?;
         tell(app, &requester, &user);
@@ -123,27 +124,23 @@ async fn good_invitation(
     }
 }
 
-/// Whether somebody may register so: what the name is compared by, and the address with what that is
-/// compared by.
+/// Whether somebody may register so: the name and the address, each with what it is compared by.
 pub fn check(
     policy: &config::Passwords,
-    registration: &Registration,
-) -> Result<(NameKey, Option<(String, NameKey)>), Error> {
-    let Registration { username, password, email, requester: _ } = registration;
+    username: Option<String>,
+    email: Option<String>,
+    password: &SecretString,
+) -> Result<(Option<Named>, Option<Named>), Error> {
     let invalid = |detail: &str| Error::InvalidRequest(detail.to_owned());
-    let username_key = new_username(username).map_err(invalid)?;
-    let email = match email {
-        Some(email) => Some((email.clone(), new_email(email).map_err(invalid)?)),
-        None => None,
-    };
+    let (username, email) = new_names(username, email).map_err(invalid)?;
     check_password_text(password)?;
-    let mut own_names = vec![username.as_str()];
-    own_names.extend(email.as_ref().map(|(email, _)| email.as_str()));
+    let own_names: Vec<_> =
+        [&username, &email].into_iter().flatten().map(|(text, _)| text.as_str()).collect();
     let violations = password_policy::violations(policy, password, &own_names);
     if !violations.is_empty() {
         return Err(Error::PasswordPolicy(violations));
     }
-    Ok((username_key, email))
+    Ok((username, email))
 }
 
 /// The caller's user.
@@ -230,8 +227,10 @@ pub(crate) fn violations_by_rule(
     account: &Credentials,
     new: &SecretString,
 ) -> Vec<Violation> {
-    let mut own_names = vec![account.username.as_str()];
-    own_names.extend(account.email.as_deref());
+    let own_names: Vec<_> = [&account.username, &account.email]
+        .into_iter()
+        .filter_map(|name| name.as_deref())
+        .collect();
     password_policy::violations(policy, new, &own_names)
 }
 

@@ -71,11 +71,11 @@ pub(crate) async fn create_user(
     roles: Vec<String>,
 ) -> Result<UserRecord, Refused> {
     check_roles(&roles)?;
-    let checked = accounts::check(policy, &registration).map_err(Refused::Policy)?;
-    let (username_key, email) = checked;
-    let password_hash = hash(policy, &registration.password).await?;
-    let username = registration.username;
-    let user = NewUser { username, username_key, email, password_hash, roles };
+    let Registration { username, email, password, requester: _ } = registration;
+    let checked = accounts::check(policy, username, email, &password).map_err(Refused::Policy)?;
+    let (username, email) = checked;
+    let password_hash = hash(policy, &password).await?;
+    let user = NewUser { username, email, password_hash, roles };
     let user = store.create_user(user).await?.ok_or(Refused::Taken)?;
     tell("registered", user.id);
     Ok(user)

@@ -13,11 +13,9 @@ use crate::store::UserView;
 /// A user to be added.
 #[derive(Debug)]
 pub struct NewUser {
-    /// The name as written.
-    pub username: String,
-    /// What the name is compared by.
-    pub username_key: NameKey,
-    /// The address as written, and what it is compared by.
+    /// The name as written, and what it is compared by.
+    pub username: Option<(String, NameKey)>,
+    /// The same of the address. There is at least one of the two.
     pub email: Option<(String, NameKey)>,
     pub password_hash: String,
     /// What they may do beyond others.
@@ -28,8 +26,8 @@ pub struct NewUser {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserRecord {
     pub id: UserId,
-    /// The name as written.
-    pub username: String,
+    /// The name as written, if they have one.
+    pub username: Option<String>,
     /// The address as written.
     pub email: Option<String>,
     pub roles: Vec<String>,
@@ -56,7 +54,7 @@ impl From<UserRecord> for UserView {
 pub struct Credentials {
     pub user: UserId,
     /// Their name, for the policy on new passwords.
-    pub username: String,
+    pub username: Option<String>,
     pub email: Option<String>,
     pub password_hash: String,
     /// Raised by a password change.

@@ -12,6 +12,10 @@ use super::records::{Credentials, EndReason, Found, Grant, Listed, Requester, Us
 
 use crate::store::SessionView;
 
+/// What the column `username` holds of somebody who has no name; nobody can have this one. It is not null, so
+/// that programs of before, which read a text there, serve such people too.
+pub(super) const NO_NAME: &str = "";
+
 /// Reads columns by name, from either database.
 pub(super) trait Columns {
     fn int(&self, name: &'static str) -> Result<i64, Error>;
@@ -211,7 +215,7 @@ pub(super) fn user(row: &impl Columns) -> Result<UserRecord, Error> {
     let roles = row.text("roles")?;
     Ok(UserRecord {
         id: user_id(row)?,
-        username: row.text("username")?,
+        username: Some(row.text("username")?).filter(|name| name != NO_NAME),
         email: row.text_or_null("email")?,
         roles: roles.split_whitespace().map(str::to_owned).collect(),
         created_at: row.time("user_created_at")?,

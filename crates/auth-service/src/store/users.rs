@@ -224,6 +224,13 @@ impl Store {
 
 /// Adds a user; `None` when the name or the address is taken, and then nothing is changed.
 pub(super) async fn insert(tx: &mut Tx, user: NewUser) -> Result<Option<UserRecord>, StoreError> {
+    let id = UserId(Uuid::now_v7());
+    let (username, username_key) = match user.username {
+        Some((name, key)) => (name, key.as_str().to_owned()),
+        // Unlike any other, and unlike all that can be typed: in a name there is no @, and in an address
+        // there is a dot behind it.
+        None => (rows::NO_NAME.to_owned(), format!("@{id}")),
+    };
     let (email, email_key) = user.email.unzip();
     let found = tx
         .fetch_all(
@@ -233,9 +240,9 @@ pub(super) async fn insert(tx: &mut Tx, user: NewUser) -> Result<Option<UserReco
              returning cast(id as text) as user_id, username, email, roles, \
                 created_at as user_created_at",
             &[
-                UserId(Uuid::now_v7()).into(),
-                user.username.into(),
-                user.username_key.as_str().into(),
+                id.into(),
+                username.into(),
+                username_key.into(),
                 email.into(),
                 email_key.map(|key| key.as_str().to_owned()).into(),
                 user.password_hash.into(),

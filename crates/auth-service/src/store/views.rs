@@ -9,8 +9,9 @@ use utoipa::ToSchema;
 pub struct UserView {
     /// The user id, also the `sub` of their tokens.
     pub id: UserId,
-    /// The name as they wrote it.
-    pub username: String,
+    /// The name as they wrote it, if they have one.
+    #[schema(required)]
+    pub username: Option<String>,
     /// Their address, if they gave one.
     #[schema(required)]
     pub email: Option<String>,

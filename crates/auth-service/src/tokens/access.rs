@@ -62,7 +62,7 @@ impl AccessTokens {
             auth_time: Some(grant.auth_time.unix_seconds()),
             amr: grant.amr.split(' ').map(str::to_owned).collect(),
             sub_ver: Some(grant.subject_version),
-            preferred_username: has("profile").then(|| grant.user.username.clone()),
+            preferred_username: grant.user.username.clone().filter(|_| has("profile")),
             email_verified: email.is_some().then_some(false),
             email,
             roles: grant.user.roles.clone(),

@@ -39,7 +39,7 @@ pub(super) fn tokens() -> TokenAnswer {
 pub(super) fn user() -> UserView {
     UserView {
         id: UserId(parsed("01a20013-fec0-70fb-8f69-81a9924a8b57")),
-        username: "ada".to_owned(),
+        username: Some("ada".to_owned()),
         email: Some("ada@example.org".to_owned()),
         created_at: Timestamp(NOW),
     }

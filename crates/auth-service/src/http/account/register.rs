@@ -17,14 +17,14 @@ use crate::store::UserView;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RegisterRequest {
-    /// 1 to 64 characters, no `@`, nothing invisible, no spaces around it; not like a UUID, and without
-    /// `id:`, `name:` or `email:` at its beginning.
+    /// May be left out where there is an `email`. 1 to 64 characters, no `@`, nothing invisible, no spaces
+    /// around it; not like a UUID, and without `id:`, `name:` or `email:` at its beginning.
     #[schema(min_length = 1, max_length = 64)]
-    username: String,
+    username: Option<String>,
     /// 15 to 256 characters, unless the service is set to other bounds.
     #[schema(value_type = String)]
     password: SecretString,
-    /// One `@` with something on each side. It is not written to.
+    /// One `@` with something on each side. It is not written to. Its owner logs in with it as with a name.
     email: Option<String>,
     /// Where registration is by invitation: one that is good, `inv1.` and 32 characters. It is used up by the
     /// account that it makes, and by nothing else. Elsewhere it is not looked at.

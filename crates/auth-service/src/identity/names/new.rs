@@ -39,6 +39,26 @@ pub fn new_email(text: &str) -> Result<NameKey, &'static str> {
     Ok(key)
 }
 
+/// A text as it was written, and what it is compared by.
+pub type Named = (String, NameKey);
+
+/// What a new account is called: by a name, an address, or both.
+///
+/// # Errors
+/// Why nobody may be called so, in one sentence.
+pub fn new_names(
+    username: Option<String>,
+    email: Option<String>,
+) -> Result<(Option<Named>, Option<Named>), &'static str> {
+    if username.is_none() && email.is_none() {
+        return Err("An account needs a username, an email, or both.");
+    }
+    let named = |text: Option<String>, key: fn(&str) -> Result<NameKey, &'static str>| {
+        text.map(|text| key(&text).map(|key| (text, key))).transpose()
+    };
+    Ok((named(username, new_username)?, named(email, new_email)?))
+}
+
 /// Whether this is the digits of a UUID, whatever stands between and around them: more than is read as
 /// one today.
 #[must_use]

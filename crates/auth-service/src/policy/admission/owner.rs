@@ -97,7 +97,7 @@ async fn is_of(app: &App, caller: Caller, name: &NameKey) -> bool {
     let (owners, now) = (&app.owners, app.limits.now());
     let user = owners.sessions.get(key, now, &owners.shown, allowed, look).await;
     user.is_some_and(|user| {
-        names::username(&user.username).as_ref() == Some(name)
+        user.username.as_deref().and_then(names::username).as_ref() == Some(name)
             || user.email.as_deref().and_then(names::email).as_ref() == Some(name)
     })
 }
