@@ -59,15 +59,8 @@ const FAILED: &str = "FAILED:";
 /// One after the other.
 const IN_TURN: [Part; 4] = [Part::Fmt, Part::Rust, Part::Clients, Part::Schema];
 /// What needs nothing of the tests and is not needed by them. It begins when their build is over.
-const MEANWHILE: [Part; 7] = [
-    Part::Planted,
-    Part::Clippy,
-    Part::Packages,
-    Part::Doc,
-    Part::Deny,
-    Part::Compose,
-    Part::Dist,
-];
+const MEANWHILE: [Part; 7] =
+    [Part::Planted, Part::Clippy, Part::Packages, Part::Doc, Part::Deny, Part::Compose, Part::Dist];
 /// Low, and yet enough to come to an end beside others that are busy for ever.
 const LOW: &str = "5";
 /// Tests that run at once, for each processor.
