@@ -21,13 +21,7 @@ const PASSED: &str = "ok: ";
 
 /// Makes everything but images, installs, runs, upgrades, removes and purges.
 pub(crate) fn check(project: &Project) -> Result<Outcome> {
-    if !geteuid().is_root() {
-        return Err("a fresh root with mounts of its own takes root".into());
-    }
-    setup::fresh_root()?;
-    setup::curl()?;
     project.build()?;
-    let base = base(project)?;
     let directory = tempfile::tempdir_in(&project.target)?;
     let release = Release::of(project, &project.debug(), &directory.path().join("artefacts"))?;
     release.tarball()?;
@@ -36,7 +30,15 @@ pub(crate) fn check(project: &Project) -> Result<Outcome> {
     let newer = release.debian_package(&format!("{VERSION}+next"))?;
     release.checksums()?;
     release.show()?;
+    let mut outcome = Outcome::passed();
+    if !geteuid().is_root() {
+        outcome.unchecked.push("dist: the package in a fresh root, which takes root".to_owned());
+        return Ok(outcome);
+    }
 
+    setup::fresh_root()?;
+    setup::curl()?;
+    let base = base(project)?;
     let root = directory.path().join("root");
     fs::create_dir(&root)?;
     // All of it ends with this process: the kernel kills `unshare`, and that its first process, and that all others.
@@ -48,8 +50,7 @@ pub(crate) fn check(project: &Project) -> Result<Outcome> {
     let (lines, errors) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     print!("{lines}{errors}");
-    let passed = lines.lines().filter(|line| line.starts_with(PASSED)).count();
-    let mut outcome = Outcome { passed, ..Outcome::default() };
+    outcome.passed += lines.lines().filter(|line| line.starts_with(PASSED)).count();
     if !output.status.success() {
         let said = lines.lines().skip_while(|line| !line.starts_with("FAILED: "));
         let said = said.map(str::to_owned).collect::<Vec<_>>().join("\n");
