@@ -176,7 +176,7 @@ fn stand_in(engine: &Engine, debian: &Debian, names: &Names) -> Result {
     build(engine, &names.nginx, &[("Dockerfile", NGINX)])?;
     let runtime = engine.home.join("runtime");
     lean(&root, &runtime)?;
-    import(engine, &runtime, &names.runtime, &["USER 65532", "WORKDIR /home/nonroot"])
+    import(engine, &runtime, &names.runtime, &["USER 65532"])
 }
 
 /// The C library and a user, no shell, and no certificate authorities: nothing here is fetched by https.
@@ -206,13 +206,8 @@ fn lean(from: &Path, to: &Path) -> Result {
     symlink("usr/lib", to.join("lib"))?;
     symlink("usr/lib64", to.join("lib64"))?;
     fs::create_dir_all(to.join("etc"))?;
-    fs::write(
-        to.join("etc/passwd"),
-        "root:x:0:0::/:/none\nnonroot:x:65532:65532::/home/nonroot:/none\n",
-    )?;
+    fs::write(to.join("etc/passwd"), "root:x:0:0::/:/none\nnonroot:x:65532:65532::/:/none\n")?;
     fs::write(to.join("etc/group"), "root:x:0:\nnonroot:x:65532:\n")?;
-    fs::create_dir_all(to.join("home/nonroot"))?;
-    chown(to.join("home/nonroot"), Some(65532), Some(65532))?;
     fs::create_dir(to.join("tmp"))?;
     fs::set_permissions(to.join("tmp"), fs::Permissions::from_mode(0o1777))?;
     Ok(())

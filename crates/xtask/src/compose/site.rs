@@ -185,7 +185,7 @@ pub(super) fn output(command: &mut Command) -> Result<String> {
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<_> = said.lines().collect();
-    let last = lines[lines.len().saturating_sub(15)..].join("\n");
+    let last = lines[lines.len().saturating_sub(30)..].join("\n");
     // How it got to the engine tells nothing.
     let line = shown(command);
     let line = line.find("docker ").map_or(&*line, |at| &line[at..]);
