@@ -33,6 +33,9 @@ pub fn listen(key: &'static str, address: &str) -> Result<TcpListener, ListenErr
     TcpListener::bind(&address).map_err(|source| ListenError { key, address, source })
 }
 
+/// How long after the listener has closed a connection that it had taken may still bring its first request.
+const FIRST_REQUEST: Duration = Duration::from_millis(200);
+
 /// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -137,8 +140,12 @@ impl Server {
 
     /// Takes no more connections, finishes what is in flight, and ends.
     pub async fn stop(self) {
+        // It closes the listener at once. A proxy that has just connected has not sent its request yet; closed as an
+        // idle one, that connection would lose it, and a proxy may not repeat a POST that it has sent.
+        let stopped = self.handle.stop(true);
+        tokio::time::sleep(FIRST_REQUEST).await;
         self.stopping.cancel();
-        self.handle.stop(true).await;
+        stopped.await;
         if !self.task.is_finished() {
             let _ = self.task.await;
         }
@@ -202,6 +209,30 @@ mod tests {
         assert!(defect.contains("x-content-type-options"), "{defect}");
         assert!(metrics.contains("latchkey_panics_total 1"), "{metrics}");
         server.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_connection_taken_before_the_stop_may_bring_its_request_after_it() {
+        let workers = Workers::new(1);
+        let server = serve(&workers, |_| {}).await.unwrap();
+        let address = server.address();
+        let mut taken = TcpStream::connect(address).unwrap();
+        // Whoever is answered came after it.
+        tokio::task::spawn_blocking(move || get(address, "/")).await.unwrap();
+        let stopped = tokio::spawn(server.stop());
+        let answer = tokio::task::spawn_blocking(move || {
+            while TcpStream::connect(address).is_ok() {}
+            taken.set_read_timeout(Some(FIRST_REQUEST / 4)).unwrap();
+            let closed = taken.read(&mut [0]);
+            assert_eq!(closed.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+            taken.set_read_timeout(None).unwrap();
+            write!(taken, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            taken.read_to_string(&mut answer).unwrap();
+            answer
+        });
+        assert!(answer.await.unwrap().starts_with("HTTP/1.1 404"));
+        stopped.await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]
