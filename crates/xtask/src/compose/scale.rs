@@ -59,7 +59,10 @@ pub(super) fn check(engine: &Engine, report: &mut Report) -> Result {
     }
     let (answered, lost) = (load.answered(), load.lost());
     println!("          {answered} requests were answered, {} were lost", lost.len());
-    let shown = lost.iter().take(5).cloned().collect::<Vec<_>>().join("; ");
+    let mut shown = lost.iter().take(5).cloned().collect::<Vec<_>>().join("; ");
+    if !lost.is_empty() {
+        shown += &warnings(&site)?;
+    }
     report.check("a rolling restart loses no request", lost.is_empty(), &shown);
     both_serve(&site, report)?;
     report.step("rolling restart under load");
@@ -92,6 +95,15 @@ fn roll(site: &Site<'_>, load: &Load) -> Result<Vec<Duration>> {
         more(load)?;
     }
     Ok(times)
+}
+
+/// What the services and nginx logged of it.
+fn warnings(site: &Site<'_>) -> Result<String> {
+    let logs = site.composed(&["logs", "--timestamps", "auth-service", "proxy"])?;
+    let warnings = logs.lines().filter(|line| line.contains("WARN") || line.contains("[error]"));
+    let warnings: Vec<_> = warnings.collect();
+    let last = &warnings[warnings.len().saturating_sub(20)..];
+    Ok(format!("\nof {} warnings the last:\n{}", warnings.len(), last.join("\n")))
 }
 
 /// Waits until the clients have got some more.
