@@ -99,7 +99,7 @@ async fn act(config: &Config, store: &Store, what: Users) -> Result<(), Failure>
             administration::check_roles(&roles)?;
             let password = read_password("Password")?;
             let registration =
-                Registration { username, password, email, requester: Requester::default() };
+                Registration { username, email, password, requester: Requester::default() };
             let user = administration::create_user(store, policy, registration, roles).await?;
             say(&format!("{}", user.id));
         }

@@ -46,7 +46,7 @@ pub(crate) async fn register(
 ) -> Result<HttpResponse, Error> {
     let RegisterRequest { username, password, email, invitation } = fields;
     let requester = requester::of(&app, &request);
-    let registration = Registration { username, password, email, requester };
+    let registration = Registration { username, email, password, requester };
     let user = accounts::register(&app, registration, invitation).await?;
     Ok(HttpResponse::Created().json(Registered { user: user.into() }))
 }
