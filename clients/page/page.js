@@ -317,6 +317,8 @@ onSubmit('sign-up', async ({ username, email, password }, form) => {
     throw error;
   });
   if (!answer.ok) {
+    // The service does not know what became of it, or a proxy has lost the answer.
+    if (answer.status >= 500) lost = true;
     const refused = new Refused(await answer.json().catch(() => ({})), answer);
     const maybeThere = lost && ['conflict', 'invitation-invalid'].includes(refused.problem.code);
     if (!maybeThere) throw refused;
@@ -355,7 +357,7 @@ async function load() {
 
 async function loadMe() {
   const me = await fetched('/me');
-  $('name').textContent = $('password-user').value = me.username ?? me.email;
+  $('name').textContent = $('password-user').value = me.username || me.email;
 }
 
 async function loadSessions() {

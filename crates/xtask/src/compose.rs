@@ -62,7 +62,7 @@ fn on_an_engine(project: &Project, compile: bool, report: &mut Report) -> Result
     let debian = Debian::new(&cache)?;
     let engine = Engine::start(project, &cache, &debian)?;
     report.step("a Docker engine");
-    let names = images::provide(project, &engine, &debian, compile)?;
+    let names = images::provide(project, &engine, &debian, compile, report)?;
     report.step("base images");
     lock.unlock()?;
     single::check(&engine, report, &names)?;

@@ -27,7 +27,7 @@ const PROGRAMS: [&str; 3] = ["auth-service", "resource-service", "latchkey"];
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What the tarball has besides the programs: where it is in the checkout, and where in the tarball.
-const PAPERS: [(&str, &str); 9] = [
+const PAPERS: [(&str, &str); 11] = [
     ("README.md", "README.md"),
     ("CHANGELOG.md", "CHANGELOG.md"),
     ("LICENSE-APACHE", "LICENSE-APACHE"),
@@ -37,6 +37,8 @@ const PAPERS: [(&str, &str); 9] = [
     ("docs/settings.md", "docs/settings.md"),
     ("packaging/latchkey-auth.service", "systemd/latchkey-auth.service"),
     ("packaging/latchkey-resource.service", "systemd/latchkey-resource.service"),
+    ("packaging/auth-service.env", "systemd/auth-service.env"),
+    ("packaging/resource-service.env", "systemd/resource-service.env"),
 ];
 
 /// Builds the programs as the image has them, and makes everything of them.

@@ -112,6 +112,10 @@ on_each_empty_database! {
     async fn nothing_of_before_a_restore_is_alive_and_nobody_is_kept_out(database) {
         let mut auth = Service::auth(&database.url, &[]);
         auth.start().await;
+        let by_invitation = [("AUTH__REGISTRATION".to_owned(), "invite".to_owned())];
+        let by_invitation: Vec<_> = auth.settings.iter().cloned().chain(by_invitation).collect();
+        let invite = || good(&run("auth-service", &["user", "invite"], &by_invitation));
+        let (leaked, _) = (invite(), invite());
         // A key set that was fetched a moment ago is fetched again soon.
         let mut resource = Service::resource(&auth, &[("RESOURCE__KEYS__REFRESH_SECONDS", "1")]);
         resource.start().await;
@@ -120,6 +124,8 @@ on_each_empty_database! {
         let grace = auth.newcomer("grace").await;
         let backup = Backup::of(&database, &auth).await;
 
+        let id = leaked.split('\t').next().expect("an id");
+        good(&run("auth-service", &["user", "uninvite", id], &by_invitation));
         // What is not in the backup: ends, rotations, versions, a user, and a key in the place of another.
         auth.logout(&ended.refresh).await;
         let rotated = Tokens::of(&auth.refresh(&stayed.refresh).await);
@@ -145,7 +151,9 @@ on_each_empty_database! {
         let settings = auth.settings.clone();
         let end_all = || run("auth-service", &["session", "end-all", "--after-restore"], &settings);
         let said = good(&end_all());
-        assert!(said.contains("2 users, 2 keys"), "{said}");
+        assert!(said.contains("2 users, 2 keys replaced, 2 invitations"), "{said}");
+        let open = "select count(*) from invitations where revoked_at is null and used_at is null";
+        assert_eq!(database.number(open).await, 0);
         auth.start().await;
 
         for user in ["ada", "grace"] {

@@ -26,7 +26,7 @@ pub(super) enum Sessions {
         #[arg(long, value_name = "USER", conflicts_with = "session")]
         all_of: Option<String>,
     },
-    /// End every session of everybody, and replace every key. After an older state of the database was
+    /// End every session of everybody, replace every key and take back every open invitation. After an older state of the database was
     /// restored, before anybody is served: services refuse every token of before and accept every new
     /// one. Safe to repeat, also where it was interrupted.
     EndAll {
@@ -75,8 +75,8 @@ async fn act(config: &Config, store: &Store, what: Sessions) -> Result<(), Failu
         Sessions::EndAll { after_restore: _ } => {
             let ended = restored::end_all(config, store).await?;
             say(&format!(
-                "every session is over: {} users, {} keys replaced; services may start",
-                ended.users, ended.keys
+                "every session is over: {} users, {} keys replaced, {} invitations taken back; services may start",
+                ended.users, ended.keys, ended.invitations
             ));
         }
     }

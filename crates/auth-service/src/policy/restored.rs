@@ -1,6 +1,6 @@
 //! What must end after an older state of the database was restored.
 //!
-//! The database has forgotten what happened since, and those who follow the feed have not. So three
+//! The database has forgotten what happened since, and those who follow the feed have not. So four
 //! things must be done:
 //!
 //! * Whoever holds a refresh token of before has a session that came back, or none. Raising the version of
@@ -16,15 +16,17 @@
 //!   tokens again, which services that know of that refuse for ever, and others do not. For that reason refresh
 //!   keys are replaced too.
 //!
-//! The keys come last. Beside a service that runs, somebody may log in before their version is raised: their
-//! session ends with that, and their access token with its key. Whoever logs in later keeps the session; if an
-//! old key still signed their access token, it is refused, and they refresh.
+//! * Invitations that are open again may have been used or taken back since, so all of them are taken back.
+//!
+//! Beside a service that runs, somebody may log in meanwhile. Refresh keys come first: whoever logs in after their
+//! version was raised keeps the session. Signing keys come last: if an old one still signed the access token, it is
+//! refused, and they refresh. Whoever logs in before their version is raised loses both.
 
 use claims::{Timestamp, UserId};
 
 use crate::config::{Config, ConfigError};
 use crate::store::{
-    AuditEntry, AuditEvent, EndReason, KeyRead, KeyState, Store, StoreError, StoredKey,
+    AuditEntry, AuditEvent, EndReason, KeyPurpose, KeyState, Store, StoreError, StoredKey,
 };
 use crate::tokens::keyring::{self, KeyringError};
 use crate::tokens::rotation::new_key;
@@ -51,9 +53,10 @@ pub(crate) enum NotEnded {
 pub(crate) struct Ended {
     pub(crate) users: usize,
     pub(crate) keys: usize,
+    pub(crate) invitations: u64,
 }
 
-/// Ends every session and replaces every key. Each step is one transaction, so that it may be
+/// Ends every session, replaces every key and takes back every invitation. Each step is one transaction, so that it may be
 /// interrupted and done again, also while services run.
 pub(crate) async fn end_all(config: &Config, store: &Store) -> Result<Ended, NotEnded> {
     let masters = MasterKeys::from_settings(config)?;
@@ -63,13 +66,16 @@ pub(crate) async fn end_all(config: &Config, store: &Store) -> Result<Ended, Not
     if !read.keys.is_empty() {
         keyring::open(&read.keys, &masters, config)?;
     }
+    let invitations = store.revoke_open_invitations().await?;
+    let refresh_keys = replace_keys(config, store, &masters, KeyPurpose::Refresh).await?;
     let users = raise_versions(store, least).await?;
-    let keys = replace_keys(config, store, &masters, &read).await?;
-    let told = format!("{users} users, {keys} keys; versions from {least} on");
+    let keys = refresh_keys + replace_keys(config, store, &masters, KeyPurpose::Sign).await?;
+    let told =
+        format!("{users} users, {keys} keys, {invitations} invitations; versions from {least} on");
     let entry =
         AuditEntry { reason: Some(told.into()), ..AuditEntry::new(AuditEvent::EndedAfterRestore) };
     store.record(entry).await?;
-    Ok(Ended { users, keys })
+    Ok(Ended { users, keys, invitations })
 }
 
 fn least_version(now: Timestamp) -> Option<u32> {
@@ -79,13 +85,16 @@ fn least_version(now: Timestamp) -> Option<u32> {
     sensible.then(|| u32::try_from(seconds).ok()).flatten()
 }
 
+/// Of the keys that are there by now: a service that runs may have made one meanwhile.
 async fn replace_keys(
     config: &Config,
     store: &Store,
     masters: &MasterKeys,
-    read: &KeyRead,
+    purpose: KeyPurpose,
 ) -> Result<usize, NotEnded> {
-    let mut keys: Vec<&StoredKey> = read.keys.iter().filter(|key| key.state.checks()).collect();
+    let read = store.keys().await?;
+    let checking = read.keys.iter().filter(|key| key.purpose == purpose && key.state.checks());
+    let mut keys: Vec<&StoredKey> = checking.collect();
     // The active ones last: a published one would take the place of an active one, and is as old.
     keys.sort_by_key(|key| key.state == KeyState::Active);
     for key in &keys {

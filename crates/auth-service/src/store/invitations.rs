@@ -199,6 +199,13 @@ impl Store {
         Ok(self.write(Lane::Main, (), sql, vec![id.into()]).await? > 0)
     }
 
+    /// Takes back every invitation that could still be used; says how many.
+    pub async fn revoke_open_invitations(&self) -> Result<u64, StoreError> {
+        let sql = "update invitations set revoked_at = {now} where used_at is null \
+            and revoked_at is null and expires_at > {now}";
+        self.write(Lane::Main, (), sql, Vec::new()).await
+    }
+
     /// Deletes invitations that expired `before` that moment, whatever became of them, at most `batch` of
     /// them. Says how many that were.
     pub async fn purge_invitations(

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 
 use super::debian::Debian;
 use super::engine::Engine;
+use super::report::Report;
 use crate::Result;
 use crate::project::{Project, run, shown, succeeds};
 
@@ -128,6 +129,7 @@ pub(super) fn provide(
     engine: &Engine,
     debian: &Debian,
     compile: bool,
+    report: &mut Report,
 ) -> Result<Names> {
     let names = Names::read(&project.root)?;
     let running = [&names.nginx, &names.runtime, &names.postgres, &names.redis];
@@ -140,6 +142,8 @@ pub(super) fn provide(
             "no registry can be reached: stand-ins made of Debian's packages take the place of the base images"
         );
         stand_in(engine, debian, &names)?;
+        let what = "compose on the images of the registries: none could be reached".to_owned();
+        report.outcome.unchecked.push(what);
     }
     if !compile {
         prebuilt(project, engine, &names)?;

@@ -46,7 +46,7 @@ pub(super) fn check(engine: &Engine, report: &mut Report) -> Result {
     let mut site = Site::new(engine, &COMPOSE, "scale.env", SETTINGS, services)?;
     site.certificate = Some(certificate);
 
-    start(&site, &["--scale", "auth-service=2"])?;
+    start(&site, &[])?;
     report.step("two auth-services behind nginx, to healthy");
     report.done("the first user registers by way of nginx", register(&site));
     client(&site, report)?;

@@ -208,7 +208,7 @@ fn secrets(site: &Site<'_>, report: &mut Report) -> Result {
         let place = site.engine.home.join(format!("data/volumes/{PROJECT}_{volume}/_data"));
         found.extend(texts(&place)?);
     }
-    report.check("`init` wrote six secrets", found.len() == 7, &found.len().to_string());
+    report.check("`init` wrote seven secrets", found.len() == 7, &found.len().to_string());
     for (name, secret) in found {
         // Of an address the password, which may be told apart from it.
         let word = secret.split_once("://").map_or(&*secret, |(_, rest)| rest);

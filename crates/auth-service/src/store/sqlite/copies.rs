@@ -52,6 +52,19 @@ pub enum CopyError {
     File(PathBuf, #[source] io::Error),
     #[error("{} cannot be copied: {}", .0.display(), .1)]
     Database(PathBuf, #[source] sqlx::Error),
+    #[error(
+        "{} is in its place, but the disk may not know that yet: {}; run `sync`, and go on as docs/backup.md says",
+        .0.display(),
+        .1
+    )]
+    Unsynced(PathBuf, #[source] io::Error),
+    #[error(
+        "{}; and what SQLite keeps beside {} is beside {} now: move it back before any service starts",
+        .2,
+        .0.display(),
+        .1.display()
+    )]
+    Apart(PathBuf, PathBuf, #[source] Box<CopyError>),
 }
 
 /// What is in a copy.
@@ -67,7 +80,7 @@ pub struct Copied {
 /// Copies the database of the settings to `target`, while services use it: as it is at one moment.
 pub async fn backup(settings: &config::Database, target: &Path) -> Result<Copied, CopyError> {
     let database = file_of(settings)?;
-    if fs::symlink_metadata(target).is_ok() {
+    if is_there(target) {
         return Err(CopyError::Taken(target.to_owned()));
     }
     fs::metadata(&database).map_err(at(&database))?;
@@ -75,7 +88,10 @@ pub async fn backup(settings: &config::Database, target: &Path) -> Result<Copied
     let done = copy_online(&database, &unfinished.path).await;
     done.map_err(|error| CopyError::Database(database, error))?;
     let contents = Contents::read(&unfinished.path).await?;
-    unfinished.take_the_name(target)?;
+    unfinished.sync()?;
+    // Nobody else can have made a file of that name: they would have made the unfinished one first.
+    unfinished.rename(target)?;
+    sync_directory_of(target).map_err(|error| CopyError::Unsynced(target.to_owned(), error))?;
     Ok(contents.copied(None))
 }
 
@@ -83,33 +99,40 @@ pub async fn backup(settings: &config::Database, target: &Path) -> Result<Copied
 /// was there is kept under another name.
 pub async fn restore(settings: &config::Database, source: &Path) -> Result<Copied, CopyError> {
     let named = file_of(settings)?;
-    // A link to the database stays one.
-    let database = fs::canonicalize(&named).unwrap_or(named);
-    let mut from = File::open(source).map_err(at(source))?;
-    if fs::metadata(beside(source, "-wal")).is_ok_and(|log| log.len() > 0) {
-        return Err(CopyError::Partial(source.to_owned()));
+    // A link to the database stays one, so one that leads nowhere is refused.
+    let database = match fs::canonicalize(&named) {
+        Err(error) if named.is_symlink() => return Err(CopyError::File(named, error)),
+        found => found.unwrap_or(named),
+    };
+    // The log of a backup is beside the file itself, not beside a link to it.
+    let source = fs::canonicalize(source).map_err(at(source))?;
+    let mut from = File::open(&source).map_err(at(&source))?;
+    if fs::metadata(beside(&source, "-wal")).is_ok_and(|log| log.len() > 0) {
+        return Err(CopyError::Partial(source));
     }
     let held = Held::unless_in_use(&database)?;
+    // A service whose database was removed still holds this file.
+    let stale =
+        if held.is_none() { Held::unless_in_use(&beside(&database, "-shm"))? } else { None };
     let mut unfinished = Unfinished::create(beside(&database, ".restoring"))?;
     io::copy(&mut from, &mut unfinished.file).map_err(at(&unfinished.path))?;
-    // As root it would be root's, and the service could not open it.
-    if let Some(held) = &held {
-        let owner = held.0.metadata().map_err(at(&database))?;
-        let given = fchown(&unfinished.file, Some(owner.uid()), Some(owner.gid()));
-        given.map_err(at(&unfinished.path))?;
-    }
+    unfinished.give_to_owner_of(&database, held.as_ref())?;
     let contents = Contents::read(&unfinished.path).await.map_err(|error| match error {
-        CopyError::Unfit(_, why) => CopyError::Unfit(source.to_owned(), why),
+        CopyError::Unfit(_, why) => CopyError::Unfit(source.clone(), why),
         error => error,
     })?;
-    contents.check(source)?;
-    let before = keep(&database)?;
-    unfinished.take_the_name(&database)?;
+    contents.check(&source)?;
+    unfinished.sync()?;
+    let before = replace(&database, unfinished, held.is_some())?;
+    // The new database has its place, and a failure must not cut the wait short.
+    let synced = sync_directory_of(&database);
+    drop(stale);
     if let Some(held) = held {
         // A program that opened the file before it lost its name waits for the lock, and would go on with it.
         tokio::time::sleep(BUSY_TIMEOUT + Duration::from_secs(1)).await;
         drop(held);
     }
+    synced.map_err(|error| CopyError::Unsynced(database, error))?;
     Ok(contents.copied(before))
 }
 
@@ -157,13 +180,46 @@ impl Unfinished {
         }
     }
 
-    /// Renames it, once the disk has it. For a backup nobody else can have made a file of that name: they
-    /// would have made the unfinished one first.
-    fn take_the_name(mut self, name: &Path) -> Result<(), CopyError> {
-        self.file.sync_all().map_err(at(&self.path))?;
+    /// Gives it the owner of the database that was there, or else of the directory. As root it would be
+    /// root's, and the service could not open it.
+    fn give_to_owner_of(&self, database: &Path, held: Option<&Held>) -> Result<(), CopyError> {
+        let made = self.file.metadata().map_err(at(&self.path))?;
+        let owner = match held {
+            Some(held) => held.0.metadata().map_err(at(database))?,
+            None if made.uid() == 0 => {
+                let directory = directory_of(database);
+                fs::metadata(directory).map_err(at(directory))?
+            }
+            // Others can give nothing away, and need not: the service would have made it like this.
+            None => return Ok(()),
+        };
+        if (made.uid(), made.gid()) == (owner.uid(), owner.gid()) {
+            return Ok(());
+        }
+        fchown(&self.file, Some(owner.uid()), Some(owner.gid())).map_err(at(&self.path))
+    }
+
+    /// Waits until the disk has what is in it.
+    fn sync(&self) -> Result<(), CopyError> {
+        self.file.sync_all().map_err(at(&self.path))
+    }
+
+    /// Gives it the name, also in the place of another file.
+    fn rename(mut self, name: &Path) -> Result<(), CopyError> {
         fs::rename(&self.path, name).map_err(at(name))?;
         self.done = true;
-        sync_directory_of(name)
+        Ok(())
+    }
+
+    /// Gives it the name unless a file has it by now.
+    fn rename_unless_taken(self, name: &Path) -> Result<(), CopyError> {
+        // It has both names until it is dropped.
+        match fs::hard_link(&self.path, name) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                Err(CopyError::InUse(name.to_owned()))
+            }
+            linked => linked.map_err(at(name)),
+        }
     }
 }
 
@@ -182,47 +238,92 @@ impl Drop for Unfinished {
 /// whole file is had exactly when no service is there. SQLite is not asked: the database may be damaged, which
 /// is why it is replaced. No other handle of this process may be closed on the file meanwhile: that
 /// would drop the lock.
+///
+/// Where there is no database, the file -shm stands for it: every connection in WAL mode holds a shared lock on
+/// that as well. A file -wal without both is used by nobody.
 struct Held(File);
 
 impl Held {
     /// `None` where there is no file.
-    fn unless_in_use(database: &Path) -> Result<Option<Self>, CopyError> {
-        let file = match OpenOptions::new().read(true).write(true).open(database) {
+    fn unless_in_use(path: &Path) -> Result<Option<Self>, CopyError> {
+        let file = match OpenOptions::new().read(true).write(true).open(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(at(database))?,
+            opened => opened.map_err(at(path))?,
         };
         match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Self(file))),
-            Err(Errno::AGAIN | Errno::ACCESS) => Err(CopyError::InUse(database.to_owned())),
-            Err(error) => Err(CopyError::File(database.to_owned(), error.into())),
+            Err(Errno::AGAIN | Errno::ACCESS) => Err(CopyError::InUse(path.to_owned())),
+            Err(error) => Err(CopyError::File(path.to_owned(), error.into())),
         }
     }
 }
 
-/// Gives the database that is there a second name, and moves what SQLite keeps beside it, so that none of it
-/// is taken for part of the new one. The database stays in its place until the new one takes it.
-fn keep(database: &Path) -> Result<Option<PathBuf>, CopyError> {
-    const SIDES: [&str; 3] = ["-wal", "-shm", "-journal"];
-    let free = |name: &PathBuf| {
-        let taken = |name: &Path| fs::symlink_metadata(name).is_ok();
-        !taken(name) && !SIDES.iter().any(|side| taken(&beside(name, side)))
-    };
-    let mut names = (1_u32..).map(|number| beside(database, &format!(".before-restore-{number}")));
-    let Some(kept) = names.find(free) else { return Ok(None) };
-    let there = match fs::hard_link(database, &kept) {
-        Err(error) if error.kind() == ErrorKind::NotFound => false,
-        linked => linked.map(|()| true).map_err(at(&kept))?,
-    };
-    for side in SIDES {
-        match fs::rename(beside(database, side), beside(&kept, side)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(CopyError::File(beside(database, side), error));
-            }
-            _ => {}
-        }
+/// What SQLite keeps beside a database, by the ends of the names.
+const SIDES: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// Has the copy take the place of the database and keeps what was there, under the name that is returned.
+/// `was_there` says whether the database is there and held.
+///
+/// What SQLite keeps beside the database is moved first, so that none of it is taken for part of the new one,
+/// and is moved back where the copy does not get its place. A process that is killed in between leaves the
+/// database without it, and both together under the other name.
+fn replace(
+    database: &Path,
+    copy: Unfinished,
+    was_there: bool,
+) -> Result<Option<PathBuf>, CopyError> {
+    let kept = keep(database, was_there)?;
+    let replaced = move_sides(database, &kept).and_then(|()| {
+        // Otherwise the new database could be beside the old log after a power failure.
+        sync_directory_of(database).map_err(at(directory_of(database)))?;
+        if was_there { copy.rename(database) } else { copy.rename_unless_taken(database) }
+    });
+    let Err(error) = replaced else { return Ok(was_there.then_some(kept)) };
+    if move_sides(&kept, database).is_err() {
+        return Err(CopyError::Apart(database.to_owned(), kept, Box::new(error)));
     }
-    sync_directory_of(database)?;
-    Ok(there.then_some(kept))
+    // Its second name goes, unless somebody took the first one away.
+    if was_there && is_there(database) {
+        let _ = fs::remove_file(&kept);
+    }
+    let _ = sync_directory_of(database);
+    Err(error)
+}
+
+/// Gives the database that is there a second name. It stays in its place until the new one takes that.
+fn keep(database: &Path, was_there: bool) -> Result<PathBuf, CopyError> {
+    let free =
+        |name: &PathBuf| !is_there(name) && !SIDES.iter().any(|side| is_there(&beside(name, side)));
+    let mut names = (1_u32..).map(|number| beside(database, &format!(".before-restore-{number}")));
+    let Some(kept) = names.find(free) else {
+        return Err(CopyError::File(database.to_owned(), ErrorKind::AlreadyExists.into()));
+    };
+    if was_there {
+        fs::hard_link(database, &kept).map_err(at(&kept))?;
+    } else if is_there(database) {
+        // Somebody made it meanwhile.
+        return Err(CopyError::InUse(database.to_owned()));
+    }
+    Ok(kept)
+}
+
+/// Moves what SQLite keeps beside one name beside another, and never in the place of a file.
+fn move_sides(from: &Path, to: &Path) -> Result<(), CopyError> {
+    for side in SIDES {
+        let (from, to) = (beside(from, side), beside(to, side));
+        if !is_there(&from) {
+            continue;
+        }
+        if is_there(&to) {
+            return Err(CopyError::File(to, ErrorKind::AlreadyExists.into()));
+        }
+        fs::rename(&from, &to).map_err(at(&from))?;
+    }
+    Ok(())
+}
+
+fn is_there(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
 }
 
 /// What a copy says of itself.
@@ -307,9 +408,12 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> CopyError + '_ {
     move |error| CopyError::File(path.to_owned(), error)
 }
 
-/// Has the disk know the names in it.
-fn sync_directory_of(path: &Path) -> Result<(), CopyError> {
+/// Waits until the disk has the names in the directory of the file.
+fn sync_directory_of(path: &Path) -> io::Result<()> {
+    File::open(directory_of(path))?.sync_all()
+}
+
+fn directory_of(path: &Path) -> &Path {
     let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
-    let directory = directory.unwrap_or(Path::new("."));
-    File::open(directory).and_then(|it| it.sync_all()).map_err(at(directory))
+    directory.unwrap_or(Path::new("."))
 }
