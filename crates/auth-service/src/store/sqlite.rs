@@ -30,6 +30,7 @@ pub(super) struct Sqlite {
     clock: Clock,
 }
 
+mod contents;
 mod copies;
 mod inspection;
 mod pool;

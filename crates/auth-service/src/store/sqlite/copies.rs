@@ -14,12 +14,11 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::io::Errno;
 use secrecy::ExposeSecret as _;
-use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, query, query_as, query_scalar};
+use sqlx::{ConnectOptions as _, Connection as _, query};
 
-use super::super::{migrations, schema};
 use super::BUSY_TIMEOUT;
+use super::contents::{Contents, Unusable};
 use crate::config;
 
 /// Why there is no copy. Nothing was changed then, unless the text says so.
@@ -87,12 +86,13 @@ pub async fn backup(settings: &config::Database, target: &Path) -> Result<Copied
     let unfinished = Unfinished::create(beside(target, ".unfinished"))?;
     let done = copy_online(&database, &unfinished.path).await;
     done.map_err(|error| CopyError::Database(database, error))?;
-    let contents = Contents::read(&unfinished.path).await?;
+    let contents = Contents::read(&unfinished.path).await;
+    let contents = contents.map_err(|why| CopyError::Unfit(unfinished.path.clone(), why))?;
     unfinished.sync()?;
     // Nobody else can have made a file of that name: they would have made the unfinished one first.
     unfinished.rename(target)?;
     sync_directory_of(target).map_err(|error| CopyError::Unsynced(target.to_owned(), error))?;
-    Ok(contents.copied(None))
+    Ok(Copied { schema: contents.schema(), users: contents.users, before: None })
 }
 
 /// Puts `source`, which stays, in the place of the database of the settings, while nobody uses that. What
@@ -117,11 +117,12 @@ pub async fn restore(settings: &config::Database, source: &Path) -> Result<Copie
     let mut unfinished = Unfinished::create(beside(&database, ".restoring"))?;
     io::copy(&mut from, &mut unfinished.file).map_err(at(&unfinished.path))?;
     unfinished.give_to_owner_of(&database, held.as_ref())?;
-    let contents = Contents::read(&unfinished.path).await.map_err(|error| match error {
-        CopyError::Unfit(_, why) => CopyError::Unfit(source.clone(), why),
-        error => error,
+    let contents = Contents::read(&unfinished.path).await;
+    let contents = contents.map_err(|why| CopyError::Unfit(source.clone(), why))?;
+    contents.check().map_err(|unusable| match unusable {
+        Unusable::Unfit(why) => CopyError::Unfit(source.clone(), why),
+        Unusable::Newer(why) => CopyError::Newer(source.clone(), why),
     })?;
-    contents.check(&source)?;
     unfinished.sync()?;
     let before = replace(&database, unfinished, held.is_some())?;
     // The new database has its place, and a failure must not cut the wait short.
@@ -133,7 +134,7 @@ pub async fn restore(settings: &config::Database, source: &Path) -> Result<Copie
         drop(held);
     }
     synced.map_err(|error| CopyError::Unsynced(database, error))?;
-    Ok(contents.copied(before))
+    Ok(Copied { schema: contents.schema(), users: contents.users, before })
 }
 
 /// The file that the settings name.
@@ -324,77 +325,6 @@ fn move_sides(from: &Path, to: &Path) -> Result<(), CopyError> {
 
 fn is_there(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
-}
-
-/// What a copy says of itself.
-struct Contents {
-    /// Its migrations: number and digest.
-    applied: Vec<(i64, Vec<u8>)>,
-    /// What migrations say of older programs.
-    marks: Vec<(i64, i64)>,
-    users: i64,
-}
-
-impl Contents {
-    /// Reads a copy that nobody else uses. It is not changed, and no file is made beside it.
-    async fn read(copy: &Path) -> Result<Self, CopyError> {
-        let unfit = |error: sqlx::Error| CopyError::Unfit(copy.to_owned(), error.to_string());
-        let options = SqliteConnectOptions::new().filename(copy).read_only(true).immutable(true);
-        let options = options.disable_statement_logging();
-        let mut connection = options.connect().await.map_err(unfit)?;
-        let found = Self::ask(&mut connection).await.map_err(unfit);
-        let closed = connection.close().await.map_err(unfit);
-        let (sound, contents) = found?;
-        closed?;
-        if sound == "ok" { Ok(contents) } else { Err(CopyError::Unfit(copy.to_owned(), sound)) }
-    }
-
-    async fn ask(connection: &mut SqliteConnection) -> Result<(String, Self), sqlx::Error> {
-        let sound: String =
-            query_scalar("pragma integrity_check(1)").fetch_one(&mut *connection).await?;
-        let applied =
-            "select version, checksum from _sqlx_migrations where success order by version";
-        let applied: Vec<(i64, Vec<u8>)> = query_as(applied).fetch_all(&mut *connection).await?;
-        // The table came with migration 4.
-        let marks = if applied.iter().any(|(version, _)| *version == 4) {
-            let marks = "select version, oldest_program from schema_compatibility";
-            query_as(marks).fetch_all(&mut *connection).await?
-        } else {
-            Vec::new()
-        };
-        let users = query_scalar("select count(*) from users").fetch_one(&mut *connection).await?;
-        Ok((sound, Self { applied, marks, users }))
-    }
-
-    /// Whether this program may serve it, once it is migrated.
-    fn check(&self, source: &Path) -> Result<(), CopyError> {
-        let unfit = |why| CopyError::Unfit(source.to_owned(), why);
-        let ours = migrations::sqlite();
-        let mut unknown = Vec::new();
-        for (version, digest) in &self.applied {
-            match digest_of(&ours, *version) {
-                Some(ours) if ours != digest.as_slice() => {
-                    return Err(unfit(format!("its migration {version} is not this program's")));
-                }
-                Some(_) => {}
-                None => unknown.push(*version),
-            }
-        }
-        if self.applied.is_empty() {
-            return Err(unfit("no migration was applied to it".to_owned()));
-        }
-        schema::judge(&unknown, &self.marks).map_err(|why| CopyError::Newer(source.to_owned(), why))
-    }
-
-    fn copied(self, before: Option<PathBuf>) -> Copied {
-        let schema = self.applied.last().map_or(0, |(version, _)| *version);
-        Copied { schema, users: self.users, before }
-    }
-}
-
-fn digest_of(migrator: &Migrator, version: i64) -> Option<&[u8]> {
-    let migration = migrator.iter().find(|migration| migration.version == version)?;
-    Some(&migration.checksum)
 }
 
 /// The same name with more at its end.
