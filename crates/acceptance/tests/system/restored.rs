@@ -324,6 +324,17 @@ async fn a_database_that_is_in_use_is_not_replaced() {
     bad(&scene.run("restore", &backup), in_use);
     scene.auth.resume();
     assert_eq!(scene.auth.login("grace").await.json["token_type"], "Bearer");
+    // Also where somebody took the database away, which the service goes on with.
+    let away = scene.beside(".away");
+    fs::rename(scene.file(), &away).unwrap();
+    bad(&scene.run("restore", &backup), in_use);
+    assert!(scene.beside("-wal").exists() && scene.beside("-shm").exists());
+    fs::rename(&away, scene.file()).unwrap();
+    assert_eq!(scene.auth.login("grace").await.json["token_type"], "Bearer");
+    // And a name that leads to it is no way around what is beside it.
+    let link = scene.copy("link");
+    std::os::unix::fs::symlink(scene.file(), &link).unwrap();
+    bad(&scene.run("restore", &link), "lacks what is in the file -wal");
     stop(&mut scene.auth).await;
     assert!(scene.is_alone());
 }
