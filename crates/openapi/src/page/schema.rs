@@ -56,7 +56,7 @@ fn add(rows: &mut Vec<Row>, schema: &Value, components: &Value, prefix: &str, de
         rows.push(Row {
             kind: kind_of(property, components),
             required: is_required(name),
-            text: property["description"].as_str().unwrap_or_default().to_owned(),
+            text: description(property).to_owned(),
             name: full.clone(),
         });
         if depth > 0 && kind["type"] == "array" {
@@ -72,10 +72,10 @@ fn add(rows: &mut Vec<Row>, schema: &Value, components: &Value, prefix: &str, de
 fn resolved<'a>(schema: &'a Value, components: &'a Value) -> &'a Value {
     let mut schema = schema;
     for _ in 0..DEPTH {
-        let choices = schema["oneOf"].as_array().into_iter().flatten();
+        let mut choices = kinds(schema);
         let only = match schema["allOf"].as_array().map(Vec::as_slice) {
             Some([only]) => Some(only),
-            _ => choices.into_iter().find(|choice| choice["type"] != "null"),
+            _ => choices.next().filter(|_| choices.next().is_none()),
         };
         let name = schema["$ref"].as_str().and_then(|name| name.rsplit('/').next());
         schema = match (name, only) {
@@ -87,9 +87,26 @@ fn resolved<'a>(schema: &'a Value, components: &'a Value) -> &'a Value {
     schema
 }
 
+/// What something may be besides null.
+fn kinds(schema: &Value) -> impl Iterator<Item = &Value> {
+    let choices = schema["oneOf"].as_array().into_iter().flatten();
+    choices.filter(|choice| choice["type"] != "null")
+}
+
+/// What is said of a property. Where it refers to something or is null, that stands beside the reference.
+fn description(property: &Value) -> &str {
+    let mut all = std::iter::once(property).chain(kinds(property));
+    all.find_map(|one| one["description"].as_str()).unwrap_or_default()
+}
+
 /// The type in words, as HTML.
 fn kind_of(property: &Value, components: &Value) -> String {
     let kind = resolved(property, components);
+    let several: Vec<_> = kinds(kind).map(|one| kind_of(one, components)).collect();
+    if !several.is_empty() {
+        let nullable = property["oneOf"].is_array() && !std::ptr::eq(property, kind);
+        return several.join(" or ") + if nullable { " or null" } else { "" };
+    }
     if let Some(values) = kind["enum"].as_array() {
         let values = values.iter().filter_map(Value::as_str);
         let values: Vec<_> = values.map(|one| format!("<code>{}</code>", escaped(one))).collect();
