@@ -41,7 +41,7 @@ export class Client extends EventTarget {
      */
     restore(): Promise<boolean>;
     /** @param {Credentials} credentials @returns {Promise<void>} */
-    login({ username, password, scope, device }: Credentials): Promise<void>;
+    login({ username, password, scope, resource, device }: Credentials): Promise<void>;
     /**
      * Ends this session, the person's others, or all. When it fails nothing was ended for certain and
      * this tab stays signed in.
@@ -99,6 +99,10 @@ export type Credentials = {
     username: string;
     password: string;
     scope?: string | undefined;
+    /**
+     * The services that the session is to be for; all by default.
+     */
+    resource?: string | string[] | undefined;
     /**
      * What the list of sessions should call this browser.
      */

@@ -21,6 +21,7 @@
  * @property {string} username A name or an e-mail address.
  * @property {string} password
  * @property {string} [scope]
+ * @property {string | string[]} [resource] The services that the session is to be for; all by default.
  * @property {string} [device] What the list of sessions should call this browser.
  */
 
@@ -201,9 +202,9 @@ export class Client extends EventTarget {
   }
 
   /** @param {Credentials} credentials @returns {Promise<void>} */
-  async login({ username, password, scope, device }) {
+  async login({ username, password, scope, resource, device }) {
     await this.#supersede();
-    const body = { username, password, transport: 'cookie', scope, device };
+    const body = { username, password, transport: 'cookie', scope, resource, device };
     const at = now();
     const answer = await this.#inTurn(() => this.#post('/login', body, LOGIN_FACTOR));
     await this.#supersede();

@@ -24,6 +24,14 @@ test('a login goes out as the server wants it and signs in', async (t) => {
   ]);
 });
 
+test('a login may be for some services only', async (t) => {
+  const world = new World(t);
+  const tab = world.tab();
+  const resource = ['https://api.test', 'https://auth.test'];
+  await tab.login({ username: 'ann', password: 'correct horse', resource });
+  assert.deepEqual(JSON.parse(world.requests[0].body).resource, resource);
+});
+
 test('a refused login tells the caller why and when to try again, and signs nobody out', async (t) => {
   const world = new World(t);
   const tab = await world.signedIn();

@@ -20,6 +20,8 @@ use crate::store::{EndReason, StoreError};
 pub enum Error {
     /// The request is not one this route understands; the sentence says why.
     InvalidRequest(String),
+    /// There are no tokens for the services that were asked for; the sentence says why.
+    InvalidTarget(&'static str),
     /// The body is not acceptable.
     BadBody(BadBody),
     /// Name, password or account is not good.
@@ -67,6 +69,7 @@ impl Error {
     fn code(&self) -> ProblemCode {
         match self {
             Self::InvalidRequest(_) => ProblemCode::InvalidRequest,
+            Self::InvalidTarget(_) => ProblemCode::InvalidTarget,
             Self::BadBody(error) => error.code(),
             Self::Denied(error) => error.why().code(),
             Self::InvalidCredentials => ProblemCode::InvalidCredentials,
@@ -103,7 +106,7 @@ impl Error {
             Self::TokenReused => {
                 "The refresh token had been used before, so the session was ended; log in again."
             }
-            Self::Csrf(detail) => detail,
+            Self::InvalidTarget(detail) | Self::Csrf(detail) => detail,
             Self::Forbidden => "The token does not allow this.",
             Self::RegistrationClosed => {
                 "Nobody can register here; ask whoever runs this service for an account."

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub(crate) mod administration;
 pub(crate) mod admission;
+pub(crate) mod audience;
 pub mod authentication;
 pub(crate) mod callers;
 pub(crate) mod logins;

@@ -59,7 +59,7 @@ pub use keys::{KeyPurpose, KeyRead, KeyState, NewKey, StoredKey};
 use postgres::Lane;
 pub use records::{
     Caller, Credentials, EndReason, Grant, Listed, NewPassword, NewSession, NewUser, OtherSessions,
-    Presented, Removal, Requester, UserRecord, Versions,
+    Presented, Removal, Requester, Target, UserRecord, Versions,
 };
 pub use revocations::{Horizon, RevocationRead, RevocationReader, RevocationRow};
 pub use rotation::{Reuse, RotationOutcome};

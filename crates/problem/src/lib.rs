@@ -15,6 +15,8 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 pub enum ProblemCode {
     /// The request is not one this route understands.
     InvalidRequest,
+    /// There are no tokens for the service that was asked for (RFC 8707 §2).
+    InvalidTarget,
     /// The media type of the body is not one this route takes.
     UnsupportedMediaType,
     /// The body is larger than any legitimate one.
@@ -63,8 +65,9 @@ pub enum ProblemCode {
 
 impl ProblemCode {
     /// Every code, for documentation and for tests.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::InvalidRequest,
+        Self::InvalidTarget,
         Self::UnsupportedMediaType,
         Self::PayloadTooLarge,
         Self::RequestTimeout,
@@ -93,6 +96,7 @@ impl ProblemCode {
     const fn row(self) -> (&'static str, u16, &'static str) {
         match self {
             Self::InvalidRequest => ("invalid-request", 400, "The request is not valid"),
+            Self::InvalidTarget => ("invalid-target", 400, "There are no tokens for this service"),
             Self::UnsupportedMediaType => {
                 ("unsupported-media-type", 415, "The media type is not supported here")
             }

@@ -74,6 +74,8 @@ class Bearer:
 def refresh(case):
     # Only the service can make a refresh token.
     case.body["refresh_token"] = person("refresh").log_in()["refresh_token"]
+    # Nothing that is made up is a service.
+    case.body.pop("resource", None)
 
 
 def logout(case):
@@ -85,6 +87,7 @@ def login(case):
     case.body["username"] = person("login").name
     case.body["password"] = PASSWORD
     case.body.pop("scope", None)
+    case.body.pop("resource", None)
     case.body.pop("device", None)
 
 

@@ -1,6 +1,7 @@
 //! What the system promises of sessions, on both databases: rotation, logout, races, and the store
 //! itself, verb by verb.
 
+mod audience;
 mod clients;
 mod limit;
 mod logout;

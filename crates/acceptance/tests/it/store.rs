@@ -8,7 +8,7 @@ use auth_service::identity::amr::{Amr, Method};
 use auth_service::identity::names;
 use auth_service::store::{
     Caller, Credentials, EndReason, Grant, NewPassword, NewSession, NewUser, OtherSessions,
-    Presented, Removal, Requester, RotationOutcome, Store,
+    Presented, Removal, Requester, RotationOutcome, Store, Target,
 };
 use claims::{Revoked, SessionId, Timestamp, UserId};
 use futures_util::future::join_all;
@@ -45,6 +45,7 @@ pub(crate) fn session(credentials: &Credentials) -> NewSession {
         versions: credentials.versions(),
         client_id: "web".parse().unwrap(),
         scope: "profile".parse().unwrap(),
+        audience: None,
         limits: LIMITS,
         amr: Method::Password.into(),
         auth_time: None,
@@ -65,6 +66,7 @@ fn presented(grant: &Grant, generation: u32) -> Presented {
         session: grant.session_id,
         client_id: "web".parse().unwrap(),
         generation,
+        target: Target::Any(vec!["https://a.example".to_owned()]),
         requester: Requester { ip: Some("192.0.2.1".to_owned()), user_agent: None },
         limits: LIMITS,
     }
@@ -206,6 +208,67 @@ on_both_databases! {
         assert!(matches!(rotate(store, &grant, 1).await, RotationOutcome::Expired));
         assert!(matches!(rotate(store, &Grant { session_id: SessionId::from_bytes([0; 16]), ..grant }, 1).await,
             RotationOutcome::Unknown));
+    }
+
+    /// Whatever a token is wanted for, the rotation itself is the same.
+    async fn a_session_rotates_for_services_that_it_is_for_and_for_no_others(world) {
+        let store = &world.store;
+        user(store, "ada").await;
+        let texts = |texts: &[&str]| texts.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>();
+        let audience = Some(texts(&["a", "b \"quoted\"", "ü"]));
+        let new = NewSession { audience, ..session(&credentials(store, "ada").await) };
+        let grant = store.open_session(new.clone()).await.unwrap().unwrap();
+        assert_eq!(grant.audience, new.audience);
+        let wanting = async |generation, target| {
+            store.rotate(Presented { target, ..presented(&grant, generation) }).await.unwrap()
+        };
+        let refused = [
+            Target::Each(texts(&["c"])),
+            Target::Each(texts(&["a", "c"])),
+            Target::Each(texts(&["a", "ü", "b \"quoted\"", "c"])),
+            Target::Each(texts(&["u"])),
+            Target::Any(texts(&["c", "A", ""])),
+            Target::Any(Vec::new()),
+        ];
+        let refuses = async |generation| {
+            for target in refused.clone() {
+                assert_eq!(wanting(generation, target).await, RotationOutcome::NotForTarget);
+            }
+        };
+        refuses(1).await;
+        let good = [
+            Target::Any(texts(&["c", "ü"])),
+            Target::Each(texts(&["a"])),
+            Target::Each(texts(&["ü", "b \"quoted\"", "a"])),
+            Target::Any(texts(&["b \"quoted\""])),
+        ];
+        for (generation, target) in (1..).zip(good.clone()) {
+            let outcome = wanting(generation, target).await;
+            assert!(matches!(outcome, RotationOutcome::Rotated(_)), "{outcome:?}");
+            for again in good.clone() {
+                let outcome = wanting(generation, again).await;
+                assert!(matches!(outcome, RotationOutcome::Repeated { .. }), "{outcome:?}");
+            }
+            // As within the window, so after it.
+            refuses(generation).await;
+            world.clock.advance(30);
+            refuses(generation + 1).await;
+        }
+        // One that a failover lost, which is not made up for either.
+        refuses(6).await;
+        let ahead = wanting(6, good[0].clone()).await;
+        assert!(matches!(ahead, RotationOutcome::FastForwarded(_)), "{ahead:?}");
+        // Theft is theft, and what is over is over.
+        assert!(matches!(wanting(4, refused[0].clone()).await, RotationOutcome::Reused(_)));
+        for target in refused.iter().chain(&good) {
+            let ended = RotationOutcome::Ended(EndReason::Reuse);
+            assert_eq!(wanting(7, target.clone()).await, ended);
+        }
+        // A session of before is for all of them.
+        let all = open(store, "ada").await;
+        let target = Target::Each(texts(&["anything"]));
+        let outcome = store.rotate(Presented { target, ..presented(&all, 1) }).await.unwrap();
+        assert!(matches!(outcome, RotationOutcome::Rotated(grant) if grant.audience.is_none()));
     }
 
     async fn what_ended_a_session_is_told(world) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use auth_service::config::SessionLimits;
 use auth_service::identity::amr::Method;
 use auth_service::identity::names;
-use auth_service::store::{NewSession, NewUser, Presented, Requester, RotationOutcome};
+use auth_service::store::{NewSession, NewUser, Presented, Requester, RotationOutcome, Target};
 use claims::SessionId;
 use testbed::on_both_databases;
 
@@ -33,6 +33,7 @@ on_both_databases! {
             versions: credentials.versions(),
             client_id: "web".parse().unwrap(),
             scope: "profile".parse().unwrap(),
+            audience: None,
             limits,
             amr: Method::Password.into(),
             auth_time: None,
@@ -46,6 +47,7 @@ on_both_databases! {
             session,
             client_id: "web".parse().unwrap(),
             generation,
+            target: Target::Any(vec!["https://a.example".to_owned()]),
             requester: Requester::default(),
             limits,
         };

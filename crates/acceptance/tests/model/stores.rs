@@ -13,7 +13,7 @@ use auth_service::identity::amr::Method;
 use auth_service::identity::names::{self, NameKey};
 use auth_service::store::{
     self, EndReason, Grant, NewPassword, NewSession, NewUser, OtherSessions, Presented, Removal,
-    Requester, RotationOutcome, Store, StoreError,
+    Requester, RotationOutcome, Store, StoreError, Target,
 };
 use claims::{SessionId, Timestamp, UserId};
 use proptest::prelude::*;
@@ -258,6 +258,7 @@ impl<'a> Actual<'a> {
             versions: credentials.versions(),
             client_id: "web".parse().expect("a good id"),
             scope: "profile".parse().expect("a good scope"),
+            audience: None,
             limits: self.limits(),
             amr: Method::Password.into(),
             auth_time: None,
@@ -279,6 +280,7 @@ impl<'a> Actual<'a> {
             session: self.id(session),
             client_id: "web".parse().expect("a good id"),
             generation,
+            target: Target::Any(vec!["https://a.example".to_owned()]),
             requester: Requester::default(),
             limits: self.limits(),
         };
@@ -298,6 +300,7 @@ impl<'a> Actual<'a> {
                 EndReason::Limit => unreachable!("there is no limit"),
             }),
             RotationOutcome::TooFarAhead => Answer::TooFarAhead,
+            RotationOutcome::NotForTarget => unreachable!("the sessions are for all services"),
         })
     }
 

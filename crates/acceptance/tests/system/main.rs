@@ -3,6 +3,7 @@
 
 mod addressing;
 mod api;
+mod audiences;
 mod bounded;
 mod by_hand;
 mod canary;

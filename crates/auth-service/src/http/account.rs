@@ -7,4 +7,5 @@ pub(super) mod me;
 pub(super) mod password;
 pub(super) mod refresh;
 pub(super) mod register;
+mod resource;
 pub(super) mod sessions;

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::limits::Outcome;
 use crate::policy::accounts::check_password_text;
 use crate::policy::admission::{self, Applicant};
+use crate::policy::audience;
 use crate::policy::authentication::{Authenticated, password};
 use crate::policy::callers;
 use crate::policy::sessions::{Issued, issue};
@@ -29,6 +30,8 @@ pub(crate) struct LogIn {
     pub(crate) transport: Transport,
     /// What it asks for.
     pub(crate) scope: Option<String>,
+    /// The services that it asks for.
+    pub(crate) resource: Option<Vec<String>>,
     /// What it calls the device.
     pub(crate) device: Option<String>,
     pub(crate) requester: Requester,
@@ -40,6 +43,9 @@ pub(crate) struct LogIn {
 
 /// Opens a session for whoever knows the password, unless it was tried too often.
 pub(crate) async fn log_in(app: &App, login: LogIn) -> Result<Issued, Error> {
+    let client = app.clients.first_party();
+    // Before anything is charged: it is no attempt on anybody's account.
+    let named = audience::named(&client, login.resource.as_deref())?;
     let applicant = Applicant {
         username: &login.username,
         requester: &login.requester,
@@ -48,7 +54,7 @@ pub(crate) async fn log_in(app: &App, login: LogIn) -> Result<Issued, Error> {
     };
     let home = applicant.home(app);
     let attempt = admission::login(app, applicant).await?;
-    let issued = open_for(app, login, attempt.waited()).await;
+    let issued = open_for(app, &client, login, named, attempt.waited()).await;
     let outcome = match &issued {
         Ok(_) => Outcome::Succeeded,
         Err(Error::InvalidCredentials) => Outcome::Failed,
@@ -61,19 +67,25 @@ pub(crate) async fn log_in(app: &App, login: LogIn) -> Result<Issued, Error> {
     issued
 }
 
-async fn open_for(app: &App, login: LogIn, waited: Duration) -> Result<Issued, Error> {
+async fn open_for(
+    app: &App,
+    client: &ClientPolicy,
+    login: LogIn,
+    audience: Option<Vec<String>>,
+    waited: Duration,
+) -> Result<Issued, Error> {
     check_password_text(&login.password)?;
     let (subject, origin) = (app.pseudonyms.given(&login.username), app.origin(&login.requester));
-    let client = app.clients.first_party();
     let opening = Opening {
-        scope: scope_asked_for(&client, login.scope.as_deref())?,
+        scope: scope_asked_for(client, login.scope.as_deref())?,
+        audience: audience.clone(),
         device: device(login.device)?,
         requester: login.requester,
         replaces: login.replaces,
     };
     let (username, password, from) = (&login.username, login.password, &opening.requester);
     let (found, outdated) = password::authenticate(app, username, password, from, waited).await?;
-    let (grant, token) = open_session(app, &client, found.complete()?, opening).await?;
+    let (grant, token) = open_session(app, client, found.complete()?, opening).await?;
     tracing::info!(
         event.name = "login", event.outcome = "success", %subject, origin = origin.map(field::display),
         user.id = %grant.user.id, session.id = %grant.session_id, "logged in"
@@ -81,12 +93,15 @@ async fn open_for(app: &App, login: LogIn, waited: Duration) -> Result<Issued, E
     if let Some(outdated) = outdated {
         outdated.renew(app);
     }
-    Ok(issue(app, &app.keyring.now().refresh, &client, &grant, &token, login.transport))
+    let audience = audience.unwrap_or_else(|| client.audience.clone());
+    let keys = app.keyring.now();
+    Ok(issue(app, &keys.refresh, client, &grant, audience, &token, login.transport))
 }
 
 /// What a session is opened with, besides whose it is.
 struct Opening {
     scope: Scope,
+    audience: Option<Vec<String>>,
     device: Option<String>,
     requester: Requester,
     replaces: Option<SecretString>,
@@ -112,6 +127,7 @@ async fn open_session(
         versions: who.versions(),
         client_id: client.client_id.clone(),
         scope: opening.scope,
+        audience: opening.audience,
         limits: client.limits,
         amr: who.amr().clone(),
         auth_time: who.auth_time(),

@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::policy::TokenAnswer;
 use crate::policy::admission;
+use crate::policy::audience;
 use crate::policy::callers::read_revoked;
 use crate::store::{
     AuditEntry, AuditEvent, Caller, EndReason, Grant, Presented, Removal, Requester, Reuse,
@@ -42,12 +43,14 @@ pub(crate) enum Ending {
     All,
 }
 
-/// Exchanges a refresh token for its successor and a fresh access token.
+/// Exchanges a refresh token for its successor and a fresh access token, which is for the services that
+/// `resource` names, or for all that the session is for.
 pub(crate) async fn refresh(
     app: &App,
     text: &SecretString,
     transport: Transport,
     requester: Requester,
+    resource: Option<&[String]>,
 ) -> Result<Issued, Error> {
     // The successor is made with one of the keys that were good when the token was judged. Otherwise a
     // token whose key is revoked meanwhile would get a successor of the next key.
@@ -61,21 +64,26 @@ pub(crate) async fn refresh(
         }
         return Err(admission::forged(app, &requester, Error::InvalidToken));
     };
+    let target = audience::target(&policy, audience::named(&policy, resource)?);
     let session = token.session_id();
     admission::refresh(app, session)?;
     let presented = Presented {
         session,
         client_id: client_id.clone(),
         generation: token.generation(),
+        target: target.clone(),
         requester: requester.clone(),
         limits: policy.limits,
     };
     let rotation = app.store.rotate(presented).await?;
     metrics::counter!("latchkey_refreshes_total", "outcome" => outcome(&rotation)).increment(1);
+    let answer = |grant: &Grant| {
+        let audience = target.within(grant.audience.as_deref());
+        let audience = audience.ok_or_else(|| audience::refused(&target))?;
+        Ok(issue(app, &keys.refresh, &policy, grant, audience, &token, transport))
+    };
     match rotation {
-        RotationOutcome::Rotated(grant) => {
-            Ok(issue(app, &keys.refresh, &policy, &grant, &token, transport))
-        }
+        RotationOutcome::Rotated(grant) => answer(&grant),
         RotationOutcome::Repeated { grant, rotated_by } => {
             if rotated_by != requester {
                 tracing::info!(
@@ -91,7 +99,7 @@ pub(crate) async fn refresh(
                 };
                 record(app, &grant, entry).await;
             }
-            Ok(issue(app, &keys.refresh, &policy, &grant, &token, transport))
+            answer(&grant)
         }
         RotationOutcome::FastForwarded(grant) => {
             tracing::warn!(
@@ -101,7 +109,7 @@ pub(crate) async fn refresh(
             );
             let entry = AuditEntry { requester, ..AuditEntry::new(AuditEvent::RotationRestored) };
             record(app, &grant, entry).await;
-            Ok(issue(app, &keys.refresh, &policy, &grant, &token, transport))
+            answer(&grant)
         }
         RotationOutcome::Reused(Reuse { grant, rotated_by }) => {
             tracing::warn!(
@@ -115,6 +123,7 @@ pub(crate) async fn refresh(
         RotationOutcome::Expired | RotationOutcome::Unknown => Err(Error::SessionExpired),
         RotationOutcome::Ended(reason) => Err(Error::SessionRevoked(reason)),
         RotationOutcome::TooFarAhead => Err(Error::InvalidToken),
+        RotationOutcome::NotForTarget => Err(audience::refused(&target)),
     }
 }
 
@@ -189,16 +198,18 @@ pub(crate) async fn events(app: &App, caller: Caller) -> Result<Vec<EventView>, 
     app.store.events_of(caller).await?.ok_or(Error::InvalidToken)
 }
 
-/// The answer of a login or a refresh, with a refresh token that one of `refresh_keys` makes.
+/// The answer of a login or a refresh: an access token for the services of `audience`, and a refresh token that
+/// one of `refresh_keys` makes.
 pub(crate) fn issue(
     app: &App,
     refresh_keys: &RefreshKeys,
     client: &ClientPolicy,
     grant: &Grant,
+    audience: Vec<String>,
     token: &RefreshToken,
     transport: Transport,
 ) -> Issued {
-    let access = app.keyring.now().access.mint(grant, client);
+    let access = app.keyring.now().access.mint(grant, client, audience);
     let token = token.at(grant.generation);
     let answer = TokenAnswer {
         access_token: access.text,
@@ -224,5 +235,6 @@ const fn outcome(rotation: &RotationOutcome) -> &'static str {
         RotationOutcome::Expired => "expired",
         RotationOutcome::Ended(_) => "ended",
         RotationOutcome::TooFarAhead => "too_far_ahead",
+        RotationOutcome::NotForTarget => "invalid_target",
     }
 }

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use sqlx::Error;
 
 use super::postgres::Lane;
-use super::rows::{Columns, decode};
+use super::rows::{Columns, services};
 use super::{Store, StoreError};
 
 /// Whether a client can keep a secret (RFC 6749 §2.1).
@@ -121,14 +121,13 @@ impl Store {
 
 fn client(row: &impl Columns) -> Result<Client, Error> {
     let seconds = |name| row.small(name).map(|seconds| Duration::from_secs(seconds.into()));
-    let audiences = row.text("audiences")?;
     Ok(Client {
         client_id: row.parsed("client_id")?,
         kind: row.parsed("kind")?,
         name: row.text("name")?,
         scopes: row.parsed("scopes")?,
         default_scopes: row.parsed("default_scopes")?,
-        audiences: serde_json::from_str(&audiences).map_err(|error| decode("audiences", error))?,
+        audiences: services("audiences", &row.text("audiences")?)?,
         grants: row.text("grants")?.split_whitespace().map(str::to_owned).collect(),
         access: seconds("access_seconds")?,
         idle: seconds("idle_seconds")?,

@@ -111,6 +111,8 @@ pub struct NewSession {
     pub client_id: ClientId,
     /// What it may do.
     pub scope: Scope,
+    /// The services that it is for; `None`: all that its client may have.
+    pub audience: Option<Vec<String>>,
     /// How long it lives.
     pub limits: SessionLimits,
     /// How they were authenticated.
@@ -135,9 +137,47 @@ pub struct Presented {
     /// The client it was made for.
     pub client_id: ClientId,
     pub generation: u32,
+    /// The services that a token is wanted for.
+    pub target: Target,
     pub requester: Requester,
     /// The present limits. Where the session was opened with longer ones, these count.
     pub limits: SessionLimits,
+}
+
+/// For which services a refresh wants a token (the target services of RFC 8707).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// For each of these. Where the session is not for all of them, nothing is rotated.
+    Each(Vec<String>),
+    /// For those of these that the session is for. Where it is for none of them, nothing is rotated.
+    Any(Vec<String>),
+}
+
+impl Target {
+    /// The services, in the order in which a token names them.
+    #[must_use]
+    pub fn services(&self) -> &[String] {
+        match self {
+            Self::Each(services) | Self::Any(services) => services,
+        }
+    }
+
+    /// For how many of the services the session must be.
+    pub(super) fn least(&self) -> usize {
+        match self {
+            Self::Each(services) => services.len(),
+            Self::Any(_) => 1,
+        }
+    }
+
+    /// The services that a token is for where its session is for those of `audience`, or for all; `None`
+    /// where those are too few.
+    #[must_use]
+    pub fn within(&self, audience: Option<&[String]>) -> Option<Vec<String>> {
+        let held = |service: &&String| audience.is_none_or(|held| held.contains(service));
+        let held: Vec<_> = self.services().iter().filter(held).cloned().collect();
+        (held.len() >= self.least()).then_some(held)
+    }
 }
 
 impl Presented {
@@ -146,6 +186,11 @@ impl Presented {
     /// the database forgot is ahead of the current one and rotates at once.
     pub(super) fn repeat_window(&self, from: u32) -> Duration {
         if from == self.generation { self.limits.grace } else { Duration::ZERO }
+    }
+
+    /// For how many of the services that are wanted the session must be, as the database counts.
+    pub(super) fn least_services(&self) -> i64 {
+        i64::try_from(self.target.least()).unwrap_or(i64::MAX)
     }
 }
 
@@ -169,6 +214,8 @@ pub struct Grant {
     pub client_id: ClientId,
     /// What it may do.
     pub scope: Scope,
+    /// The services that it is for; `None`: all that its client may have.
+    pub audience: Option<Vec<String>>,
     /// The subject's version at the session's start, never the current one: a refresh that slips
     /// past a logout-everywhere must carry the old version.
     pub subject_version: u32,

@@ -39,6 +39,8 @@ pub enum RotationOutcome {
     Ended(EndReason),
     /// It is further ahead than any failover explains; refused, and nothing changed.
     TooFarAhead,
+    /// The session is not for the services that a token is wanted for; nothing changed.
+    NotForTarget,
 }
 
 /// A replay that ended a session.
@@ -73,7 +75,8 @@ impl Found {
     }
 }
 
-/// The rule, in the order in which it judges: ended, superseded, expired, generation.
+/// The rule, in the order in which it judges: ended, superseded, expired, for other services, generation. A
+/// spent token has ended the session before, whatever services it was sent for.
 fn judge(found: Found, presented: &Presented) -> Verdict {
     let Found { grant, rotated_by, in_window, .. } = found;
     if found.reuse_ended_it {
@@ -84,6 +87,9 @@ fn judge(found: Found, presented: &Presented) -> Verdict {
     }
     if grant.now >= grant.idle_expires_at {
         return answer(RotationOutcome::Expired);
+    }
+    if presented.target.within(grant.audience.as_deref()).is_none() {
+        return answer(RotationOutcome::NotForTarget);
     }
     let behind = i64::from(grant.generation) - i64::from(presented.generation);
     match behind {

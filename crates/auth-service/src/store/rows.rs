@@ -117,10 +117,7 @@ impl Columns for Row {
     }
 }
 
-pub(super) fn decode(
-    index: &'static str,
-    source: impl std::error::Error + Send + Sync + 'static,
-) -> Error {
+fn decode(index: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::ColumnDecode { index: index.to_owned(), source: Box::new(source) }
 }
 
@@ -147,7 +144,7 @@ pub(super) use session_columns;
 macro_rules! grant_columns {
     () => {
         concat!(
-            "s.id as session_id, s.client_id, s.scope, \
+            "s.id as session_id, s.client_id, s.scope, s.audience, \
              cast(s.subject_version as bigint) as subject_version, s.generation, s.auth_time, \
              s.amr, s.idle_expires_at, s.expires_at, ",
             $crate::store::rows::user_columns!()
@@ -207,6 +204,11 @@ macro_rules! is_caller {
 }
 pub(super) use is_caller;
 
+/// A list of services, as the database has it: a JSON array of text.
+pub(super) fn services(column: &'static str, text: &str) -> Result<Vec<String>, Error> {
+    serde_json::from_str(text).map_err(|error| decode(column, error))
+}
+
 pub(super) fn user_id(row: &impl Columns) -> Result<UserId, Error> {
     Ok(UserId(row.parsed::<Uuid>("user_id")?))
 }
@@ -246,6 +248,10 @@ pub(super) fn grant(row: &impl Columns, now: Timestamp) -> Result<Grant, Error> 
         user: user(row)?,
         client_id: row.parsed("client_id")?,
         scope: row.parsed("scope")?,
+        audience: row
+            .text_or_null("audience")?
+            .map(|text| services("audience", &text))
+            .transpose()?,
         subject_version: row.small("subject_version")?,
         generation: row.small("generation")?,
         auth_time: row.time("auth_time")?,

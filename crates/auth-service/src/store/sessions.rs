@@ -231,9 +231,9 @@ pub(super) fn caller_values(caller: &Caller) -> Vec<Value> {
 async fn insert(tx: &mut Tx, new: &NewSession) -> Result<bool, StoreError> {
     let sql = "with clock as materialized (select {now} as now) \
      insert into sessions (id, user_id, client_id, scope, subject_version, idle_expires_at, \
-        expires_at, auth_time, amr, device, user_agent, ip, created_at) \
+        expires_at, auth_time, amr, device, user_agent, ip, audience, created_at) \
      select $1, u.id, $5, $6, u.version, clock.now + $7, clock.now + $8, coalesce($9, clock.now), \
-        $10, $11, $12, $13, clock.now \
+        $10, $11, $12, $13, $14, clock.now \
      from users u, clock \
      where u.id = $2 and u.enabled and u.version = $3 and u.password_version = $4 {lock}";
     let values = [
@@ -250,6 +250,7 @@ async fn insert(tx: &mut Tx, new: &NewSession) -> Result<bool, StoreError> {
         new.device.clone().into(),
         new.requester.user_agent.clone().into(),
         new.requester.ip.clone().into(),
+        new.audience.as_ref().map(|services| serde_json::json!(services).to_string()).into(),
     ];
     Ok(tx.execute(sql, &values).await? > 0)
 }

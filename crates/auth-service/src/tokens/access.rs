@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use claims::{AccessTokenClaims, Scope, TokenId, access_token};
+use claims::{AccessTokenClaims, Audience, Scope, TokenId, access_token};
 
 use super::clients::ClientPolicy;
 use super::signing_key::SigningKey;
@@ -36,12 +36,12 @@ impl AccessTokens {
         Self { key, header, issuer: issuer.to_owned() }
     }
 
-    /// A token for `grant`, whose client may have what `client` says, from the moment the database
-    /// granted it. It allows what was granted at the login and may be granted now. It ends up to 5 %
+    /// A token for `grant` and the services of `audience`, from the moment the database granted it, whose
+    /// client may have what `client` says. It allows what was granted at the login and may be granted now. It ends up to 5 %
     /// early, so that clients that started together do not all come back together, and never after
     /// the session, which ends at its idle end where it is not used.
     #[must_use]
-    pub fn mint(&self, grant: &Grant, client: &ClientPolicy) -> AccessToken {
+    pub fn mint(&self, grant: &Grant, client: &ClientPolicy, audience: Vec<String>) -> AccessToken {
         let scope = grant.scope.within(&client.scopes);
         let iat = grant.now.unix_seconds();
         let lifetime = client.access_seconds - random::up_to(client.access_seconds / 20);
@@ -51,7 +51,7 @@ impl AccessTokens {
         let claims = AccessTokenClaims {
             iss: self.issuer.clone(),
             sub: grant.user.id.into(),
-            aud: client.audience.clone(),
+            aud: claim(audience),
             client_id: grant.client_id.clone(),
             iat,
             exp,
@@ -78,5 +78,13 @@ impl AccessTokens {
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         token
+    }
+}
+
+/// One is written as a bare string (RFC 7519 §4.1.3).
+fn claim(audience: Vec<String>) -> Audience {
+    match <[String; 1]>::try_from(audience) {
+        Ok([one]) => Audience::One(one),
+        Err(many) => Audience::Many(many),
     }
 }

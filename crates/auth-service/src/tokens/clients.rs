@@ -7,7 +7,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use claims::{Audience, ClientId, Scope};
+use claims::{ClientId, Scope};
 
 use crate::background::outage::Outage;
 use crate::background::supervisor::Supervisor;
@@ -24,9 +24,9 @@ pub struct ClientPolicy {
     pub scopes: Scope,
     /// What is granted to it where it asks for nothing.
     pub default_scopes: Scope,
-    /// What its tokens are for (`aud`): the services that were named, and this one, whose own routes take
-    /// the token too.
-    pub audience: Audience,
+    /// What its tokens are for (`aud`) where nobody asks for less: the services that were named, and this
+    /// one, whose own routes take the token too. None is there twice.
+    pub audience: Vec<String>,
     /// How long its access tokens last, seconds.
     pub access_seconds: u64,
     /// How long its sessions live.
@@ -37,13 +37,12 @@ impl ClientPolicy {
     /// Of this client. What is no property of a client comes from the settings.
     #[must_use]
     pub fn new(client: Client, config: &Config) -> Self {
-        let mut audience = client.audiences;
-        audience.push(config.issuer.clone());
-        audience.dedup();
-        let audience = match <[String; 1]>::try_from(audience) {
-            Ok([one]) => Audience::One(one),
-            Err(many) => Audience::Many(many),
-        };
+        let mut audience = Vec::with_capacity(client.audiences.len() + 1);
+        for service in client.audiences.into_iter().chain([config.issuer.clone()]) {
+            if !audience.contains(&service) {
+                audience.push(service);
+            }
+        }
         let grace = config.tokens.session_limits().grace;
         Self {
             client_id: client.client_id,
@@ -53,6 +52,15 @@ impl ClientPolicy {
             access_seconds: client.access.as_secs(),
             limits: SessionLimits { idle: client.idle, absolute: client.absolute, grace },
         }
+    }
+
+    /// The services that are named by `resource` (RFC 8707), in the order in which a token names them; `None`
+    /// where that is nothing, or anything else than some of the client's own, each of them once.
+    #[must_use]
+    pub fn services_named(&self, resource: &[String]) -> Option<Vec<String>> {
+        let named = |service: &&String| resource.contains(service);
+        let services: Vec<_> = self.audience.iter().filter(named).cloned().collect();
+        (!services.is_empty() && services.len() == resource.len()).then_some(services)
     }
 }
 
@@ -168,14 +176,27 @@ mod tests {
         ] {
             let config = config(&[("AUTH__TOKENS__AUDIENCE", setting)]);
             let policy = ClientPolicy::new(of_settings(&config.tokens), &config);
-            let expected: Vec<_> = expected.into_iter().map(str::to_owned).collect();
-            match policy.audience {
-                Audience::One(one) => assert_eq!(vec![one], expected),
-                Audience::Many(many) => {
-                    assert!(many.len() > 1, "one is written as a bare string");
-                    assert_eq!(many, expected);
-                }
-            }
+            assert_eq!(policy.audience, expected);
+        }
+    }
+
+    #[test]
+    fn services_are_named_whole_and_once() {
+        let settings = [("AUTH__TOKENS__AUDIENCE", "https://a.example,https://b.example")];
+        let config = config(&settings);
+        let policy = ClientPolicy::new(of_settings(&config.tokens), &config);
+        let named = |resource: &[&str]| {
+            let resource: Vec<_> = resource.iter().map(|one| (*one).to_owned()).collect();
+            policy.services_named(&resource)
+        };
+        let [a, b, issuer] = ["https://a.example", "https://b.example", "http://127.0.0.1:8080"];
+        assert_eq!(named(&[b]), Some(vec![b.to_owned()]));
+        assert_eq!(named(&[issuer, a]), Some(vec![a.to_owned(), issuer.to_owned()]));
+        assert_eq!(named(&[issuer, b, a]).as_ref(), Some(&policy.audience));
+        for bad in
+            [&[][..], &[""], &[a, a], &[a, ""], &["https://a.example/"], &[a, "https://c.example"]]
+        {
+            assert_eq!(named(bad), None, "{bad:?}");
         }
     }
 

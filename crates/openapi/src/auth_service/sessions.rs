@@ -18,7 +18,8 @@ pub(super) fn routes() -> Vec<Route> {
                 TAG,
                 "Opens a session. An unknown name, a wrong password and a disabled account get the same answer \
                  after the same time. With `transport` `body`, the default, the body may be a form as well.\n\n\
-                 A login with the cookie ends the session whose cookie came along.",
+                 A login with the cookie ends the session whose cookie came along.\n\n\
+                 `resource` names the services that the session is for.",
             )
             .optionally(&["cookie"])
             .takes::<LoginRequest>(
@@ -28,7 +29,13 @@ pub(super) fn routes() -> Vec<Route> {
             )
             .answers(200, "The tokens of the session.", &examples::tokens())
             .header(200, "Set-Cookie", COOKIE)
-            .problems(&[Code::InvalidCredentials, Code::Csrf, Code::RateLimited, Code::Unavailable]),
+            .problems(&[
+                Code::InvalidTarget,
+                Code::InvalidCredentials,
+                Code::Csrf,
+                Code::RateLimited,
+                Code::Unavailable,
+            ]),
         Route::post("/refresh", "refresh", "Get new tokens")
             .says(
                 TAG,
@@ -38,7 +45,9 @@ pub(super) fn routes() -> Vec<Route> {
                  where it came from is where its successor goes.\n\n\
                  A session rotates at most once in 30 seconds. In that time the spent token and its successor both \
                  get the successor, so a lost answer, a second tab or ten calls at once log nobody out. After that \
-                 a spent token is taken for theft: the session ends.",
+                 a spent token is taken for theft: the session ends.\n\n\
+                 `resource` narrows the access token of this answer, and nothing else: the next refresh may name other \
+                 services of the session. Where it is refused with `invalid-target`, no token was spent.",
             )
             .optionally(&["cookie"])
             .takes::<RefreshRequest>(
@@ -49,6 +58,7 @@ pub(super) fn routes() -> Vec<Route> {
             .answers(200, "The tokens that follow.", &examples::tokens())
             .header(200, "Set-Cookie", "Where the token came in the cookie: the current one.")
             .problems(&[
+                Code::InvalidTarget,
                 Code::Unauthenticated,
                 Code::InvalidToken,
                 Code::SessionExpired,

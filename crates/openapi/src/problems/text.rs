@@ -36,6 +36,15 @@ pub(super) const fn explain(code: ProblemCode) -> Explanation {
             "Read `detail`, correct the request, and do not send this one again.",
             "The body is not acceptable: missing member `password`.",
         ),
+        ProblemCode::InvalidTarget => says(
+            "`resource` names a service that there are no tokens for here, or that the session is not for, or the same \
+             one twice; or there are no longer any tokens for the services that the session is for. Nothing was \
+             spent, and no limit counts it as a failure.",
+            "Name the service exactly as the `aud` of tokens does, without a slash at the end where that has none. At a \
+             refresh name no other services than at the login, or log in for them.",
+            "The session is not for all the services that `resource` names; log in for them.",
+        )
+        .operator("The services are those of `tokens.audience`, and the issuer itself."),
         ProblemCode::UnsupportedMediaType => says(
             "The body is of a type that this route does not take, or is encoded.",
             "Send `content-type: application/json`, without `content-encoding`. A login whose refresh token goes into \

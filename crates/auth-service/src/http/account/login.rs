@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use verifier::actix::authorization;
 use verifier::bearer_token;
 
+use super::resource::Resource;
 use crate::app::App;
 use crate::error::Error;
 use crate::http::edge::{csrf, requester, transport};
@@ -33,6 +34,9 @@ pub struct LoginRequest {
     /// What the tokens are to allow, in values with single spaces between; all that may be had
     /// without asking if absent.
     scope: Option<String>,
+    /// Which services the session is to be for, each exactly as in the `aud` of tokens (RFC 8707): one, or a list; all
+    /// that may be had if absent. No token of the session is good at another one. A form names it once for each.
+    resource: Option<Resource>,
     /// What to call this device in the list of sessions, 1 to 64 characters.
     #[schema(min_length = 1, max_length = 64)]
     device: Option<String>,
@@ -53,6 +57,7 @@ pub(crate) async fn login(
         password: fields.password,
         transport: fields.transport,
         scope: fields.scope,
+        resource: fields.resource.map(Resource::into_list),
         device: fields.device,
         requester: requester::of(&app, &request),
         replaces,
@@ -90,8 +95,20 @@ impl FromRequest for Received {
 }
 
 fn form(bytes: &[u8]) -> Result<LoginRequest, Error> {
-    let fields: LoginRequest = serde_urlencoded::from_bytes(bytes)
-        .map_err(|error| BadBody::Content(body::explain(&error.to_string())))?;
+    let odd =
+        |error: serde_urlencoded::de::Error| BadBody::Content(body::explain(&error.to_string()));
+    // It may be there several times (RFC 8707 §2), and nothing else may.
+    let is_resource = |part: &&[u8]| part.starts_with(b"resource=");
+    let parts = bytes.split(|byte| *byte == b'&');
+    let (several, others): (Vec<_>, Vec<_>) = parts.partition(is_resource);
+    let several: Vec<(String, String)> =
+        serde_urlencoded::from_bytes(&several.join(&b'&')).map_err(odd)?;
+    let mut fields: LoginRequest =
+        serde_urlencoded::from_bytes(&others.join(&b'&')).map_err(odd)?;
+    // There too where the name is spelled in another way.
+    let mut resource = fields.resource.take().map_or_else(Vec::new, Resource::into_list);
+    resource.extend(several.into_iter().map(|(_, service)| service));
+    fields.resource = (!resource.is_empty()).then_some(Resource::Many(resource));
     match fields.transport {
         Transport::Body => Ok(fields),
         Transport::Cookie => Err(BadBody::Media.into()),

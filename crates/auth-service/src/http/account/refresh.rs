@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::resource::Resource;
 use crate::app::App;
 use crate::error::Error;
 use crate::http::edge::{requester, transport};
@@ -18,6 +19,9 @@ pub struct RefreshRequest {
     /// Without it the cookie counts.
     #[schema(value_type = Option<String>)]
     refresh_token: Option<SecretString>,
+    /// Which services the access token of this answer is to be for, each exactly as in the `aud` of tokens (RFC 8707):
+    /// one, or a list, and none that the session is not for; all that it is for if absent.
+    resource: Option<Resource>,
 }
 
 pub(crate) async fn refresh(
@@ -32,6 +36,7 @@ pub(crate) async fn refresh(
         None => (cookie?.ok_or(Error::Unauthenticated)?, Transport::Cookie),
     };
     let requester = requester::of(&app, &request);
-    let issued = sessions::refresh(&app, &token, by, requester).await?;
+    let resource = fields.resource.map(Resource::into_list);
+    let issued = sessions::refresh(&app, &token, by, requester, resource.as_deref()).await?;
     Ok(transport::answer(&app, issued))
 }

@@ -34,12 +34,13 @@ fn answer(request: &HttpRequest, challenge: Challenge) -> Error {
     }
 }
 
-/// Honest clients send tokens that have expired or were revoked, and tokens from before a key change;
-/// it is not their fault either when they cannot be judged.
+/// Honest clients send tokens that have expired or were revoked, tokens from before a key change, and tokens
+/// that we made for another service; it is not their fault either when they cannot be judged.
 const fn was_never_good(why: Rejection) -> bool {
     !matches!(
         why,
-        Rejection::Expired
+        Rejection::Audience
+            | Rejection::Expired
             | Rejection::NotYetValid
             | Rejection::IssuedInFuture
             | Rejection::UnknownKey

@@ -53,6 +53,9 @@ impl Postgres {
             " and ",
             within_limits!("$7", "$10"),
             " and (s.rotated_at is null or $8 = 0 or abs(clock.now - s.rotated_at) >= $8) \
+             and (s.audience is null or $12 <= ( \
+                select count(*) from json_array_elements_text(cast(s.audience as json)) held \
+                where held.value = any($11))) \
              returning clock.now, ",
             grant_columns!()
         ))
@@ -66,6 +69,8 @@ impl Postgres {
         .bind(millis(presented.repeat_window(from)))
         .bind(i64::from(from))
         .bind(millis(presented.limits.absolute))
+        .bind(presented.target.services())
+        .bind(presented.least_services())
         .fetch_optional(&mut *self.pool.acquire().await?)
         .await?;
         Ok(row.as_ref().map(granted).transpose()?)

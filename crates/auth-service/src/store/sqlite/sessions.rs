@@ -26,7 +26,10 @@ pub(in crate::store) async fn advance(
         live!(),
         " and ",
         within_limits!("$6", "$9"),
-        " and (s.rotated_at is null or $7 = 0 or abs(clock.now - s.rotated_at) >= $7)"
+        " and (s.rotated_at is null or $7 = 0 or abs(clock.now - s.rotated_at) >= $7) \
+         and (s.audience is null or $11 <= ( \
+            select count(*) from json_each(s.audience) held \
+            where held.value in (select wanted.value from json_each($10) wanted)))"
     );
     let values = [
         presented.session.into(),
@@ -38,6 +41,8 @@ pub(in crate::store) async fn advance(
         presented.repeat_window(from).into(),
         i64::from(from).into(),
         presented.limits.absolute.into(),
+        presented.target.services().to_vec().into(),
+        presented.least_services().into(),
     ];
     let mut grant = None;
     if tx.execute(sql, &values).await? > 0 {
