@@ -18,12 +18,14 @@ use zeroize::Zeroizing;
 mod check;
 mod peppers;
 mod registration;
+mod scopes;
 mod session_limits;
 mod tls;
 
 pub(crate) use check::{MAX_MEMORY_KIB, MAX_WORK};
 pub(crate) use peppers::{Pepper, Peppers};
 pub use registration::RegistrationMode;
+pub use scopes::{ScopeRule, ScopeRules};
 pub use session_limits::SessionLimits;
 pub use tls::Tls;
 pub(crate) use tls::explain;
@@ -38,6 +40,9 @@ pub struct Config {
     /// Who may make an account; `None` where the setting is empty.
     #[serde(deserialize_with = "registration::mode_or_unset")]
     pub registration: Option<RegistrationMode>,
+    /// What scopes are bound to.
+    #[serde(deserialize_with = "scopes::table")]
+    pub scopes: ScopeRules,
     pub http: Http,
     pub database: Database,
     pub redis: Redis,
@@ -256,6 +261,8 @@ impl Config {
         file: Option<&Path>,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
+        let variables: Vec<_> = variables.into_iter().collect();
+        scopes::refuse_parts(&variables)?;
         let config: Self = settings::load("AUTH", DEFAULTS, file, variables)?;
         config.check()?;
         Ok(config)

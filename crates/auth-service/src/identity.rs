@@ -1,7 +1,9 @@
-//! What stands for a person or a thing: names, pseudonyms, random ids; and how
-//! people prove who they are.
+//! What stands for a person or a thing: names, pseudonyms, random ids; how people prove who they are; and the
+//! names of what administrators may do, and of roles.
 
+pub mod admin_scopes;
 pub mod amr;
 pub mod names;
 pub mod pseudonyms;
 pub(crate) mod random;
+pub mod roles;

@@ -10,6 +10,7 @@ mod present;
 mod races;
 mod refresh;
 mod resets;
+mod scopes;
 mod silence;
 mod store;
 mod tabs;

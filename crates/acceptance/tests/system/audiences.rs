@@ -1,7 +1,7 @@
 //! Two services that verify by themselves, and tokens for one of them, the other, or both.
 
 use serde_json::{Value, json};
-use testbed::service::{Service, until};
+use testbed::service::{Service, assert_one_clear_line, run, until};
 use testbed::world::{AUDIENCE, ISSUER};
 use testbed::{PASSWORD, Tokens, on_each_empty_database};
 
@@ -45,5 +45,25 @@ on_each_empty_database! {
                 assert!(was == 401 || service.whoami(&refreshed.access).await.status == 200);
             }
         }
+    }
+
+    async fn what_scopes_cannot_be_bound_to_is_told_at_the_start(database) {
+        for (table, parts) in [
+            (r#"{"reports:wirte":{"roles":["editor"]}}"#, ["scopes: ", "reports:wirte"]),
+            (r#"{"reports:write":{"roles":[]}}"#, ["scopes: ", "roles of reports:write"]),
+            (r#"{"reports:write":{"audience":"https://b.example/"}}"#, ["scopes: ", "tokens.audience"]),
+            (r#"{"latchkey:keys":{}}"#, ["scopes: ", "latchkey:keys needs roles"]),
+            (r#"{"latchkey:everything":{"roles":["admin"]}}"#, ["scopes: ", "latchkey:audit:read"]),
+            ("reports:write", ["scopes", "must be JSON"]),
+        ] {
+            let service = Service::auth(&database.url, &[("AUTH__SCOPES", table)]);
+            assert_one_clear_line(&run("auth-service", &[], &service.settings), "auth-service", &parts);
+        }
+        let scopes = [
+            ("AUTH__TOKENS__SCOPES", "profile latchkey:keys"), ("AUTH__TOKENS__DEFAULT_SCOPES", "profile"),
+        ];
+        let service = Service::auth(&database.url, &scopes);
+        let output = run("auth-service", &[], &service.settings);
+        assert_one_clear_line(&output, "auth-service", &["tokens.scopes: ", "latchkey:keys"]);
     }
 }

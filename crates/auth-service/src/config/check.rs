@@ -17,6 +17,7 @@ impl Config {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         self.check_issuer()?;
         self.check_tokens()?;
+        self.check_scopes()?;
         self.check_keys()?;
         let url = self.database.url.expose_secret();
         if url.is_empty() {

@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use crate::config::{self, RegistrationMode};
 use crate::error::Error;
 use crate::identity::names::new::new_email;
+use crate::identity::roles::is_role;
 use crate::passwords::{HashingPurpose, Overloaded, Passwords, Unusable};
 use crate::policy::accounts::{self, Registration, check_password_text};
 use crate::store::{
@@ -183,14 +184,9 @@ fn tell(event: &'static str, user: UserId) {
     );
 }
 
-/// They are kept, and told in tokens, with spaces between.
+/// Each must be a name that a role can have.
 pub(crate) fn check_roles(roles: &[String]) -> Result<(), Refused> {
-    let good = |role: &String| {
-        !role.is_empty()
-            && role.len() <= 64
-            && role.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | ','))
-    };
-    let bad = roles.iter().find(|role| !good(role));
+    let bad = roles.iter().find(|role| !is_role(role));
     bad.map_or(Ok(()), |bad| Err(Refused::Role(bad.clone())))
 }
 

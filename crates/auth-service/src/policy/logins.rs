@@ -146,7 +146,9 @@ async fn open_session(
     Err(StoreError::Contended.into())
 }
 
-/// The scope granted: what was asked for, where all of it may be granted, or the default.
+/// The scope granted: what was asked for, where all of it may be granted, or the default. Whether this user
+/// may have it is judged whenever a token is made: what they may not is left out of that, and told by its
+/// `scope` (RFC 6749 §3.3, §5.1). So a role that they get later brings its scopes with the next refresh.
 fn scope_asked_for(client: &ClientPolicy, asked: Option<&str>) -> Result<Scope, Error> {
     let Some(asked) = asked.filter(|asked| !asked.is_empty()) else {
         return Ok(client.default_scopes.clone());
@@ -155,7 +157,7 @@ fn scope_asked_for(client: &ClientPolicy, asked: Option<&str>) -> Result<Scope, 
     let scope: Scope = asked
         .parse()
         .map_err(|_| invalid("The scope must be values with single spaces between, none twice."))?;
-    if scope.values().all(|value| client.scopes.contains(value)) {
+    if scope.values().all(|value| client.may_grant(value)) {
         Ok(scope)
     } else {
         Err(invalid("The scope names a value that this service does not grant."))

@@ -25,7 +25,8 @@ pub struct TokenAnswer {
     pub refresh_token_timeout: u64,
     /// How long until the session ends, whatever is done.
     pub authorization_expires_in: u64,
-    /// What was granted and may still be granted; empty where nothing of it may.
+    /// What was granted and may still be granted, to this person and for the services of the access token; empty
+    /// where nothing of it may.
     #[serde(serialize_with = "or_empty")]
     #[schema(value_type = String)]
     pub scope: Option<Scope>,

@@ -37,12 +37,13 @@ impl AccessTokens {
     }
 
     /// A token for `grant` and the services of `audience`, from the moment the database granted it, whose
-    /// client may have what `client` says. It allows what was granted at the login and may be granted now. It ends up to 5 %
+    /// client may have what `client` says. It allows what was granted at the login and may be granted now,
+    /// to whom and to which services that may be. It ends up to 5 %
     /// early, so that clients that started together do not all come back together, and never after
     /// the session, which ends at its idle end where it is not used.
     #[must_use]
     pub fn mint(&self, grant: &Grant, client: &ClientPolicy, audience: Vec<String>) -> AccessToken {
-        let scope = grant.scope.within(&client.scopes);
+        let scope = client.scope_now(&grant.scope, &grant.user.roles, &audience);
         let iat = grant.now.unix_seconds();
         let lifetime = client.access_seconds - random::up_to(client.access_seconds / 20);
         let exp = (iat + lifetime).min(grant.idle_expires_at.unix_seconds()).max(iat);

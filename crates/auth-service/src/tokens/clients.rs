@@ -11,7 +11,8 @@ use claims::{ClientId, Scope};
 
 use crate::background::outage::Outage;
 use crate::background::supervisor::Supervisor;
-use crate::config::{Config, SessionLimits, Tokens};
+use crate::config::{Config, ScopeRules, SessionLimits, Tokens};
+use crate::identity::admin_scopes::is_reserved;
 use crate::store::{Client, ClientKind, Store, StoreError};
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -31,6 +32,8 @@ pub struct ClientPolicy {
     pub access_seconds: u64,
     /// How long its sessions live.
     pub limits: SessionLimits,
+    /// What scopes are bound to.
+    rules: ScopeRules,
 }
 
 impl ClientPolicy {
@@ -43,6 +46,12 @@ impl ClientPolicy {
                 audience.push(service);
             }
         }
+        let mut rules = config.scopes.clone();
+        for (scope, rule) in &mut rules {
+            if is_reserved(scope) {
+                rule.audience = Some(config.issuer.clone());
+            }
+        }
         let grace = config.tokens.session_limits().grace;
         Self {
             client_id: client.client_id,
@@ -51,6 +60,7 @@ impl ClientPolicy {
             audience,
             access_seconds: client.access.as_secs(),
             limits: SessionLimits { idle: client.idle, absolute: client.absolute, grace },
+            rules,
         }
     }
 
@@ -61,6 +71,32 @@ impl ClientPolicy {
         let named = |service: &&String| resource.contains(service);
         let services: Vec<_> = self.audience.iter().filter(named).cloned().collect();
         (!services.is_empty() && services.len() == resource.len()).then_some(services)
+    }
+
+    /// Whether somebody may have this scope by way of the client. A reserved one is for those to whom the
+    /// settings bind it, and for nobody else, whatever the client may have.
+    #[must_use]
+    pub fn may_grant(&self, scope: &str) -> bool {
+        if is_reserved(scope) {
+            self.rules.contains_key(scope)
+        } else {
+            self.scopes.contains(scope)
+        }
+    }
+
+    /// What a token for the services of `audience` says of what was `granted` at the login to a user who now
+    /// has these roles: what may still be granted, is bound to none of the roles that they lack, and
+    /// belongs to no other service. `None` where that is nothing.
+    #[must_use]
+    pub fn scope_now(
+        &self,
+        granted: &Scope,
+        roles: &[String],
+        audience: &[String],
+    ) -> Option<Scope> {
+        let admits =
+            |scope: &str| self.rules.get(scope).is_none_or(|rule| rule.admits(roles, audience));
+        granted.filtered(|scope| self.may_grant(scope) && admits(scope))
     }
 }
 
@@ -198,6 +234,37 @@ mod tests {
         {
             assert_eq!(named(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_token_says_what_is_granted_to_these_roles_and_belongs_to_its_services() {
+        let table = r#"{"reports:write":{"roles":["editor","chief"],"audience":"https://a.example"},
+            "reports:read":{"audience":"https://a.example"},"latchkey:keys":{"roles":["admin"]}}"#;
+        let settings = [("AUTH__TOKENS__AUDIENCE", "https://a.example"), ("AUTH__SCOPES", table)];
+        let config = config(&settings);
+        // As somebody may write it into the table of clients.
+        let scopes = "profile reports:read reports:write latchkey:keys latchkey:audit:read";
+        let client = Client { scopes: scopes.parse().unwrap(), ..of_settings(&config.tokens) };
+        let policy = ClientPolicy::new(client, &config);
+        assert!(policy.may_grant("latchkey:keys") && !policy.may_grant("latchkey:audit:read"));
+        assert!(policy.may_grant("profile") && !policy.may_grant("email"));
+        let granted: Scope = format!("{scopes} email").parse().unwrap();
+        let [a, issuer] = ["https://a.example", "http://127.0.0.1:8080"];
+        for (roles, audience, expected) in [
+            (&[][..], &[a, issuer][..], "profile reports:read"),
+            (&["editor"][..], &[a, issuer][..], "profile reports:read reports:write"),
+            (&["chief", "x"][..], &[a][..], "profile reports:read reports:write"),
+            (&["editor", "admin"][..], &[issuer][..], "profile latchkey:keys"),
+            (&["admin"][..], &[a][..], "profile reports:read"),
+            (&["Editor"][..], &[a][..], "profile reports:read"),
+        ] {
+            let owned =
+                |texts: &[&str]| texts.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>();
+            let scope = policy.scope_now(&granted, &owned(roles), &owned(audience)).unwrap();
+            assert_eq!(scope.as_str(), expected, "{roles:?} {audience:?}");
+        }
+        let write: Scope = "reports:write".parse().unwrap();
+        assert_eq!(policy.scope_now(&write, &[], &[a.to_owned()]), None);
     }
 
     #[test]

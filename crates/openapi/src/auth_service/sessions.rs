@@ -19,7 +19,8 @@ pub(super) fn routes() -> Vec<Route> {
                 "Opens a session. An unknown name, a wrong password and a disabled account get the same answer \
                  after the same time. With `transport` `body`, the default, the body may be a form as well.\n\n\
                  A login with the cookie ends the session whose cookie came along.\n\n\
-                 `resource` names the services that the session is for.",
+                 `resource` names the services that the session is for. A scope that takes a role which the person does not \
+                 have, or that belongs to another service, is left out; `scope` in the answer says what was granted.",
             )
             .optionally(&["cookie"])
             .takes::<LoginRequest>(
