@@ -2,6 +2,7 @@
 //! itself, verb by verb.
 
 mod clients;
+mod deletion;
 mod limit;
 mod logout;
 mod pages;
@@ -9,6 +10,7 @@ mod present;
 mod races;
 mod refresh;
 mod resets;
+mod search;
 mod silence;
 mod store;
 mod tabs;
