@@ -33,7 +33,7 @@ pub struct App {
     /// Who has shown to be an account's owner.
     pub(crate) owners: Owners,
     /// What stands for names and networks outside the database.
-    pub pseudonyms: Pseudonyms,
+    pub pseudonyms: Arc<Pseudonyms>,
     pub feed: Arc<Feed>,
     /// What decides whether a bearer token is good.
     pub verifier: Arc<Verifier>,

@@ -23,7 +23,7 @@ use crate::identity::pseudonyms::Pseudonyms;
 use crate::limits::owners::Owners;
 use crate::limits::{Limits, Shared, TIMEOUT};
 use crate::passwords::{Passwords, Unusable};
-use crate::policy::session_limit;
+use crate::policy::{deletion, session_limit};
 use crate::redis::client::RedisServer;
 use crate::revocation::blacklist::Blacklist;
 use crate::revocation::{self, Feed};
@@ -74,7 +74,7 @@ impl Application {
         let redis = RedisServer::open(&config.redis)?;
         let own_origin = own_origin(&config)?;
         let masters = MasterKeys::from_settings(&config)?;
-        let pseudonyms = Pseudonyms::new(&*config.master_key()?);
+        let pseudonyms = Arc::new(Pseudonyms::new(&*config.master_key()?));
         let store = Store::open(&config.database, clock.clone()).await?;
         let passwords = Passwords::new(&config.passwords)?;
         let shared = redis.clone().map(|redis| Shared::new(redis, clock.clone(), TIMEOUT));
@@ -101,6 +101,7 @@ impl Application {
         let clients = clients.map_err(StartError::Clients)?;
         keep_reading(&mut supervisor, &feed, &store, &watch);
         keep_in_order(&mut supervisor, &store, &config, &watch);
+        keep_forgetting(&mut supervisor, &store, &pseudonyms);
         let app = web::Data::new(App {
             config,
             own_origin,
@@ -217,6 +218,12 @@ fn keep_in_order(
             session_limit::run(store.clone(), most, Arc::clone(&watch))
         });
     }
+}
+
+/// The task that forgets what is left of users who were deleted.
+fn keep_forgetting(supervisor: &mut Supervisor, store: &Store, pseudonyms: &Arc<Pseudonyms>) {
+    let (store, pseudonyms) = (store.clone(), Arc::clone(pseudonyms));
+    supervisor.keep("deletions", move || deletion::run(store.clone(), Arc::clone(&pseudonyms)));
 }
 
 async fn serve_public(

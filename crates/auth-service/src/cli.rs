@@ -1,6 +1,7 @@
 //! The command line: serving, and what administrators do. What they do works on the database; running
 //! services learn of it as they learn of everything else.
 
+mod accounts;
 mod calibrate;
 mod console;
 mod copies;

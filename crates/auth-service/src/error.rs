@@ -42,6 +42,8 @@ pub enum Error {
     Csrf(&'static str),
     /// The caller may not do this.
     Forbidden,
+    /// The account that everybody may use keeps its name.
+    DemoAccount,
     /// Nobody may make an account here.
     RegistrationClosed,
     /// It takes an invitation to make an account here, and none that is good for the caller came along.
@@ -79,7 +81,7 @@ impl Error {
             Self::SessionRevoked(_) => ProblemCode::SessionRevoked,
             Self::TokenReused => ProblemCode::TokenReused,
             Self::Csrf(_) => ProblemCode::Csrf,
-            Self::Forbidden => ProblemCode::Forbidden,
+            Self::Forbidden | Self::DemoAccount => ProblemCode::Forbidden,
             Self::RegistrationClosed => ProblemCode::RegistrationClosed,
             Self::InvitationInvalid => ProblemCode::InvitationInvalid,
             Self::NotFound => ProblemCode::NotFound,
@@ -108,6 +110,7 @@ impl Error {
             }
             Self::InvalidTarget(detail) | Self::Csrf(detail) => detail,
             Self::Forbidden => "The token does not allow this.",
+            Self::DemoAccount => "The demo account, which everybody may use, keeps its name.",
             Self::RegistrationClosed => {
                 "Nobody can register here; ask whoever runs this service for an account."
             }

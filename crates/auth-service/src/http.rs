@@ -15,7 +15,7 @@ use hosting::docs::{self, Docs};
 use hosting::routes::{delete, get, post};
 
 use account::register::who_may_register;
-use account::{events, login, logout, me, password, refresh, register, sessions};
+use account::{events, export, login, logout, me, password, refresh, register, sessions};
 use edge::{csrf, hold};
 use internal::{health, internal_keys, metrics, revocations};
 use pages::{page, problems};
@@ -29,9 +29,10 @@ pub use metrics::describe as describe_metrics;
 #[doc(hidden)]
 pub mod schemas {
     pub use crate::http::account::events::Events;
+    pub use crate::http::account::export::Export;
     pub use crate::http::account::login::LoginRequest;
     pub use crate::http::account::logout::LogoutRequest;
-    pub use crate::http::account::me::Me;
+    pub use crate::http::account::me::{Me, MePatch};
     pub use crate::http::account::password::PasswordRequest;
     pub use crate::http::account::refresh::RefreshRequest;
     pub use crate::http::account::register::{RegisterRequest, Registered, who_may_register};
@@ -53,6 +54,12 @@ pub(crate) fn docs(issuer: &str, registration: RegistrationMode) -> Docs {
 
 /// The public listener.
 pub(crate) fn public(routes: &mut ServiceConfig) {
+    let me = web::resource("/me")
+        .route(web::get().to(me::me))
+        .route(web::head().to(me::me))
+        .route(web::patch().to(me::change))
+        .route(web::delete().to(me::delete))
+        .default_service(allow("GET, HEAD, PATCH, DELETE"));
     routes
         .service(costly("/register", register::register))
         .service(costly("/login", login::login))
@@ -62,7 +69,8 @@ pub(crate) fn public(routes: &mut ServiceConfig) {
         .service(get("/sessions/events", events::list))
         .service(delete("/sessions/{id}", sessions::remove))
         .service(post("/password", password::change))
-        .service(get("/me", me::me))
+        .service(me)
+        .service(get("/me/export", export::export))
         .service(get("/.well-known/jwks.json", metadata::jwks))
         .service(get("/.well-known/oauth-authorization-server", metadata::authorization_server))
         .service(get("/problems", problems::index))

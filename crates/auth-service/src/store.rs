@@ -1,8 +1,8 @@
 //! The database, as the verbs of the domain.
 //!
 //! [`Store`] is one type; which database is behind it is chosen once, from the URL. A verb is a method
-//! of it, in the file of what it is about (`users`, `invitations`, `sessions`, `clients`, `keys`, `revocations`,
-//! `audit`), and is written once: a statement of its own, or a transaction (`transaction`). What every refresh and
+//! of it, in the file of what it is about (`users`, `names`, `search`, `deletion`, `export`, `invitations`, `sessions`,
+//! `clients`, `keys`, `revocations`, `audit`), and is written once: a statement of its own, or a transaction (`transaction`). What every refresh and
 //! logout needs is written twice, in `postgres/` and `sqlite/`, where on Postgres it is one statement
 //! each.
 //!
@@ -14,16 +14,20 @@
 
 mod audit;
 mod clients;
+mod deletion;
+mod export;
 mod inspection;
 mod invitations;
 mod keys;
 mod migrations;
+mod names;
 mod postgres;
 mod records;
 mod revocations;
 mod rotation;
 mod rows;
 mod schema;
+mod search;
 mod sessions;
 mod sqlite;
 mod statement;
@@ -51,6 +55,7 @@ use crate::config;
 
 pub use audit::{AuditEntry, AuditEvent};
 pub use clients::{Client, ClientKind};
+pub use export::{ExportedEvent, ExportedInvitation, ExportedSession, ExportedUser};
 pub use inspection::{Inspection, Protection};
 pub use invitations::{
     Invitation, InvitationDigest, InvitationId, InvitationState, InvitedRegistration, NewInvitation,
@@ -58,8 +63,8 @@ pub use invitations::{
 pub use keys::{KeyPurpose, KeyRead, KeyState, NewKey, StoredKey};
 use postgres::Lane;
 pub use records::{
-    Caller, Credentials, EndReason, Grant, Listed, NewPassword, NewSession, NewUser, OtherSessions,
-    Presented, Removal, Requester, Target, UserRecord, Versions,
+    Caller, Credentials, EndReason, Grant, Listed, NameChange, NewNames, NewPassword, NewSession,
+    NewUser, OtherSessions, Presented, Removal, Renaming, Requester, Target, UserRecord, Versions,
 };
 pub use revocations::{Horizon, RevocationRead, RevocationReader, RevocationRow};
 pub use rotation::{Reuse, RotationOutcome};

@@ -25,6 +25,8 @@ const MAX_TIME: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Media {
     Json,
+    /// A JSON merge patch (RFC 7396).
+    MergePatch,
     Form,
     /// No `Content-Type` at all.
     Unsaid,
@@ -118,6 +120,7 @@ pub fn media(request: &HttpRequest) -> Result<Media, BadBody> {
     let mut parts = value.split(';').map(str::trim);
     let media = match parts.next() {
         Some("application/json") => Media::Json,
+        Some("application/merge-patch+json") => Media::MergePatch,
         Some("application/x-www-form-urlencoded") => Media::Form,
         _ => return Err(BadBody::Media),
     };

@@ -42,7 +42,7 @@ impl Cors {
         let mut headers = everywhere();
         headers.extend(self.headers.iter().chain(&self.allowed_headers).cloned());
         let mut cors = actix_cors::Cors::default()
-            .allowed_methods(["GET", "POST", "DELETE"])
+            .allowed_methods(["GET", "POST", "PATCH", "DELETE"])
             .allowed_headers(headers)
             .expose_headers([
                 "WWW-Authenticate",

@@ -38,6 +38,10 @@ class Person:
         post("/register", {"username": self.name, "password": self.password}, 201)
         self.tokens = self.log_in()
 
+    def is_gone(self):
+        bearer = {"authorization": f"Bearer {self.tokens['access_token']}"}
+        return requests.get(AUTH + "/me", headers=bearer, timeout=30).status_code == 401
+
     def log_in(self):
         return post("/login", {"username": self.name, "password": self.password}, 200)
 
@@ -53,6 +57,9 @@ people = {}
 
 
 def person(operation):
+    # Whoever was deleted is nobody any more.
+    if operation in people and operation == "DELETE /me" and people[operation].is_gone():
+        del people[operation]
     if operation not in people:
         people[operation] = Person()
     return people[operation]
@@ -154,5 +161,8 @@ def before_call(context, case, kwargs):
 @schemathesis.hook
 def after_call(context, case, response):
     # Also where schemathesis made the request up.
+    if case.operation.label == "PATCH /me" and response.status_code == 200:
+        account = response.json()
+        person(case.operation.label).name = account["username"] or account["email"]
     if case.operation.label == "POST /password" and response.status_code == 204:
         person(case.operation.label).password = case.body["new_password"]

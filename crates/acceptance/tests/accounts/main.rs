@@ -8,6 +8,7 @@ mod csrf;
 mod docs;
 mod framing;
 mod invitations;
+mod life;
 mod limits;
 mod login;
 mod metadata;

@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 /// Every public route and what it takes.
-const ROUTES: [(&str, &str); 18] = [
+const ROUTES: [(&str, &str); 19] = [
     ("/register", "POST"),
     ("/login", "POST"),
     ("/refresh", "POST"),
@@ -19,7 +19,8 @@ const ROUTES: [(&str, &str); 18] = [
     ("/password", "POST"),
     ("/sessions", "GET, HEAD"),
     ("/sessions/AAAAAAAAAAAAAAAAAAAAAA", "DELETE"),
-    ("/me", "GET, HEAD"),
+    ("/me", "GET, HEAD, PATCH, DELETE"),
+    ("/me/export", "GET, HEAD"),
     ("/.well-known/jwks.json", "GET, HEAD"),
     ("/.well-known/oauth-authorization-server", "GET, HEAD"),
     ("/sessions/events", "GET, HEAD"),

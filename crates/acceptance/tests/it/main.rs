@@ -3,6 +3,7 @@
 
 mod audience;
 mod clients;
+mod deletion;
 mod limit;
 mod logout;
 mod pages;
@@ -11,6 +12,7 @@ mod races;
 mod refresh;
 mod resets;
 mod scopes;
+mod search;
 mod silence;
 mod store;
 mod tabs;

@@ -90,6 +90,7 @@ fn every_public_route_is_in_the_document_and_the_reverse() {
             + public.matches("service(costly(\"").count()
             + public.matches("service(delete(\"").count()
             + public.matches(".service(reports)").count()
+            + public.matches(".service(me)").count()
             + public.matches(".route(web::").count();
         assert_eq!(added, seen, "{service}");
     }

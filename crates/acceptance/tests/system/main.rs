@@ -24,6 +24,7 @@ mod hygiene;
 mod invitations;
 mod keys;
 mod layers;
+mod life;
 mod limits;
 mod lineage;
 mod listeners;

@@ -1,7 +1,7 @@
 //! The service as a role that may do no more than migrations/README.md grants it.
 
 use sqlx::{AssertSqlSafe, Executor as _};
-use testbed::service::run;
+use testbed::service::{run, until};
 use testbed::{Database, Kind, PASSWORD, Service, Tokens};
 use uuid::Uuid;
 
@@ -57,6 +57,11 @@ async fn the_service_works_with_the_rights_that_the_readme_grants_and_has_no_oth
         &["user", "disable", "ada"],
         &["user", "enable", "ada"],
         &["user", "invitations"],
+        &["user", "list", "--search", "a"],
+        &["user", "show", "ada"],
+        &["user", "rename", "ada", "ada-of-the-role"],
+        &["user", "rename", "ada-of-the-role", "ada"],
+        &["user", "export", "ada"],
         &["session", "end-all", "--after-restore"],
         &["doctor"],
     ] {
@@ -79,11 +84,22 @@ async fn the_service_works_with_the_rights_that_the_readme_grants_and_has_no_oth
     let answer = invites.post("/register", &body).await;
     assert_eq!(answer.status, 201, "{}", answer.text);
 
+    // Deleted, and forgotten by a service for which a minute has passed.
+    invites.login("eve").await;
+    assert!(run("auth-service", &["user", "delete", "eve"], &invites.settings).status.success());
+    let later =
+        [("AUTH__CLOCK__OFFSET_SECONDS", "120"), ("AUTH__DATABASE__MIGRATE_ON_START", "false")];
+    let mut later = Service::auth(&limited, &later);
+    later.start().await;
+    let left = "select count(*) from users where deleted_at is not null";
+    until("the rest is forgotten", async || database.number(left).await == 0).await;
+
     let pool = sqlx::PgPool::connect(&limited).await.expect("the role may connect");
     for forbidden in [
         "update events set kind = 'nothing'",
+        "update events set at = 0",
+        "update events set user_id = null",
         "update revocations set expires_at = 0",
-        "delete from users",
         "delete from keys",
         "delete from clients",
         "alter table users add column x text",

@@ -19,6 +19,7 @@ use crate::house::read;
 const HERE: &str = "198.51.100.7";
 const ELSEWHERE: &str = "203.0.113.9";
 const ADA: &str = "ada-of-the-log";
+const EVE: &str = "eve-who-goes-away";
 const NOBODY: &str = "nobody-of-that-name";
 const WRONG: &str = "another quite ordinary sentence";
 /// What every line of the log has.
@@ -141,7 +142,17 @@ async fn as_people_do(auth: &Logged) -> Vec<Tokens> {
         json!({"current_password": PASSWORD, "new_password": "a third quite ordinary sentence"});
     let change = auth.service.http.post(format!("{}/password", auth.service.public)).json(&change);
     assert_eq!(Answer::to(change.bearer_auth(&all[2].access)).await.status, 204);
+    let me = format!("{}/me", auth.service.public);
+    let names = json!({"username": format!("{ADA}-2"), "email": format!("{ADA}@example.com")});
+    let patched = auth.service.http.patch(&me).bearer_auth(&all[2].access).json(&names);
+    assert_eq!(Answer::to(patched).await.status, 200);
     auth.log_out(&all[2], "all").await;
+    let eve = json!({"username": EVE, "password": PASSWORD});
+    assert_eq!(auth.post_from(HERE, "/register", &eve).await.status, 201);
+    let own = Tokens::of(&auth.login(EVE, PASSWORD).await);
+    let deleted = auth.service.http.delete(&me).bearer_auth(&own.access);
+    assert_eq!(Answer::to(deleted).await.status, 204);
+    all.push(own);
     until("a limit is reached", async || auth.login("mallory", WRONG).await.status == 429).await;
     all
 }
@@ -159,9 +170,13 @@ async fn as_administrators_and_thieves_do(auth: &Logged, log: &Path) -> Tokens {
         &["user", "set-password", "bob"],
         &["user", "disable", "bob"],
         &["user", "enable", "bob"],
+        &["user", "rename", "bob", "robert"],
+        &["user", "rename", "robert", "bob"],
+        &["user", "set-email", "bob", "bob@example.com"],
         &["session", "revoke", &tokens.session],
         &["session", "revoke", "--all-of", "bob"],
         &["keys", "rotate", "--now"],
+        &["user", "delete", "bob"],
     ] {
         auth.command(log, arguments);
     }
@@ -208,7 +223,7 @@ async fn each_security_event_is_a_line_as_documented_that_names_nobody() {
         assert!(seen.contains(name) || RARE.contains(&name.as_str()), "nothing told {name}");
     }
     assert_eq!(seen_ways(&events, "session-ended", "failure"), 1, "the spent token");
-    for secret in [ADA, NOBODY, "mallory", PASSWORD, WRONG] {
+    for secret in [ADA, EVE, NOBODY, "mallory", "robert", PASSWORD, WRONG] {
         assert!(!log.contains(secret), "{secret}");
     }
     for tokens in &tokens {
@@ -254,7 +269,7 @@ fn seen_ways(events: &[Map<String, Value>], name: &str, outcome: &str) -> usize 
 #[test]
 fn the_names_of_security_events_are_those_of_the_audit_log() {
     let mut sources = read("crates/auth-service/src/store/audit.rs");
-    for number in ["0002_keys_and_trail", "0005_sessions_announce"] {
+    for number in ["0002_keys_and_trail", "0005_sessions_announce", "0012_life_of_an_account"] {
         sources += &read(&format!("migrations/postgres/{number}.sql"));
     }
     for name in documented().into_keys() {

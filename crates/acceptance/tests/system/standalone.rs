@@ -175,6 +175,22 @@ async fn a_second_start_goes_on_with_the_same_data() {
     second.stop().await;
 }
 
+/// Whoever tries out how an account is deleted takes the demo from nobody for long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demo_account_that_was_deleted_is_there_again_after_the_next_start() {
+    let data = tempfile::tempdir().expect("a directory");
+    let login = json!({"username": "demo", "password": PASSWORD});
+    let standalone = Standalone::start(data.path());
+    let tokens = Tokens::of(&standalone.post("/login", &login).await);
+    let me = standalone.http.delete(format!("{}/me", standalone.auth)).bearer_auth(tokens.access);
+    assert_eq!(Answer::to(me).await.status, 204);
+    standalone.post("/login", &login).await.assert_problem(401, "invalid-credentials");
+    standalone.stop().await;
+    let standalone = Standalone::start(data.path());
+    assert_eq!(standalone.post("/login", &login).await.status, 200);
+    standalone.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_tried_out_does_not_go_public_with_a_password_that_everybody_knows() {
     let directory = tempfile::tempdir().expect("a temporary directory");

@@ -7,11 +7,10 @@ use crate::store::{Requester, Store};
 use clap::Subcommand;
 use std::path::PathBuf;
 
-use super::console::{Failure, instant, open, read_password, say};
+use super::accounts::Listing;
+use super::console::{Failure, open, read_password, say};
 use super::find::find;
-use super::{import, invitations};
-
-const PAGE: i64 = 500;
+use super::{accounts, import, invitations};
 
 /// What to do with users. USER is `id:…`, `name:…` or `email:…`, or a bare id, name or
 /// address that can mean one user only.
@@ -55,8 +54,57 @@ pub(super) enum Users {
         invitation: String,
     },
     /// List them, one line each: id, name, address, roles, whether disabled, since when. A hyphen stands for what
-    /// they do not have.
-    List,
+    /// they do not have. In the order in which they registered; those of a search by their names, and then, where it
+    /// found only the address, by their addresses.
+    List {
+        /// Only those whose name or address begins so, in whatever letters.
+        #[arg(long, value_name = "TEXT")]
+        search: Option<String>,
+        /// Only those after this one, which the same list has.
+        #[arg(long, value_name = "ID")]
+        after: Option<String>,
+        /// At most so many.
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+    },
+    /// Show one, a line for each thing that is known.
+    Show {
+        /// Who.
+        user: String,
+    },
+    /// Give a user another name; their sessions go on.
+    Rename {
+        /// Who.
+        user: String,
+        /// The name.
+        #[arg(required_unless_present = "none")]
+        name: Option<String>,
+        /// Take it away. They have to have an address.
+        #[arg(long, conflicts_with = "name")]
+        none: bool,
+    },
+    /// Give a user another address; their sessions go on. Nobody proves that it is theirs.
+    SetEmail {
+        /// Who.
+        user: String,
+        /// The address.
+        #[arg(required_unless_present = "none")]
+        address: Option<String>,
+        /// Take it away. They have to have a name.
+        #[arg(long, conflicts_with = "address")]
+        none: bool,
+    },
+    /// Delete a user for ever. Every session ends and the name is free at once; what names them in the audit log is
+    /// replaced by a service that runs. Nothing is asked.
+    Delete {
+        /// Who.
+        user: String,
+    },
+    /// Write everything that is kept about a user to standard output, as JSON.
+    Export {
+        /// Who.
+        user: String,
+    },
     /// End every session of a user and let them log in no more.
     Disable {
         /// Who.
@@ -109,7 +157,16 @@ async fn act(config: &Config, store: &Store, what: Users) -> Result<(), Failure>
         }
         Users::Invitations => invitations::list(store).await?,
         Users::Uninvite { invitation } => invitations::revoke(store, &invitation).await?,
-        Users::List => list(store).await?,
+        Users::List { search, after, limit } => {
+            accounts::list(store, Listing { search, after, limit }).await?;
+        }
+        Users::Show { user } => accounts::show(store, &user).await?,
+        Users::Rename { user, name, none: _ } => accounts::rename(store, &user, name).await?,
+        Users::SetEmail { user, address, none: _ } => {
+            accounts::set_email(store, &user, address).await?;
+        }
+        Users::Delete { user } => accounts::delete(store, &user).await?,
+        Users::Export { user } => accounts::export(store, &user).await?,
         Users::Disable { user } => {
             let user = find(store, &user).await?;
             administration::set_enabled(store, user, false).await?;
@@ -136,25 +193,4 @@ async fn act(config: &Config, store: &Store, what: Users) -> Result<(), Failure>
         }
     }
     Ok(())
-}
-
-async fn list(store: &Store) -> Result<(), Failure> {
-    let mut after = None;
-    loop {
-        let page = store.list_users(after, PAGE).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = Some(last.user.id);
-        for one in &page {
-            let user = &one.user;
-            say(&format!(
-                "{}\t{}\t{}\t{}\t{}\t{}",
-                user.id,
-                user.username.as_deref().unwrap_or("-"),
-                user.email.as_deref().unwrap_or("-"),
-                if user.roles.is_empty() { "-".to_owned() } else { user.roles.join(",") },
-                if one.enabled { "enabled" } else { "disabled" },
-                instant(user.created_at),
-            ));
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! A person's own account and sessions.
 
 pub(super) mod events;
+pub(super) mod export;
 pub(super) mod login;
 pub(super) mod logout;
 pub(super) mod me;

@@ -22,6 +22,34 @@ impl NameKey {
     }
 }
 
+/// How a name or an address begins, as those are compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beginning(String);
+
+impl Beginning {
+    /// For a query.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What is above everything that begins so, and below everything else that is above it. No name and no address has
+    /// the character at its end.
+    #[must_use]
+    pub fn end(&self) -> String {
+        format!("{}{}", self.0, char::MAX)
+    }
+}
+
+/// How a name or an address may begin. `None` where none begins so.
+#[must_use]
+pub fn beginning(text: &str) -> Option<Beginning> {
+    let fits = text.chars().count() <= 254 && text.chars().all(is_visible);
+    let key = if fits { fold(text) } else { String::new() };
+    // What stands in the place of a name that somebody does not have begins with an @.
+    (!key.is_empty() && !key.starts_with('@')).then_some(Beginning(key))
+}
+
 /// A name: 1–64 characters, no `@`, no outer spaces, nothing invisible. `None` when it is not one.
 #[must_use]
 pub fn username(text: &str) -> Option<NameKey> {
@@ -123,6 +151,22 @@ mod tests {
         }
         assert!(username("Ada Lovelace").is_some());
         assert!(username(&"x".repeat(64)).is_some());
+    }
+
+    #[test]
+    fn a_beginning_is_folded_as_names_are_and_ends_below_what_comes_next() {
+        let ada = beginning("ＡDa").unwrap();
+        assert_eq!(ada.as_str(), "ada");
+        let within = |key: &str| key >= ada.as_str() && key < ada.end().as_str();
+        for key in ["ada", "ada@example.com", "ada lovelace", "ada\u{ffff}x", "ada\u{10fffd}"] {
+            assert!(within(key), "{key}");
+        }
+        for key in ["ad", "adb", "Ada", "bda", ""] {
+            assert!(!within(key), "{key}");
+        }
+        for none in ["", "\u{3164}", "@", "@!", "＠x", "a\0", "a\nb", &"x".repeat(255)] {
+            assert_eq!(beginning(none), None, "{none:?}");
+        }
     }
 
     #[test]

@@ -51,6 +51,25 @@ impl Pseudonyms {
         self.of("network", &[&network(address)])
     }
 
+    /// What is written in the place of a network address that was kept as it was: [`MARK`] and the pseudonym of its
+    /// network. What was written so stays as it is.
+    #[must_use]
+    pub fn written_for_address(&self, text: &str) -> String {
+        match text.parse() {
+            Ok(address) => format!("{MARK}{}", self.network(address)),
+            Err(_) => self.written_for("address", text),
+        }
+    }
+
+    /// The same for another text, of this kind.
+    #[must_use]
+    pub fn written_for(&self, kind: &str, text: &str) -> String {
+        if is_written(text) {
+            return text.to_owned();
+        }
+        format!("{MARK}{}", self.of(kind, &[text.as_bytes()]))
+    }
+
     /// Of anything made of parts; `kind` keeps things of different kinds apart.
     #[must_use]
     pub fn of(&self, kind: &str, parts: &[&[u8]]) -> Pseudonym {
@@ -64,6 +83,15 @@ impl Pseudonyms {
         bytes.copy_from_slice(&context.sign().as_ref()[..16]);
         Pseudonym(bytes)
     }
+}
+
+/// What stands before a pseudonym where a name, an address or a user agent was.
+pub const MARK: char = '~';
+
+/// Whether this is a pseudonym that stands in the place of something.
+fn is_written(text: &str) -> bool {
+    let digits = text.strip_prefix(MARK).unwrap_or_default();
+    URL_SAFE_NO_PAD.decode(digits).is_ok_and(|bytes| bytes.len() == 16)
 }
 
 /// What one subscriber holds: an IPv4 address, or an IPv6 /64, of which every host has as many
@@ -91,6 +119,21 @@ mod tests {
         assert_ne!(ours.of("a", &[b"bc"]), ours.of("a", &[b"b", b"c"]));
         assert_ne!(ours.of("a", &[b"b"]), ours.of("b", &[b"b"]));
         assert_eq!(ours.name(&name("ada")).to_string().len(), 22);
+    }
+
+    #[test]
+    fn what_was_replaced_once_stays_so() {
+        let ours = Pseudonyms::new(&[1; 32]);
+        let address = ours.written_for_address("192.0.2.1");
+        let network = ours.network("192.0.2.1".parse().unwrap());
+        assert_eq!(address, format!("~{network}"));
+        assert_eq!(ours.written_for_address(&address), address);
+        let agent = ours.written_for("user-agent", "Mozilla/5.0");
+        assert_eq!(ours.written_for("user-agent", &agent), agent);
+        for text in ["", "~", "~Mozilla/5.0", "no address", "~AAAAAAAAAAAAAAAAAAAAAAAAAA"] {
+            let written = ours.written_for("user-agent", text);
+            assert!(written != text && is_written(&written), "{text}");
+        }
     }
 
     #[test]

@@ -8,13 +8,15 @@ use secrecy::SecretString;
 
 use crate::config::{self, RegistrationMode};
 use crate::error::Error;
+use crate::identity::names;
 use crate::identity::names::new::new_email;
 use crate::identity::roles::is_role;
 use crate::passwords::{HashingPurpose, Overloaded, Passwords, Unusable};
 use crate::policy::accounts::{self, Registration, check_password_text};
+use crate::policy::names::Wish;
 use crate::store::{
-    Credentials, EndReason, Invitation, InvitationId, NewInvitation, NewUser, Store, StoreError,
-    UserRecord,
+    Credentials, EndReason, Invitation, InvitationId, Listed, NewInvitation, NewNames, NewUser,
+    Renaming, Store, StoreError, UserRecord,
 };
 use crate::tokens::InvitationToken;
 
@@ -28,6 +30,16 @@ pub(crate) enum Refused {
     Unknown,
     #[error("the name or the address is taken")]
     Taken,
+    #[error(
+        "they would have neither a name nor an address; give them the other one first, or delete them"
+    )]
+    Nameless,
+    #[error("--search: no name and no address begins so")]
+    Beginning,
+    #[error(
+        "--after: that is no user whom this search finds; it may have been renamed or deleted meanwhile"
+    )]
+    NotFound,
     #[error(
         "{0:?} is no role: 1 to 64 visible ASCII characters, without quotes, commas and spaces"
     )]
@@ -144,6 +156,49 @@ pub(crate) async fn set_enabled(store: &Store, user: UserId, enabled: bool) -> R
     known(store.set_enabled(user, enabled).await?)?;
     tell(if enabled { "user-enabled" } else { "user-disabled" }, user);
     Ok(())
+}
+
+/// Gives a user other names.
+pub(crate) async fn change_names(
+    store: &Store,
+    user: UserId,
+    (name, address): (Wish, Wish),
+) -> Result<(), Refused> {
+    let invalid = |why: &str| Refused::Policy(Error::InvalidRequest(why.to_owned()));
+    let (username, email) =
+        (name.of_name().map_err(invalid)?, address.of_address().map_err(invalid)?);
+    match store.change_names(user, NewNames { username, email }).await? {
+        Renaming::Done { user, renamed, email_changed } => {
+            if renamed {
+                tell("user-renamed", user.id);
+            }
+            if email_changed {
+                tell("email-changed", user.id);
+            }
+            Ok(())
+        }
+        Renaming::Taken => Err(Refused::Taken),
+        Renaming::Nameless => Err(Refused::Nameless),
+        Renaming::Unknown => Err(Refused::Unknown),
+    }
+}
+
+/// Deletes a user. What is left of them is forgotten by the services that run.
+pub(crate) async fn delete_user(store: &Store, user: UserId) -> Result<(), Refused> {
+    known(store.delete_user(user).await?)?;
+    tell("user-deleted", user);
+    Ok(())
+}
+
+/// Users whose name or address begins so, after the one that is named.
+pub(crate) async fn search(
+    store: &Store,
+    text: &str,
+    after: Option<UserId>,
+    most: usize,
+) -> Result<Vec<Listed>, Refused> {
+    let beginning = names::beginning(text).ok_or(Refused::Beginning)?;
+    store.search_users(beginning, after, most).await?.ok_or(Refused::NotFound)
 }
 
 /// Gives a user these roles and no others.

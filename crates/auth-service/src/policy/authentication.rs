@@ -6,11 +6,26 @@
 
 pub(crate) mod password;
 
+use std::time::Duration;
+
 use claims::{Timestamp, UserId};
+use verifier::Bearer;
 
 use crate::error::Error;
 use crate::identity::amr::Amr;
 use crate::store::Versions;
+
+/// How old a login may be for what needs a recent one.
+const RECENT_LOGIN: Duration = Duration::from_mins(15);
+
+/// Goes on only where the person logged in at most a quarter of an hour ago, whatever was refreshed since. Everything
+/// that needs a recent login asks here.
+///
+/// # Errors
+/// [`Error::Denied`] with the challenge of RFC 9470, which says how recent it must be.
+pub(crate) fn require_recent_login(bearer: &Bearer) -> Result<(), Error> {
+    Ok(bearer.require_recent_login(RECENT_LOGIN)?)
+}
 
 /// Somebody who has shown everything that their account asks for.
 #[derive(Debug, Clone)]

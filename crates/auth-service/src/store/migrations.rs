@@ -30,6 +30,11 @@ const POSTGRES: &[Text] = &[
     (10, "clients", include_str!("../../../../migrations/postgres/0010_clients.sql")),
     (11, "invitations", include_str!("../../../../migrations/postgres/0011_invitations.sql")),
     (
+        12,
+        "life_of_an_account",
+        include_str!("../../../../migrations/postgres/0012_life_of_an_account.sql"),
+    ),
+    (
         13,
         "session_audience",
         include_str!("../../../../migrations/postgres/0013_session_audience.sql"),
@@ -59,6 +64,11 @@ const SQLITE: &[Text] = &[
     ),
     (10, "clients", include_str!("../../../../migrations/sqlite/0010_clients.sql")),
     (11, "invitations", include_str!("../../../../migrations/sqlite/0011_invitations.sql")),
+    (
+        12,
+        "life_of_an_account",
+        include_str!("../../../../migrations/sqlite/0012_life_of_an_account.sql"),
+    ),
     (
         13,
         "session_audience",
@@ -134,6 +144,7 @@ mod tests {
             ["b0a28a4ed898271455cecccb73d8faf9", "ad9c9217982f9bbd3af73c0ba4f8cddb"],
             ["2e5bcb461bd047040ba6d70a33d43708", "ef0aa5b80137e1e9a8b03c547e838f3d"],
             ["368174ea7e4994d60f2d37668dc3caac", "b6eab34ac53b3296bc01cdcffb973f19"],
+            ["7276e5448c14f85f76b00dd8df647fe8", "f297f6694696966580f149454f264eec"],
             ["9f33730050cea55568caab3a5b2129a8", "7dbc5ffdb99221206b72301399e9983f"],
         ];
         assert_eq!(POSTGRES.len(), out.len());

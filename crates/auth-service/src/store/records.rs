@@ -34,6 +34,38 @@ pub struct UserRecord {
     pub created_at: Timestamp,
 }
 
+/// What becomes of a name or an address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum NameChange {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// It is taken away.
+    Remove,
+    /// This takes its place: as written, and what it is compared by.
+    Set(String, NameKey),
+}
+
+/// What somebody is to be called from now on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewNames {
+    pub username: NameChange,
+    pub email: NameChange,
+}
+
+/// What became of a change of names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Renaming {
+    /// Who they are now, and what was changed.
+    Done { user: UserRecord, renamed: bool, email_changed: bool },
+    /// The name or the address belongs to somebody else. Nothing was changed.
+    Taken,
+    /// There would be neither a name nor an address. Nothing was changed.
+    Nameless,
+    /// There is no such user, or the caller's session is over.
+    Unknown,
+}
+
 /// A user as administrators see them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {

@@ -16,6 +16,20 @@ use crate::store::SessionView;
 /// that programs of before, which read a text there, serve such people too.
 pub(super) const NO_NAME: &str = "";
 
+/// What stands in the place of what a name is compared by, where there is none. It is unlike any other, and unlike all
+/// that can be typed: in a name there is no @, and in an address there is a dot behind it.
+pub(super) fn key_of_no_name(user: UserId) -> String {
+    format!("@{user}")
+}
+
+/// The same of somebody who is deleted. All of them are found by how it begins.
+pub(super) fn key_of_deleted(user: UserId) -> String {
+    format!("{DELETED}{user}")
+}
+
+/// How [`key_of_deleted`] begins. No id does.
+pub(super) const DELETED: &str = "@!";
+
 /// Reads columns by name, from either database.
 pub(super) trait Columns {
     fn int(&self, name: &'static str) -> Result<i64, Error>;
@@ -26,6 +40,10 @@ pub(super) trait Columns {
 
     fn time(&self, name: &'static str) -> Result<Timestamp, Error> {
         self.int(name).map(Timestamp)
+    }
+
+    fn time_or_null(&self, name: &'static str) -> Result<Option<Timestamp>, Error> {
+        Ok(self.int_or_null(name)?.map(Timestamp))
     }
 
     /// A flag that the query wrote as 0 or 1.
@@ -129,6 +147,17 @@ macro_rules! user_columns {
     };
 }
 pub(super) use user_columns;
+
+/// The columns of a user as administrators see them; `u` is the table.
+macro_rules! listed_columns {
+    () => {
+        concat!(
+            "cast(case when u.enabled then 1 else 0 end as bigint) as enabled, ",
+            $crate::store::rows::user_columns!()
+        )
+    };
+}
+pub(super) use listed_columns;
 
 /// The columns of a session as its owner sees it, but for whether it is the one that asks; `s` is the
 /// table.

@@ -168,7 +168,7 @@ impl Store {
 
     /// The turn of the caller's user, waited for at most eight seconds; `None` when the caller's session is
     /// not there.
-    async fn turn_of(&self, caller: &Caller) -> Result<Option<Turn>, StoreError> {
+    pub(super) async fn turn_of(&self, caller: &Caller) -> Result<Option<Turn>, StoreError> {
         // Both together: whoever is asked for the owner may be slow too.
         let turn = self.next_turn_of(*caller);
         tokio::time::timeout(TURN_TIMEOUT, turn).await.unwrap_or(Err(StoreError::Timeout))

@@ -10,13 +10,19 @@ use super::postgres::Lane;
 use super::records::{
     Caller, Credentials, EndReason, Listed, NewPassword, NewUser, OtherSessions, UserRecord,
 };
-use super::rows::{self, credentials_columns, is_caller, user_columns};
+use super::rows::{self, credentials_columns, is_caller, listed_columns, user_columns};
 use super::sessions::{self, caller_values};
 use super::transaction::Tx;
 use super::turns::Turn;
 use super::{ENDED_AT_ONCE, Store, StoreError};
 use crate::identity::names::NameKey;
 
+/// Users after `$1`, at most `$2`.
+pub(super) const LIST: &str = concat!(
+    "select ",
+    listed_columns!(),
+    " from users u where u.id > $1 and u.deleted_at is null order by u.id limit $2"
+);
 /// How many users one transaction locks: for a fraction of a second.
 const RAISED_AT_ONCE: i64 = 1000;
 
@@ -40,7 +46,11 @@ impl Store {
 
     /// The same for a user who is known.
     pub async fn credentials_of(&self, user: UserId) -> Result<Option<Credentials>, StoreError> {
-        let sql = concat!("select ", credentials_columns!(), " from users u where u.id = $1");
+        let sql = concat!(
+            "select ",
+            credentials_columns!(),
+            " from users u where u.id = $1 and u.deleted_at is null"
+        );
         let found = self.read(Lane::Logins, sql, vec![user.into()]).await?;
         Ok(found.first().map(rows::credentials).transpose()?)
     }
@@ -63,13 +73,8 @@ impl Store {
         after: Option<UserId>,
         most: i64,
     ) -> Result<Vec<Listed>, StoreError> {
-        let sql = concat!(
-            "select cast(case when u.enabled then 1 else 0 end as bigint) as enabled, ",
-            user_columns!(),
-            " from users u where u.id > $1 order by u.id limit $2"
-        );
         let after = after.unwrap_or(UserId(Uuid::nil()));
-        let found = self.read(Lane::Main, sql, vec![after.into(), most.into()]).await?;
+        let found = self.read(Lane::Main, LIST, vec![after.into(), most.into()]).await?;
         Ok(found.iter().map(rows::listed).collect::<Result<_, _>>()?)
     }
 
@@ -146,11 +151,11 @@ impl Store {
                 tx.execute(
                     "update users set enabled = ($2 = 1), version = version + 1, \
                         version_reason = 'disabled', changed_at = {now} \
-                     where id = $1 and enabled <> ($2 = 1)",
+                     where id = $1 and deleted_at is null and enabled <> ($2 = 1)",
                     &[user.into(), i64::from(enabled).into()],
                 )
                 .await?;
-                let sql = "select 1 from users where id = $1";
+                let sql = "select 1 from users where id = $1 and deleted_at is null";
                 Ok(!tx.fetch_all(sql, &[user.into()]).await?.is_empty())
             }
             .boxed()
@@ -163,7 +168,7 @@ impl Store {
     pub async fn set_password(&self, user: UserId, hash: String) -> Result<bool, StoreError> {
         let sql = "update users set password_hash = $2, password_version = password_version + 1, \
                 version = version + 1, version_reason = 'password', changed_at = {now} \
-             where id = $1";
+             where id = $1 and deleted_at is null";
         let values = vec![user.into(), hash.into()];
         Ok(self.write(Lane::Main, self.announcement(), sql, values).await? > 0)
     }
@@ -171,7 +176,7 @@ impl Store {
     /// Gives a user these roles and no others; `false` when there is no such user. Access tokens have
     /// them from the next refresh on.
     pub async fn set_roles(&self, user: UserId, roles: Vec<String>) -> Result<bool, StoreError> {
-        let sql = "update users set roles = $2 where id = $1";
+        let sql = "update users set roles = $2 where id = $1 and deleted_at is null";
         let values = vec![user.into(), roles.join(" ").into()];
         Ok(self.write(Lane::Main, (), sql, values).await? > 0)
     }
@@ -227,9 +232,7 @@ pub(super) async fn insert(tx: &mut Tx, user: NewUser) -> Result<Option<UserReco
     let id = UserId(Uuid::now_v7());
     let (username, username_key) = match user.username {
         Some((name, key)) => (name, key.as_str().to_owned()),
-        // Unlike any other, and unlike all that can be typed: in a name there is no @, and in an address
-        // there is a dot behind it.
-        None => (rows::NO_NAME.to_owned(), format!("@{id}")),
+        None => (rows::NO_NAME.to_owned(), rows::key_of_no_name(id)),
     };
     let (email, email_key) = user.email.unzip();
     let found = tx

@@ -50,7 +50,7 @@ pub struct EventView {
     pub at: Timestamp,
     /// What: `registered`, `login`, `login-failed`, `session-ended`, `all-sessions-ended`,
     /// `password-changed`, `roles-changed`, `user-disabled`, `user-enabled`, `refresh-replayed`,
-    /// `rotation-restored`, `limited`, `invitation-used`. More may come.
+    /// `rotation-restored`, `limited`, `invitation-used`, `user-renamed`, `email-changed`. More may come.
     pub kind: String,
     /// In which session.
     #[schema(required)]

@@ -2,7 +2,7 @@
 
 use auth_service::config::RegistrationMode;
 use auth_service::schemas::{
-    Events, Me, PasswordRequest, RegisterRequest, Registered, Sessions, who_may_register,
+    Events, Me, MePatch, PasswordRequest, RegisterRequest, Registered, Sessions, who_may_register,
 };
 use problem::ProblemCode as Code;
 use serde_json::json;
@@ -50,6 +50,49 @@ pub(super) fn routes() -> Vec<Route> {
                 "The account.",
                 &Me { user: examples::user(), roles: vec!["editor".to_owned()] },
             ),
+        Route::patch("/me", "changeMe", "Change the name or the address")
+            .says(
+                TAG,
+                "A JSON merge patch (RFC 7396) of `username` and `email`: what is left out stays, and `null` takes it \
+                 away. One of the two must stay. It takes a login of the last 15 minutes (RFC 9470). Sessions go on, and \
+                 access tokens have the new name from the next refresh on. A changed address is not verified.",
+            )
+            .bearer()
+            .takes::<MePatch>(
+                &["application/merge-patch+json", "application/json"],
+                Required::True,
+                &json!({ "username": "ada", "email": null }),
+            )
+            .problems(&[
+                Code::ReauthenticationRequired,
+                Code::Forbidden,
+                Code::Conflict,
+                Code::RateLimited,
+            ])
+            .answers(
+                200,
+                "The account as it is now.",
+                &Me { user: examples::user(), roles: vec!["editor".to_owned()] },
+            ),
+        Route::delete("/me", "deleteMe", "Delete the account")
+            .says(
+                TAG,
+                "For ever. It takes a login of the last 15 minutes (RFC 9470). Every session is over and every access \
+                 token is refused from then on, everywhere, and the name and the address are free. The rest of what is kept \
+                 is forgotten soon afterwards. If the answer is lost, the same request gets 401 (`invalid-token`).",
+            )
+            .bearer()
+            .problems(&[Code::ReauthenticationRequired, Code::Forbidden, Code::RateLimited])
+            .empty(204, "It is deleted."),
+        Route::get("/me/export", "exportMe", "What is kept about me?")
+            .says(
+                TAG,
+                "Everything that is kept about the account, but for the hash of the password: five times, and then once in \
+                 ten minutes. The answer may be long, and breaks off where the database fails in the middle of it.",
+            )
+            .bearer()
+            .problems(&[Code::Forbidden, Code::RateLimited])
+            .answers(200, "The account, invitations, sessions and events.", &examples::export()),
         Route::get("/sessions", "sessions", "Where am I logged in?")
             .says(TAG, "The live sessions, at most 100, the caller's own always among them. `ip` and `user_agent` are those of the login.")
             .bearer()

@@ -3,7 +3,10 @@
 use std::str::FromStr;
 
 use auth_service::policy::TokenAnswer;
-use auth_service::store::{EventView, SessionView, UserView};
+use auth_service::schemas::Export;
+use auth_service::store::{
+    EventView, ExportedEvent, ExportedSession, ExportedUser, SessionView, UserView,
+};
 use claims::{SessionId, Timestamp, UserId};
 
 pub(super) const PASSWORD: &str = "a quite ordinary sentence";
@@ -68,5 +71,60 @@ pub(super) fn event() -> EventView {
         user_agent: Some(AGENT.to_owned()),
         other_ip: None,
         other_user_agent: None,
+    }
+}
+
+pub(super) fn export() -> Export {
+    let (user, session, event) = (user(), session(), event());
+    Export {
+        user: ExportedUser {
+            id: user.id,
+            username: user.username,
+            email: user.email,
+            password_version: 1,
+            version: 1,
+            version_reason: None,
+            enabled: true,
+            roles: vec!["editor".to_owned()],
+            created_at: user.created_at,
+            changed_at: None,
+        },
+        invitations: Vec::new(),
+        sessions: vec![ExportedSession {
+            id: session.id.to_string(),
+            user_id: user.id,
+            client_id: "latchkey".to_owned(),
+            scope: "profile reports:read reports:write".to_owned(),
+            audience: None,
+            subject_version: 1,
+            generation: 2,
+            rotated_at: Some(session.last_used_at),
+            rotated_ip: session.ip.clone(),
+            rotated_user_agent: session.user_agent.clone(),
+            idle_expires_at: Timestamp(NOW + 3_600_000 + 604_800_000),
+            expires_at: session.expires_at,
+            revoked_at: None,
+            revoke_reason: None,
+            auth_time: session.created_at,
+            amr: "pwd".to_owned(),
+            device: session.device,
+            user_agent: session.user_agent.clone(),
+            ip: session.ip.clone(),
+            created_at: session.created_at,
+        }],
+        events: vec![ExportedEvent {
+            id: 1,
+            at: session.created_at,
+            kind: "login".to_owned(),
+            user_id: Some(user.id),
+            session_id: Some(session.id.to_string()),
+            reason: None,
+            ip: session.ip,
+            user_agent: session.user_agent,
+            other_ip: event.other_ip,
+            other_user_agent: event.other_user_agent,
+            subject: None,
+            origin: None,
+        }],
     }
 }

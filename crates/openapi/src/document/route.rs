@@ -51,6 +51,11 @@ impl Route {
         Self::new(HttpMethod::Post, path, id, summary)
     }
 
+    /// A route that changes something.
+    pub(crate) fn patch(path: &'static str, id: &str, summary: &str) -> Self {
+        Self::new(HttpMethod::Patch, path, id, summary)
+    }
+
     /// A route that takes something away.
     pub(crate) fn delete(path: &'static str, id: &str, summary: &str) -> Self {
         Self::new(HttpMethod::Delete, path, id, summary)

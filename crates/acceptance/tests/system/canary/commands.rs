@@ -45,7 +45,7 @@ fn command(
     let out = Place::new(format!("what {arguments:?} says"), output.stdout);
     scene.places.push(match arguments {
         // These lists are asked for to see the addresses in them.
-        ["user", "list" | "invitations"] => out.allowing(ADDRESS),
+        ["user", "list" | "invitations" | "show" | "export", ..] => out.allowing(ADDRESS),
         // The one time that it is told.
         ["user", "invite", ..] => out.allowing(INVITATION),
         _ => out,
@@ -57,7 +57,7 @@ fn command(
 fn users(scene: &mut Scene, site: &Site) -> String {
     let password = scene.password("of eve");
     let (other, refused) = (scene.password("of eve, later"), scene.password("refused"));
-    let address = scene.address("of eve");
+    let (address, other_address) = (scene.address("of eve"), scene.address("of dora"));
     let create = ["user", "create", "eve", "--email", &address, "--role", "admin"];
     let mut expect = |good: bool, arguments: &[&str], line: &str| {
         let done = command(scene, site, arguments, line, &[]);
@@ -76,6 +76,18 @@ fn users(scene: &mut Scene, site: &Site) -> String {
     expect(true, &["user", "enable", "eve"], "");
     expect(true, &["user", "roles", "eve", "auditor"], "");
     expect(true, &["session", "list", "ada"], "");
+    expect(true, &["user", "show", &address], "");
+    expect(true, &["user", "list", "--search", &address], "");
+    expect(false, &["user", "list", "--search", "@"], "");
+    expect(true, &["user", "export", "eve"], "");
+    expect(true, &["user", "rename", &address, "Eve"], "");
+    expect(false, &["user", "rename", "eve", &address], "");
+    expect(false, &["user", "set-email", "eve", &refused], "");
+    expect(true, &["user", "set-email", "eve", "--none"], "");
+    expect(true, &["user", "set-email", "eve", &address], "");
+    expect(true, &["user", "create", "dora", "--email", &other_address], &password);
+    expect(false, &["user", "set-email", "eve", &other_address], "");
+    expect(true, &["user", "delete", "dora"], "");
     expect(false, &["session", "revoke", &refused], "");
     expect(true, &["session", "revoke", "--all-of", &address], "");
     expect(true, &["doctor"], "");

@@ -206,6 +206,19 @@ async fn account(scene: &mut Scene, password: &str) {
         let path = format!("/sessions/{id}");
         scene.refused(404, bearer(scene, Method::DELETE, &path)).await;
     }
+    scene.send_about_user(bearer(scene, Method::GET, "/me/export")).await;
+    let moved = scene.address("of ada, later");
+    let patch = |scene: &Scene, body: Value| bearer(scene, Method::PATCH, "/me").json(&body);
+    let answer = scene.send_about_user(patch(scene, json!({"email": moved}))).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    for body in [
+        json!({"username": moved}),
+        json!({"email": password}),
+        json!({"email": [moved]}),
+        json!({ password: moved }),
+    ] {
+        scene.refused(400, patch(scene, body)).await;
+    }
     let other = scene.tokens("a login", scene.log_in("ada", password)).await;
     let path = format!("/sessions/{}", other.session);
     scene.refused(204, bearer(scene, Method::DELETE, &path)).await;
@@ -228,6 +241,14 @@ async fn account(scene: &mut Scene, password: &str) {
     let body = change(&new, password);
     let again = scene.tokens("a login", scene.log_in("ada", &new)).await;
     scene.refused(204, scene.post("/password").bearer_auth(again.access).json(&body)).await;
+
+    let (secret, address) = (scene.password("of trent"), scene.address("of trent"));
+    let body = json!({"username": "trent", "password": secret, "email": address});
+    scene.send_about_user(scene.post("/register").json(&body)).await;
+    let gone = scene.tokens("a login", scene.log_in("trent", &secret)).await;
+    let delete = |scene: &Scene| scene.request(Method::DELETE, "/me").bearer_auth(&gone.access);
+    scene.refused(204, delete(scene)).await;
+    scene.refused(401, delete(scene)).await;
 }
 
 /// At the resource-service, and at the auth-service's own routes.

@@ -87,7 +87,7 @@ impl FromRequest for Received {
             let fields: LoginRequest = match media? {
                 Media::Json => body::json(&bytes)?,
                 Media::Form => form(&bytes)?,
-                Media::Unsaid => return Err(BadBody::Media.into()),
+                Media::MergePatch | Media::Unsaid => return Err(BadBody::Media.into()),
             };
             Ok(Self(fields))
         })

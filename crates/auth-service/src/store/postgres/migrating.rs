@@ -32,7 +32,7 @@ pub(super) async fn run(
     {
         tokio::time::sleep(BETWEEN_ATTEMPTS).await;
     }
-    index_live_sessions(connection).await?;
+    build_indexes(connection).await?;
     query(LOCK_TIMEOUT).execute(&mut *connection).await?;
     let mut told = false;
     loop {
@@ -59,32 +59,70 @@ fn is_locked(error: &MigrateError) -> bool {
     code.is_some_and(|code| code == LOCK_NOT_AVAILABLE)
 }
 
-/// Builds the index of migration 7 on a table that may be large and in use: writers go on meanwhile,
-/// which is possible only outside the migration. An interrupted build leaves an index that is kept up
-/// to date, never used, and has the name; it is removed first.
-async fn index_live_sessions(connection: &mut PgConnection) -> Result<(), MigrateError> {
+/// An index of a migration on a table that may be large and in use.
+struct Index {
+    /// The migration that makes it where the tables are new.
+    migration: i64,
+    drop: &'static str,
+    create: &'static str,
+    /// What it stands in the place of.
+    replaces: Option<&'static str>,
+}
+
+const INDEXES: [Index; 4] = [
+    Index {
+        migration: 7,
+        drop: "drop index concurrently if exists sessions_live",
+        create: "create index concurrently sessions_live on sessions (user_id, subject_version) \
+            where revoked_at is null",
+        replaces: None,
+    },
+    Index {
+        migration: 12,
+        drop: "drop index concurrently if exists users_by_name",
+        create: "create index concurrently users_by_name on users (username_key collate \"C\")",
+        replaces: None,
+    },
+    Index {
+        migration: 12,
+        drop: "drop index concurrently if exists users_by_address",
+        create: "create index concurrently users_by_address on users (email_key collate \"C\")",
+        replaces: None,
+    },
+    Index {
+        migration: 12,
+        drop: "drop index concurrently if exists sessions_of_user",
+        create: "create index concurrently sessions_of_user on sessions (user_id, id)",
+        replaces: Some("drop index concurrently if exists sessions_user_id"),
+    },
+];
+
+/// Builds the indexes of migrations that are due, while writers go on, which is possible only outside a
+/// migration. An interrupted build leaves an index that is kept up to date, never used, and has the name; it is
+/// removed first. Where there are no tables yet, the migrations make them with the indexes.
+async fn build_indexes(connection: &mut PgConnection) -> Result<(), MigrateError> {
     let there: bool = query_scalar("select to_regclass('_sqlx_migrations') is not null")
         .fetch_one(&mut *connection)
         .await?;
     if !there {
         return Ok(());
     }
-    let due: bool = query_scalar(
-        "select exists (select from _sqlx_migrations where version = 1) \
-            and not exists (select from _sqlx_migrations where version = 7)",
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    if !due {
-        return Ok(());
+    for index in INDEXES {
+        let due: bool = query_scalar(
+            "select exists (select from _sqlx_migrations where version = 1) \
+                and not exists (select from _sqlx_migrations where version = $1)",
+        )
+        .bind(index.migration)
+        .fetch_one(&mut *connection)
+        .await?;
+        if !due {
+            continue;
+        }
+        tracing::info!("building an index; this may take some time");
+        let statements = [Some(index.drop), Some(index.create), index.replaces];
+        for sql in statements.into_iter().flatten() {
+            query(sql).execute(&mut *connection).await?;
+        }
     }
-    query("drop index concurrently if exists sessions_live").execute(&mut *connection).await?;
-    tracing::info!("building an index on sessions; this may take some time");
-    query(
-        "create index concurrently sessions_live on sessions (user_id, subject_version) \
-         where revoked_at is null",
-    )
-    .execute(connection)
-    .await?;
     Ok(())
 }

@@ -1,0 +1,139 @@
+//! `auth-service user show`, `rename`, `set-email`, `delete`, `export` and `list`: the life of an account.
+
+use std::io::Write as _;
+use std::pin::pin;
+
+use claims::UserId;
+use futures_util::TryStreamExt as _;
+
+use crate::policy::names::Wish;
+use crate::policy::{administration, export};
+use crate::store::{Listed, Store};
+
+use super::console::{Failure, instant, say};
+use super::find::find;
+
+/// How many users one question gets.
+const PAGE: usize = 500;
+/// The list of somebody's sessions has no more.
+const MOST_SESSIONS: usize = 100;
+
+/// Which users to list.
+pub(super) struct Listing {
+    pub(super) search: Option<String>,
+    pub(super) after: Option<String>,
+    pub(super) limit: Option<usize>,
+}
+
+/// A line for each of them.
+pub(super) async fn list(store: &Store, listing: Listing) -> Result<(), Failure> {
+    let after = listing.after.map(|id| id.strip_prefix("id:").unwrap_or(&id).parse().map(UserId));
+    let mut after = after.transpose().map_err(|_| "--after: that is no id of a user")?;
+    let mut left = listing.limit.unwrap_or(usize::MAX);
+    while left > 0 {
+        let most = left.min(PAGE);
+        let page = match &listing.search {
+            Some(text) => administration::search(store, text, after, most).await?,
+            None => store.list_users(after, i64::try_from(most)?).await?,
+        };
+        for one in &page {
+            say(&line(one));
+        }
+        match page.last().filter(|_| page.len() == most) {
+            Some(last) => after = Some(last.user.id),
+            None => break,
+        }
+        left -= most;
+    }
+    Ok(())
+}
+
+fn line(one: &Listed) -> String {
+    let user = &one.user;
+    format!(
+        "{}\t{}\t{}\t{}\t{}\t{}",
+        user.id,
+        user.username.as_deref().unwrap_or("-"),
+        user.email.as_deref().unwrap_or("-"),
+        if user.roles.is_empty() { "-".to_owned() } else { user.roles.join(",") },
+        if one.enabled { "enabled" } else { "disabled" },
+        instant(user.created_at),
+    )
+}
+
+/// What is known of one, a line for each thing.
+pub(super) async fn show(store: &Store, text: &str) -> Result<(), Failure> {
+    let id = find(store, text).await?;
+    let user =
+        store.exported_user(id).await?.ok_or_else(|| format!("there is no user {text:?}"))?;
+    let sessions = store.sessions_of(id).await?;
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let live = match sessions.len() {
+        MOST_SESSIONS.. => format!("{MOST_SESSIONS} or more"),
+        few => few.to_string(),
+    };
+    let last = sessions.iter().map(|session| session.last_used_at).max();
+    for (name, value) in [
+        ("id", user.id.to_string()),
+        ("name", or_dash(user.username)),
+        ("address", or_dash(user.email)),
+        ("roles", if user.roles.is_empty() { "-".to_owned() } else { user.roles.join(",") }),
+        ("state", if user.enabled { "enabled" } else { "disabled" }.to_owned()),
+        ("registered", instant(user.created_at)),
+        ("live sessions", live),
+        ("last use of one", last.map_or_else(|| "-".to_owned(), instant)),
+    ] {
+        say(&format!("{name}\t{value}"));
+    }
+    Ok(())
+}
+
+/// Gives a user another name, or none.
+pub(super) async fn rename(store: &Store, user: &str, name: Option<String>) -> Result<(), Failure> {
+    let id = find(store, user).await?;
+    let told = told("name", name.as_deref());
+    let wish = name.map_or(Wish::Remove, Wish::Be);
+    administration::change_names(store, id, (wish, Wish::Keep)).await?;
+    say(&format!("{id} has {told}"));
+    Ok(())
+}
+
+/// Gives a user another address, or none.
+pub(super) async fn set_email(
+    store: &Store,
+    user: &str,
+    address: Option<String>,
+) -> Result<(), Failure> {
+    let id = find(store, user).await?;
+    let told = told("address", address.as_deref());
+    let wish = address.map_or(Wish::Remove, Wish::Be);
+    administration::change_names(store, id, (Wish::Keep, wish)).await?;
+    say(&format!("{id} has {told}"));
+    Ok(())
+}
+
+fn told(what: &str, new: Option<&str>) -> String {
+    new.map_or_else(|| format!("no {what}"), |_| format!("the new {what}"))
+}
+
+/// Deletes a user for ever.
+pub(super) async fn delete(store: &Store, user: &str) -> Result<(), Failure> {
+    let id = find(store, user).await?;
+    administration::delete_user(store, id).await?;
+    say(&format!(
+        "{id} is deleted; every session is over, and a service that runs forgets the rest within minutes"
+    ));
+    Ok(())
+}
+
+/// Writes everything that is kept about a user, as JSON.
+pub(super) async fn export(store: &Store, user: &str) -> Result<(), Failure> {
+    let id = find(store, user).await?;
+    let parts = export::of(store, id).await?.ok_or_else(|| format!("there is no user {user:?}"))?;
+    let mut parts = pin!(parts);
+    let mut out = std::io::stdout();
+    while let Some(part) = parts.try_next().await? {
+        out.write_all(&part)?;
+    }
+    Ok(out.flush()?)
+}
