@@ -42,6 +42,15 @@ pub enum StartError {
     Listen(#[from] ListenError),
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// What had ended since the backup would be alive again.
+    #[error(
+        "the database is a backup that was restored: run `auth-service session end-all --after-restore`, \
+         without which logged-out sessions would be served again"
+    )]
+    Restored,
+    /// Whether it is one.
+    #[error("database.url: {0}")]
+    Unread(#[source] StoreError),
     #[error(transparent)]
     Keyring(#[from] KeyringError),
     /// The client of the settings.
@@ -76,6 +85,9 @@ impl Application {
         let masters = MasterKeys::from_settings(&config)?;
         let pseudonyms = Arc::new(Pseudonyms::new(&*config.master_key()?));
         let store = Store::open(&config.database, clock.clone()).await?;
+        if store.is_restored().await.map_err(StartError::Unread)? {
+            return Err(StartError::Restored);
+        }
         let passwords = Passwords::new(&config.passwords)?;
         let shared = redis.clone().map(|redis| Shared::new(redis, clock.clone(), TIMEOUT));
         let max_wait = Duration::from_secs(config.passwords.max_wait_seconds);

@@ -23,6 +23,7 @@ mod migrations;
 mod names;
 mod postgres;
 mod records;
+mod restored;
 mod revocations;
 mod rotation;
 mod rows;

@@ -86,6 +86,13 @@ impl<'a> Backup<'a> {
     }
 }
 
+/// What says so goes to the one or to the other.
+fn refused_as_restored(output: &Output) {
+    assert!(!output.status.success());
+    let said = [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said));
+    assert!(said.concat().contains("session end-all --after-restore"), "{said:?}");
+}
+
 async fn stop(auth: &mut Service) {
     auth.terminate();
     assert!(auth.ended().await);
@@ -149,6 +156,12 @@ on_each_empty_database! {
         stop(&mut auth).await;
         backup.restore(&auth).await;
         let settings = auth.settings.clone();
+        if database.kind() == Kind::Sqlite {
+            // Whatever started a service now would have it serve what had ended.
+            for command in [&["serve"][..], &["doctor"]] {
+                refused_as_restored(&run("auth-service", command, &settings));
+            }
+        }
         let end_all = || run("auth-service", &["session", "end-all", "--after-restore"], &settings);
         let said = good(&end_all());
         assert!(said.contains("2 users, 2 keys replaced, 2 invitations"), "{said}");
@@ -425,6 +438,13 @@ async fn what_was_there_before_a_restore_is_kept_and_nothing_of_it_is_mixed_in()
     let said = good(&scene.run("restore", &backup));
     assert!(!said.contains("what was there before"), "{said}");
     assert!(!scene.beside("-wal").exists());
+    // The mark goes along into a backup of it, and a migration does not take it away.
+    let again = scene.copy("again");
+    good(&scene.run("backup", &again));
+    fs::copy(&again, scene.file()).unwrap();
+    good(&run("auth-service", &["migrate"], &scene.auth.settings));
+    refused_as_restored(&run("auth-service", &["serve"], &scene.auth.settings));
+    good(&run("auth-service", &["session", "end-all", "--after-restore"], &scene.auth.settings));
     scene.auth.start().await;
     scene.auth.login("ada").await;
 }

@@ -96,6 +96,14 @@ async fn database(store: &Store, found: &mut Findings) {
         |newest| format!("the schema is newer ({newest}), and this program may serve it"),
     );
     found.ok("database", format_args!("{}, {schema}", inspection.server));
+    match store.is_restored().await {
+        Ok(false) => {}
+        Ok(true) => found.bad(
+            "database",
+            "is a backup that was restored: run `auth-service session end-all --after-restore`",
+        ),
+        Err(error) => found.bad("database", error),
+    }
     match inspection.protection {
         None => {}
         Some(Protection::Tls { how, checked: true }) => found.ok("database", how),

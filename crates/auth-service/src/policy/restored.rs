@@ -18,6 +18,9 @@
 //!
 //! * Invitations that are open again may have been used or taken back since, so all of them are taken back.
 //!
+//! On SQLite a service refuses to start until this was done; Postgres has no place for such a mark that a dump
+//! does not carry along or lose.
+//!
 //! Beside a service that runs, somebody may log in meanwhile. Refresh keys come first: whoever logs in after their
 //! version was raised keeps the session. Signing keys come last: if an old one still signed the access token, it is
 //! refused, and they refresh. Whoever logs in before their version is raised loses both.
@@ -75,6 +78,7 @@ pub(crate) async fn end_all(config: &Config, store: &Store) -> Result<Ended, Not
     let entry =
         AuditEntry { reason: Some(told.into()), ..AuditEntry::new(AuditEvent::EndedAfterRestore) };
     store.record(entry).await?;
+    store.settle_restored().await?;
     Ok(Ended { users, keys, invitations })
 }
 

@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -17,9 +17,13 @@ use secrecy::ExposeSecret as _;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, query};
 
+use super::super::restored::RESTORED;
 use super::BUSY_TIMEOUT;
 use super::contents::{Contents, Unusable};
 use crate::config;
+
+/// Where the user version is, four bytes, the highest first (SQLite's file format, 1.3.13).
+const USER_VERSION_AT: u64 = 60;
 
 /// Why there is no copy. Nothing was changed then, unless the text says so.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +121,7 @@ pub async fn restore(settings: &config::Database, source: &Path) -> Result<Copie
     let mut unfinished = Unfinished::create(beside(&database, ".restoring"))?;
     io::copy(&mut from, &mut unfinished.file).map_err(at(&unfinished.path))?;
     unfinished.give_to_owner_of(&database, held.as_ref())?;
+    unfinished.mark_as_restored()?;
     let contents = Contents::read(&unfinished.path).await;
     let contents = contents.map_err(|why| CopyError::Unfit(source.clone(), why))?;
     contents.check().map_err(|unusable| match unusable {
@@ -198,6 +203,13 @@ impl Unfinished {
             return Ok(());
         }
         fchown(&self.file, Some(owner.uid()), Some(owner.gid())).map_err(at(&self.path))
+    }
+
+    /// Has it say that what had ended since it was made may be alive in it. Nobody has it open, and SQLite, asked
+    /// to write this, would keep a file beside it that could be left behind.
+    fn mark_as_restored(&self) -> Result<(), CopyError> {
+        let mark = self.file.write_all_at(&RESTORED.to_be_bytes(), USER_VERSION_AT);
+        mark.map_err(at(&self.path))
     }
 
     /// Waits until the disk has what is in it.
