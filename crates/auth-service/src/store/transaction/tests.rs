@@ -11,6 +11,7 @@ use futures_util::FutureExt as _;
 use secrecy::SecretString;
 use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
+use tokio::task::yield_now;
 use uuid::Uuid;
 
 use sqlx::AssertSqlSafe;
@@ -120,11 +121,16 @@ impl Scene {
     }
 }
 
+/// It also waits between its statements, where it can be dropped on any machine. On a busy one each answer of the
+/// database may be there before it is waited for.
 async fn two_notes(tx: &mut Tx, name: &'static str) -> Result<(), StoreError> {
     let add = "insert into notes (id, at) values ($1, {now})";
     tx.execute(add, &[format!("{name} 1").into()]).await?;
+    yield_now().await;
     tx.fetch_all("select 1", &[]).await?;
+    yield_now().await;
     tx.execute(add, &[format!("{name} 2").into()]).await?;
+    yield_now().await;
     Ok(())
 }
 
@@ -164,8 +170,8 @@ async fn a_transaction_dropped_at_each_await(scene: Scene) {
         scene.store.write(Lane::Main, (), clear, vec!["cut %".into()]).await.unwrap();
         after += 1;
     }
-    // As a rule once for each of five; on a busy machine an answer may be there before it is waited for.
-    assert!(after >= 2, "it was never cut off while a statement was under way");
+    // As a rule also while each of five statements is under way.
+    assert!(after > 3, "it was cut off {} times", after);
     scene.end().await;
 }
 
