@@ -25,7 +25,8 @@ pub(crate) fn check(project: &Project) -> Result<Outcome> {
             VERSION,
             "--root",
         ]);
-        run(install.arg(project.tools()))?;
+        install.arg(project.tools()).env("CARGO_PROFILE_DEV_DEBUG", "false");
+        run(&mut install)?;
     }
     let mut check = deny(project);
     check.arg("check");

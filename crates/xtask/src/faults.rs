@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read};
 use std::iter::once;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdout, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -31,6 +31,10 @@ const ASLEEP_SECONDS: u64 = 20;
 const AT_ONCE: usize = 2;
 /// How many times as long a run may take on a machine that is busy with other things.
 const LONGEST: u32 = 3;
+/// What is told again at the end of a run of tests: the log is long, and some see only its end.
+const LINES_OF_WHY: usize = 40;
+/// Of one violation, which may come with a long history.
+const LINES_OF_A_VIOLATION: usize = 8;
 /// For a run to begin and to look back at what happened. It gives itself less.
 const TIMEOUT: Duration = Duration::from_mins(5);
 
@@ -157,10 +161,15 @@ impl Run {
     /// The check that a bug was caught, or that nothing was where there is none.
     fn judged(&self, ended: &Ended) -> Outcome {
         match (&self.bug, ended) {
-            (Bug::None | Bug::Asleep, Ended::Unharmed) | (Bug::Awake(_), Ended::Violated(_)) => {
+            (Bug::None | Bug::Asleep, Ended::Unharmed) | (Bug::Awake(_), Ended::Violated(..)) => {
                 Outcome::passed()
             }
-            _ => Outcome::failed(format!("faults, {}: {}", self.name(), ended.said())),
+            _ => {
+                let mut outcome =
+                    Outcome::failed(format!("faults, {}: {}", self.name(), ended.said()));
+                outcome.failures.extend(ended.why().iter().map(|line| format!("    {line}")));
+                outcome
+            }
         }
     }
 }
@@ -169,8 +178,8 @@ impl Run {
 enum Ended {
     /// No promise was broken.
     Unharmed,
-    /// One was, and it took this long until that was known.
-    Violated(Duration),
+    /// One was. What the harness said of it, and how long it took until that was known.
+    Violated(Vec<String>, Duration),
     Broken(String),
 }
 
@@ -178,9 +187,13 @@ impl Ended {
     fn said(&self) -> String {
         match self {
             Self::Unharmed => "0 violations".to_owned(),
-            Self::Violated(after) => format!("a violation after {:.1} s", after.as_secs_f64()),
+            Self::Violated(_, after) => format!("a violation after {:.1} s", after.as_secs_f64()),
             Self::Broken(how) => format!("the run broke down: {how}"),
         }
+    }
+
+    fn why(&self) -> &[String] {
+        if let Self::Violated(why, _) = self { why } else { &[] }
     }
 }
 
@@ -261,22 +274,32 @@ impl<'a> Harness<'a> {
         };
         let after = begun.elapsed();
         // A run that fails for another reason has caught nothing.
-        Ok(match reader.join().map_err(|_| "its output cannot be shown")? {
+        let (violations, why) = reader.join().map_err(|_| "its output cannot be shown")?;
+        Ok(match violations {
             0 if status.success() => Ended::Unharmed,
-            0 => Ended::Broken(format!("{status}, and no violation")),
-            _ => Ended::Violated(after),
+            0 => Ended::Broken(format!("{status}, and no violation: {}", why.join("; "))),
+            _ => Ended::Violated(why, after),
         })
     }
 }
 
-/// Shows what it says, each line with the label, and how many violations that were.
-fn show(output: ChildStdout, label: &str) -> u64 {
-    let mut violations = 0;
+/// Shows what it says, each line with the label. Answers how many violations that were, and the lines that say
+/// why it ended badly.
+fn show(output: impl Read, label: &str) -> (u64, Vec<String>) {
+    let (mut violations, mut why, mut more) = (0, Vec::new(), 0);
     for line in BufReader::new(output).lines().map_while(std::result::Result::ok) {
         println!("{label}{line}");
         violations = reported(&line).unwrap_or(violations);
+        if line.starts_with("violation: ") {
+            more = LINES_OF_A_VIOLATION;
+        }
+        let is_why = more > 0 || line.starts_with("too little was tested: ");
+        more = more.saturating_sub(1);
+        if is_why && !line.is_empty() && why.len() < LINES_OF_WHY {
+            why.push(line);
+        }
     }
-    violations
+    (violations, why)
 }
 
 /// Of `violations: 2, seed 1`
@@ -294,5 +317,16 @@ mod tests {
         assert_eq!(reported("violations: 2, seed 1"), Some(2));
         assert_eq!(reported("violations: 0"), Some(0));
         assert_eq!(reported("violation: a refresh after a logout"), None);
+    }
+
+    #[test]
+    fn what_was_wrong_with_a_run_is_told_again() {
+        let said = "seed 1\n\nviolation: Heals: it is not ready\n  because\n\n  a history\nx\nx\nx\nx\nx\n\
+            too little was tested: logins\nviolations: 1, seed 1\n";
+        let (violations, why) = show(said.as_bytes(), "");
+        assert_eq!(violations, 1);
+        assert_eq!(why[..2], ["violation: Heals: it is not ready", "  because"]);
+        assert_eq!(why.last().map(String::as_str), Some("too little was tested: logins"));
+        assert_eq!(why.len(), LINES_OF_A_VIOLATION, "{why:?}");
     }
 }

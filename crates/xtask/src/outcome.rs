@@ -9,6 +9,8 @@ pub(crate) struct Outcome {
     pub(crate) failures: Vec<String>,
     /// What was not checked, and why.
     pub(crate) unchecked: Vec<String>,
+    /// How long each part took, seconds.
+    pub(crate) took: Vec<String>,
 }
 
 impl Outcome {
@@ -27,5 +29,6 @@ impl Outcome {
         self.failed += other.failed;
         self.failures.extend(other.failures);
         self.unchecked.extend(other.unchecked);
+        self.took.extend(other.took);
     }
 }

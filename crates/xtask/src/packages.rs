@@ -120,10 +120,12 @@ fn build(project: &Project, workspace: &Path) -> Result {
     run(check.args(["check", "--offline", "--quiet", "--workspace"]))
 }
 
-/// A cargo of another workspace, which builds in our target directory.
+/// A cargo of another workspace, which builds in our target directory. What both need is built once only where the
+/// profile is the same, C libraries too.
 fn cargo(project: &Project, workspace: &Path) -> Command {
     let mut cargo = project.cargo();
     cargo.current_dir(workspace).env("CARGO_TARGET_DIR", &project.target);
+    cargo.env("CARGO_PROFILE_DEV_DEBUG", "false");
     cargo
 }
 

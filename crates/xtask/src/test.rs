@@ -9,7 +9,7 @@
 //! what runs.
 
 use std::ffi::OsString;
-use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
+use std::io::{BufRead as _, BufReader, Read, Seek as _};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -58,11 +58,16 @@ const UNCHECKED: &str = "NOT CHECKED: ";
 const FAILED: &str = "FAILED:";
 /// One after the other.
 const IN_TURN: [Part; 4] = [Part::Fmt, Part::Rust, Part::Clients, Part::Schema];
-/// What needs nothing of the tests and is not needed by them. It begins when their build is over.
-const MEANWHILE: [Part; 7] =
-    [Part::Planted, Part::Clippy, Part::Packages, Part::Doc, Part::Deny, Part::Compose, Part::Dist];
+/// What needs nothing of the tests and is not needed by them: what compiles, and what waits for downloads and
+/// for programs that start. Both begin when the build of the tests is over.
+const MEANWHILE: [&[Part]; 2] = [
+    &[Part::Planted, Part::Clippy, Part::Packages, Part::Doc, Part::Deny],
+    &[Part::Compose, Part::Dist],
+];
 /// Low, and yet enough to come to an end beside others that are busy for ever.
 const LOW: &str = "5";
+/// Lines of cargo that are shown again at the end: all of them are in the log.
+const MOST_COMPLAINTS: usize = 40;
 /// Tests that run at once, for each processor.
 const THREADS: usize = 3;
 
@@ -74,18 +79,23 @@ pub(crate) fn run(project: &Project, part: Option<Part>, rest: &[OsString]) -> E
     } else {
         thread::scope(|scope| {
             // Builds share a directory that one at a time may use. It is free as soon as tests run.
-            let (built, when_built) = mpsc::channel::<()>();
-            let others = scope.spawn(move || meanwhile(project, &when_built));
-            let mut built = Some(built);
+            let mut until_built = Vec::new();
+            let others = MEANWHILE.map(|parts| {
+                let (built, when_built) = mpsc::channel::<()>();
+                until_built.push(built);
+                scope.spawn(move || meanwhile(project, parts, &when_built))
+            });
             for part in IN_TURN {
-                sum.add(timed(project, part, rest, || drop(built.take())));
+                sum.add(timed(project, part, rest, || until_built.clear()));
                 if part == Part::Rust {
-                    drop(built.take());
+                    until_built.clear();
                 }
             }
-            sum.add(others.join().unwrap_or_else(|_| {
-                Outcome::failed("a part that ran beside others: a panic".to_owned())
-            }));
+            for some in others {
+                sum.add(some.join().unwrap_or_else(|_| {
+                    Outcome::failed("a part that ran beside others: a panic".to_owned())
+                }));
+            }
         });
         sum.add(timed(project, Part::Faults, rest, || ()));
     }
@@ -96,6 +106,9 @@ pub(crate) fn run(project: &Project, part: Option<Part>, rest: &[OsString]) -> E
     if !sum.failures.is_empty() {
         println!("{FAILED}\n{}", sum.failures.join("\n"));
     }
+    if part.is_none() {
+        println!("seconds: {}", sum.took.join(", "));
+    }
     println!("{} passed, {} failed", sum.passed, sum.failed);
     if sum.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -105,19 +118,21 @@ pub(crate) fn run(project: &Project, part: Option<Part>, rest: &[OsString]) -> E
 fn timed(project: &Project, part: Part, rest: &[OsString], tests_run: impl FnMut()) -> Outcome {
     println!("\n== {part:?}");
     let begun = Instant::now();
-    let outcome = one(project, part, rest, tests_run).unwrap_or_else(|error| {
+    let mut outcome = one(project, part, rest, tests_run).unwrap_or_else(|error| {
         eprintln!("{part:?} failed: {error}");
         Outcome::failed(format!("{part:?}: {error}"))
     });
-    println!("== {part:?}: {} s", begun.elapsed().as_secs());
+    let seconds = begun.elapsed().as_secs();
+    println!("== {part:?}: {seconds} s");
+    outcome.took.push(format!("{part:?} {seconds}"));
     outcome
 }
 
-/// Runs what is done meanwhile, once the other end of `begin` is gone.
-fn meanwhile(project: &Project, begin: &mpsc::Receiver<()>) -> Outcome {
+/// Runs parts that are done meanwhile, one after the other, once the other end of `begin` is gone.
+fn meanwhile(project: &Project, parts: &[Part], begin: &mpsc::Receiver<()>) -> Outcome {
     let _ = begin.recv();
     let mut sum = Outcome::default();
-    for part in MEANWHILE {
+    for &part in parts {
         sum.add(
             apart(project, part)
                 .unwrap_or_else(|error| Outcome::failed(format!("{part:?}: {error}"))),
@@ -141,8 +156,11 @@ fn apart(project: &Project, part: Part) -> Result<Outcome> {
     log.read_to_end(&mut said)?;
     let said = String::from_utf8_lossy(&said);
     print!("\n{said}");
-    println!("== {part:?}, beside others: {} s", begun.elapsed().as_secs());
-    Ok(summed(&said, part, status.success()))
+    let seconds = begun.elapsed().as_secs();
+    println!("== {part:?}, beside others: {seconds} s");
+    let mut outcome = summed(&said, part, status.success());
+    outcome.took.push(format!("{part:?} {seconds} beside others"));
+    Ok(outcome)
 }
 
 /// What the last lines of a run of one part tell of it.
@@ -229,7 +247,8 @@ fn rust(project: &Project, rest: &[OsString], tests_run: impl FnMut()) -> Result
 /// built.
 fn count(test: &mut Command, mut tests_run: impl FnMut()) -> Result<Outcome> {
     println!("$ {}", shown(test));
-    let mut process = test.stdout(Stdio::piped()).spawn()?;
+    let mut process = test.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let complaints = process.stderr.take().map(|said| thread::spawn(move || complaints(said)));
     let mut outcome = Outcome::default();
     let mut failing = false;
     if let Some(output) = process.stdout.take() {
@@ -254,11 +273,29 @@ fn count(test: &mut Command, mut tests_run: impl FnMut()) -> Result<Outcome> {
         }
     }
     let status = process.wait()?;
+    let complaints = complaints.and_then(|reader| reader.join().ok()).unwrap_or_default();
     // It does not build, or a binary died before it could report.
     if !status.success() && outcome.failed == 0 {
         outcome.add(Outcome::failed(format!("cargo test: {status}")));
     }
+    if !status.success() {
+        outcome.failures.extend(complaints);
+    }
     Ok(outcome)
+}
+
+/// Shows what cargo and the tests say besides, and keeps what cargo says of a binary that ended badly.
+fn complaints(said: impl Read) -> Vec<String> {
+    let (mut kept, mut more) = (Vec::new(), false);
+    for line in BufReader::new(said).lines().map_while(std::result::Result::ok) {
+        eprintln!("{line}");
+        // What belongs to an error is indented.
+        more = line.starts_with("error") || (more && line.starts_with(' '));
+        if more && kept.len() < MOST_COMPLAINTS {
+            kept.push(format!("    {line}"));
+        }
+    }
+    kept
 }
 
 /// Of `---- a_test stdout ----`, after which comes what it said.
