@@ -171,7 +171,7 @@ async fn a_transaction_dropped_at_each_await(scene: Scene) {
         after += 1;
     }
     // As a rule also while each of five statements is under way.
-    assert!(after > 3, "it was cut off {} times", after);
+    assert!(after > 3, "it was cut off {after} times");
     scene.end().await;
 }
 
