@@ -5,7 +5,6 @@
 //! of our Cargo.lock in our target directory: so what all of them need is built once.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
@@ -59,17 +58,20 @@ pub(crate) fn check(project: &Project) -> Result<Outcome> {
     build(project, &around)?;
     outcome.add(Outcome::passed());
 
-    let (repository, elsewhere) = (at("repository"), at("elsewhere"));
+    let name = directory.path().file_name().ok_or("a directory has a name")?;
+    let name = format!("latchkey-{}", name.to_string_lossy().trim_start_matches('.'));
+    let (repository, elsewhere) = (at(&name), at("elsewhere"));
     copy(project, &repository)?;
     let source = commit(&repository)?;
     workspace(project, &elsewhere, &format!("git = \"file://{}\"", repository.display()), "")?;
     // With everything locked, cargo asks no registry. It fetches what is said to be elsewhere by git, so
-    // it may not be offline, and does so in a home of its own, where it leaves nothing behind.
+    // it may not be offline.
     let lock = fs::read_to_string(beside.join("Cargo.lock"))?;
     fs::write(elsewhere.join("Cargo.lock"), locked(&lock, &source))?;
+    let fetched = Fetched { home: home()?, name };
     let mut check = cargo(project, &elsewhere);
-    check.env("CARGO_HOME", home(&at("home"))?);
     run(check.args(["check", "--locked", "--quiet", "--workspace"]))?;
+    drop(fetched);
     outcome.add(Outcome::passed());
 
     let (packed, published) = (at("packed"), at("published"));
@@ -185,18 +187,32 @@ fn locked(lock: &str, source: &str) -> String {
     })
 }
 
-/// A home for cargo that has what the real one has, but for what came by git.
-fn home(at: &Path) -> Result<&Path> {
-    let real = env::var_os("CARGO_HOME").map(PathBuf::from);
-    let real = real.or_else(|| env::home_dir().map(|home| home.join(".cargo")));
-    fs::create_dir_all(at)?;
-    for entry in fs::read_dir(real.ok_or("cargo has a home")?)? {
-        let entry = entry?;
-        if entry.file_name() != "git" {
-            symlink(entry.path(), at.join(entry.file_name()))?;
+/// What cargo fetches from a repository of ours into its home, gone with the value. A home of its own would cost
+/// minutes: for cargo, crates of others would lie elsewhere, and be built anew, twice.
+struct Fetched {
+    home: PathBuf,
+    /// The last part of the repository's path.
+    name: String,
+}
+
+impl Drop for Fetched {
+    fn drop(&mut self) {
+        for place in ["git/db", "git/checkouts"] {
+            let Ok(entries) = fs::read_dir(self.home.join(place)) else { continue };
+            let prefix = format!("{}-", self.name);
+            let ours = |it: &fs::DirEntry| it.file_name().to_string_lossy().starts_with(&prefix);
+            for entry in entries.flatten().filter(ours) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
         }
     }
-    Ok(at)
+}
+
+/// Where cargo keeps what it fetched.
+fn home() -> Result<PathBuf> {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| env::home_dir().map(|home| home.join(".cargo")));
+    home.ok_or_else(|| "cargo has a home".into())
 }
 
 /// Packs all libraries with one call and unpacks them: the part of a manifest that makes cargo find them
