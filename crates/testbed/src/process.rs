@@ -184,7 +184,7 @@ pub fn children(parent: Pid) -> Vec<Pid> {
     numbers.into_iter().filter_map(Pid::from_raw).collect()
 }
 
-/// A command for one of the programs, with none of this process's settings.
+/// A command for one of the programs, by its name or its path, with none of this process's settings.
 ///
 /// # Panics
 /// When the program was not built.
@@ -210,8 +210,12 @@ pub fn succeeds(command: &mut Command) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Beside the test programs, unless the variable says otherwise.
-fn programs() -> PathBuf {
+/// Where the programs are: beside the test programs, unless the variable says otherwise.
+///
+/// # Panics
+/// When a program does not know where it is.
+#[must_use]
+pub fn programs() -> PathBuf {
     std::env::var_os(PROGRAMS).map_or_else(
         || {
             let own = std::env::current_exe().expect("a program knows where it is");

@@ -6,6 +6,7 @@
 )]
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -55,7 +56,7 @@ pub struct Service {
     pub settings: Settings,
     /// A client that makes a new connection for each request.
     pub http: reqwest::Client,
-    program: &'static str,
+    program: String,
     process: Option<Process>,
     limitable: bool,
     running: Running,
@@ -102,7 +103,7 @@ impl Service {
         Self::new("resource-service", &public, &internal, settings)
     }
 
-    fn new(program: &'static str, public: &str, internal: &str, settings: Settings) -> Self {
+    fn new(program: &str, public: &str, internal: &str, settings: Settings) -> Self {
         let http = reqwest::Client::builder()
             // A connection to a process that was killed is of no use to the next.
             .pool_max_idle_per_host(0)
@@ -116,20 +117,28 @@ impl Service {
             internal,
             settings,
             http,
-            program,
+            program: program.to_owned(),
             process: None,
             limitable: false,
             running: Running::default(),
         }
     }
 
+    /// Makes the next start one of the program of this name in another directory, such as that of another
+    /// version.
+    pub fn use_programs(&mut self, directory: &Path) {
+        let name = Path::new(&self.program).file_name().expect("a program has a name");
+        let path = directory.join(name);
+        path.to_str().expect("a path that is text").clone_into(&mut self.program);
+    }
+
     /// Starts it, without waiting until it serves.
     pub fn spawn(&mut self) {
         assert!(self.process.is_none(), "it runs already");
         let process = if self.limitable {
-            Process::start_limitable(self.program, &self.settings)
+            Process::start_limitable(&self.program, &self.settings)
         } else {
-            Process::start(self.program, &[], &self.settings)
+            Process::start(&self.program, &[], &self.settings)
         };
         self.running.0.store(process.id(), Ordering::Relaxed);
         self.process = Some(process);

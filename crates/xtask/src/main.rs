@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod beside;
 mod clients;
 mod compose;
 mod deny;
@@ -27,6 +28,7 @@ mod servers;
 mod services;
 mod setup;
 mod test;
+mod upgrade;
 
 use project::Project;
 

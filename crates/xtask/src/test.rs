@@ -21,6 +21,7 @@ use crate::outcome::Outcome;
 use crate::project::{Project, run as run_command, shown, succeeds};
 use crate::{
     Result, clients, compose, deny, dist, faults, packages, planted, schema, servers, setup,
+    upgrade,
 };
 
 /// One part of the tests.
@@ -50,6 +51,8 @@ pub(crate) enum Part {
     Deny,
     /// The Debian package in a fresh root.
     Dist,
+    /// The services of the release before, side by side with ours, there and back.
+    Upgrade,
 }
 
 /// Before what a part could not check.
@@ -61,7 +64,7 @@ const IN_TURN: [Part; 4] = [Part::Fmt, Part::Rust, Part::Clients, Part::Schema];
 /// What needs nothing of the tests and is not needed by them: what compiles, and what waits for downloads and
 /// for programs that start. Both begin when the build of the tests is over.
 const MEANWHILE: [&[Part]; 2] = [
-    &[Part::Planted, Part::Clippy, Part::Packages, Part::Doc, Part::Deny],
+    &[Part::Planted, Part::Upgrade, Part::Clippy, Part::Packages, Part::Doc, Part::Deny],
     &[Part::Compose, Part::Dist],
 ];
 /// Low, and yet enough to come to an end beside others that are busy for ever.
@@ -213,6 +216,7 @@ fn one(
         }
         Part::Deny => return deny::check(project),
         Part::Dist => return dist::check(project),
+        Part::Upgrade => return upgrade::check(project),
     }
     Ok(Outcome::passed())
 }
