@@ -30,6 +30,7 @@ mod lineage;
 mod listeners;
 mod log_lines;
 mod metrics;
+mod migrations;
 mod planted;
 mod prometheus;
 mod proxies;
