@@ -26,13 +26,14 @@ impl Project {
         Ok(Self { target: target.to_owned(), root, xtask, built: false.into() })
     }
 
-    /// Builds every program: always the whole workspace, since another selection would be built anew.
+    /// Builds every program: always the whole workspace and its tests, since another selection would be built
+    /// anew. (What only tests need asks for more of a crate that programs need too.)
     ///
     /// Not twice in a run. There would be nothing to build, but cargo would wait for whoever builds something
     /// else meanwhile.
     pub(crate) fn build(&self) -> Result {
         if !self.built.load(Ordering::Relaxed) {
-            run(self.cargo().args(["build", "--workspace", "--bins"]))?;
+            run(self.cargo().args(["build", "--workspace", "--all-targets"]))?;
             self.built.store(true, Ordering::Relaxed);
         }
         Ok(())
