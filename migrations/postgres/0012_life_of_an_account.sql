@@ -4,6 +4,7 @@
 -- and writing (`store/postgres/migrating.rs`), unless the tables are new and empty.
 
 -- What begins with a text is found by its bytes, whatever the collation of the database.
+-- contract: it only makes indexes, none of them unique, where they are not there yet.
 do $$ begin
     if to_regclass('users_by_name') is null then
         create index users_by_name on users (username_key collate "C");
@@ -16,6 +17,7 @@ do $$ begin
         create index sessions_of_user on sessions (user_id, id);
     end if;
 end $$;
+-- contract: the index above it serves whatever this one served.
 drop index if exists sessions_user_id;
 
 -- When somebody was deleted. At that moment all of their sessions end, and their name and address are free; the row
@@ -31,6 +33,7 @@ begin
         using hint = 'Delete users by `auth-service user delete`; nothing brings one back.';
 end $$;
 
+-- contract: no program of before deletes anybody, and for it one who is deleted is disabled for good.
 create trigger users_stay_deleted before update on users
     for each row
     when ((new.deleted_at is not null or old.deleted_at is not null)

@@ -1,10 +1,12 @@
 -- The same as on Postgres; see there for the reasons. Names and addresses are compared by their bytes here in any
 -- case, so the indexes that keep them unique serve a search too.
 create index sessions_of_user on sessions (user_id, id);
+-- contract: the index above it serves whatever this one served.
 drop index sessions_user_id;
 
 alter table users add column deleted_at integer;
 
+-- contract: no program of before deletes anybody, and for it one who is deleted is disabled for good.
 create trigger users_stay_deleted before update on users
 when (new.deleted_at is not null or old.deleted_at is not null)
     and (new.deleted_at is null or new.enabled or new.username <> '' or new.email is not null
