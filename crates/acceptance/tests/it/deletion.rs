@@ -22,7 +22,7 @@ async fn crowd(world: &World, many: u32) {
          insert into sessions (id, user_id, client_id, scope, subject_version, \
             idle_expires_at, expires_at, auth_time, amr, created_at, ip, user_agent) \
          select 'AAAAAAAAAAA' || cast(1000000000 + n.i as text) || 'A', u.id, 'web', 'profile', \
-            u.version, 9999999999999, 9999999999999, 1, 'pwd', n.i, '192.0.2.' || (n.i % 250), \
+            u.version, 9999999999999, 9999999999999, 1, 'pwd', 1795000000000 + n.i, '192.0.2.' || (n.i % 250), \
             'Agent/' || (n.i % 3) \
          from n, users u where u.username_key = 'ada'"
     );

@@ -8,7 +8,6 @@
 //! last the row itself. It is done a batch at a time, each in a transaction that locks the user first, so that several
 //! replicas may do so at once and one that is cut off is taken up by another, or after a restart.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -89,9 +88,8 @@ impl Store {
                      order by id limit $3 {lock}";
                 let values = [user.into(), after.into(), BATCH.into()];
                 let found = tx.fetch_all(sql, &values).await?;
-                // Most are from few places.
-                let mut places: BTreeMap<[Option<String>; 4], Vec<String>> = BTreeMap::new();
                 let mut last = None;
+                let mut changes = Vec::new();
                 for row in &found {
                     let id = row.int("id")?;
                     last = Some(id);
@@ -101,25 +99,13 @@ impl Store {
                         row.text_or_null("other_ip")?,
                         row.text_or_null("other_user_agent")?,
                     ];
-                    places.entry(place).or_default().push(id.to_string());
-                }
-                for (place, ids) in places {
                     let hidden = hidden(&pseudonyms, place.clone());
-                    if hidden == place {
-                        continue;
+                    if hidden != place {
+                        changes.push(change(id, hidden));
                     }
-                    let sql = "update events set ip = $2, user_agent = $3, other_ip = $4, \
-                            other_user_agent = $5 \
-                         where id in (select cast(value as bigint) from {each}($1) value)";
-                    let [ip, user_agent, other_ip, other_user_agent] = hidden;
-                    let values = [
-                        ids.into(),
-                        ip.into(),
-                        user_agent.into(),
-                        other_ip.into(),
-                        other_user_agent.into(),
-                    ];
-                    tx.execute(sql, &values).await?;
+                }
+                if !changes.is_empty() {
+                    tx.execute(HIDE, &[changes.into(), NOTHING.into()]).await?;
                 }
                 Ok(last)
             }
@@ -163,6 +149,27 @@ impl Store {
              and not exists (select 1 from sessions s where s.user_id = users.id)";
         Ok(self.write(Lane::Main, (turn, self.announcement()), sql, vec![user.into()]).await? > 0)
     }
+}
+
+/// Changes of the audit log in one statement: `$1` has a text for each entry (see [`change`]), and `$2` is what stands
+/// there for nothing.
+const HIDE: &str = "update events set ip = nullif(substr(place.value, 21, 23), $2), \
+        user_agent = nullif(substr(place.value, 44, 23), $2), \
+        other_ip = nullif(substr(place.value, 67, 23), $2), \
+        other_user_agent = nullif(substr(place.value, 90, 23), $2) \
+     from (select value from {each}($1) value) place \
+     where events.id = cast(substr(place.value, 1, 20) as bigint)";
+
+/// As long as what is written for a pseudonym.
+const NOTHING: &str = "                       ";
+
+/// The number of an entry and what is to stand in its four places, each in a width of its own.
+fn change(id: i64, places: [Option<String>; 4]) -> String {
+    let mut change = format!("{id:020}");
+    for place in places {
+        change.push_str(place.as_deref().unwrap_or(NOTHING));
+    }
+    change
 }
 
 /// The first step; `false` where the user is not there, or deleted already.

@@ -13,34 +13,45 @@ use crate::document::{ParameterIn, Required, Route};
 const TAG: &str = "Account";
 
 pub(super) fn routes() -> Vec<Route> {
+    let mut all = vec![register()];
+    all.extend(me());
+    all.extend(sessions());
+    all
+}
+
+fn register() -> Route {
+    Route::post("/register", "register", "Make an account")
+        .says(
+            "Logging in and out",
+            &format!(
+                "{} `Ada` and `ADA` are one name. It does not log in.",
+                who_may_register(RegistrationMode::Open)
+            ),
+        )
+        .takes::<RegisterRequest>(
+            &["application/json"],
+            Required::True,
+            &json!({
+                "username": "ada",
+                "password": examples::PASSWORD,
+                "email": "ada@example.org"
+            }),
+        )
+        .answers(201, "The account.", &Registered { user: examples::user() })
+        .problems(&[
+            Code::Csrf,
+            Code::RegistrationClosed,
+            Code::InvitationInvalid,
+            Code::Conflict,
+            Code::PasswordPolicy,
+            Code::RateLimited,
+            Code::Unavailable,
+        ])
+}
+
+/// The account itself.
+fn me() -> Vec<Route> {
     vec![
-        Route::post("/register", "register", "Make an account")
-            .says(
-                "Logging in and out",
-                &format!(
-                    "{} `Ada` and `ADA` are one name. It does not log in.",
-                    who_may_register(RegistrationMode::Open)
-                ),
-            )
-            .takes::<RegisterRequest>(
-                &["application/json"],
-                Required::True,
-                &json!({
-                    "username": "ada",
-                    "password": examples::PASSWORD,
-                    "email": "ada@example.org"
-                }),
-            )
-            .answers(201, "The account.", &Registered { user: examples::user() })
-            .problems(&[
-                Code::Csrf,
-                Code::RegistrationClosed,
-                Code::InvitationInvalid,
-                Code::Conflict,
-                Code::PasswordPolicy,
-                Code::RateLimited,
-                Code::Unavailable,
-            ]),
         Route::get("/me", "me", "Who am I?")
             .says(TAG, "The account that the token speaks for, as it is now.")
             .bearer()
@@ -93,6 +104,12 @@ pub(super) fn routes() -> Vec<Route> {
             .bearer()
             .problems(&[Code::Forbidden, Code::RateLimited])
             .answers(200, "The account, invitations, sessions and events.", &examples::export()),
+    ]
+}
+
+/// Where it is logged in, what happened to it, and its password.
+fn sessions() -> Vec<Route> {
+    vec![
         Route::get("/sessions", "sessions", "Where am I logged in?")
             .says(TAG, "The live sessions, at most 100, the caller's own always among them. `ip` and `user_agent` are those of the login.")
             .bearer()
