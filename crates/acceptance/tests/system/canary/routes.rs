@@ -208,8 +208,8 @@ async fn account(scene: &mut Scene, password: &str) {
     }
     scene.send_about_user(bearer(scene, Method::GET, "/me/export")).await;
     let moved = scene.address("of ada, later");
-    let patch = |scene: &Scene, body: Value| bearer(scene, Method::PATCH, "/me").json(&body);
-    let answer = scene.send_about_user(patch(scene, json!({"email": moved}))).await;
+    let renamed = |scene: &Scene, body: Value| bearer(scene, Method::PATCH, "/me").json(&body);
+    let answer = scene.send_about_user(renamed(scene, json!({"email": moved}))).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     for body in [
         json!({"username": moved}),
@@ -217,7 +217,7 @@ async fn account(scene: &mut Scene, password: &str) {
         json!({"email": [moved]}),
         json!({ password: moved }),
     ] {
-        scene.refused(400, patch(scene, body)).await;
+        scene.refused(400, renamed(scene, body)).await;
     }
     let other = scene.tokens("a login", scene.log_in("ada", password)).await;
     let session = format!("/sessions/{}", other.session);
