@@ -251,9 +251,8 @@ async fn serve_public(
     };
     let base = app.config.issuer.clone();
     let registration = app.config.registration_mode();
-    let protection = Protection::new(Arc::clone(&app.verifier), "latchkey", None);
-    let (protection, docs) =
-        (web::Data::new(protection), web::Data::new(http::docs(&base, registration)));
+    let protection = web::Data::new(protection(app));
+    let docs = web::Data::new(http::docs(&base, registration));
     let (app, serving) = (app.clone(), web::Data::new(workers.clone()));
     Server::start(socket, workers, &base, cors, move |routes| {
         routes
@@ -269,6 +268,11 @@ async fn serve_public(
     .await
 }
 
+/// What the service's own routes say to who may not come in.
+fn protection(app: &App) -> Protection {
+    Protection::new(Arc::clone(&app.verifier), "latchkey", None)
+}
+
 /// `public`: the workers of the other listener, whose health is told here too.
 async fn serve_internal(
     socket: TcpListener,
@@ -276,9 +280,14 @@ async fn serve_internal(
     app: &web::Data<App>,
 ) -> io::Result<Server> {
     let (base, one) = (app.config.issuer.clone(), Workers::new(1));
+    let protection = web::Data::new(protection(app));
     let (app, serving) = (app.clone(), web::Data::new(public));
     Server::start(socket, &one, &base, Cors::default(), move |routes| {
-        routes.app_data(app.clone()).app_data(serving.clone()).configure(http::internal);
+        routes
+            .app_data(app.clone())
+            .app_data(protection.clone())
+            .app_data(serving.clone())
+            .configure(http::internal);
     })
     .await
 }

@@ -1,15 +1,16 @@
-//! The command line: serving, and what administrators do. What they do works on the database; running
-//! services learn of it as they learn of everything else.
+//! The command line: serving, and what administrators do. What they do works on the database, and running
+//! services learn of it as they learn of everything else; or a service does it, which is asked over HTTP (`remote`).
 
 mod accounts;
 mod calibrate;
 mod console;
 mod copies;
 mod doctor;
-mod find;
 mod import;
 mod invitations;
 mod keys;
+mod lines;
+mod remote;
 mod secrets;
 mod sessions;
 mod users;
@@ -26,6 +27,7 @@ use verifier::Clock;
 use crate::application::Application;
 use crate::config::Config;
 use crate::store::Store;
+use remote::Remote;
 
 /// Issues access tokens, rotates refresh tokens, revokes both.
 #[derive(Parser)]
@@ -34,6 +36,14 @@ struct Arguments {
     /// A TOML file with settings; variables `AUTH__SECTION__KEY` override it.
     #[arg(long, global = true)]
     config: Option<PathBuf>,
+    /// For `user`, `session` and `keys`: have the service do it whose internal listener is there, instead of working on
+    /// the database. https://… or, on this machine, http://…. The variable `AUTH_ADMIN_URL` says the same.
+    #[arg(long, global = true)]
+    url: Option<String>,
+    /// A file, for its owner alone, with the access token of whoever asks. Without it the variable
+    /// `AUTH_ADMIN_TOKEN` has the token.
+    #[arg(long, global = true, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -99,7 +109,15 @@ pub fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let config = || Config::load(arguments.config.as_deref(), settings::environment());
-    match arguments.command.unwrap_or(Command::Serve) {
+    let command = arguments.command.unwrap_or(Command::Serve);
+    if matches!(command, Command::User(_) | Command::Session(_) | Command::Keys(_)) {
+        if let Some(url) = remote::address(arguments.url) {
+            return on_the_runtime(ask(url, arguments.token_file, command));
+        }
+    } else if arguments.url.is_some() {
+        return Err(remote::needs_the_database("this command"));
+    }
+    match command {
         Command::Serve => on_the_runtime(serve(config()?)),
         Command::Migrate => on_the_runtime(migrate(config()?)),
         Command::Backup { file } => {
@@ -131,6 +149,21 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         Command::Secrets { directory, group_readable } => {
             secrets::write(&directory, group_readable)
         }
+    }
+}
+
+/// Has a service do it.
+async fn ask(
+    url: String,
+    token_file: Option<PathBuf>,
+    command: Command,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let remote = Remote::open(&url, token_file.as_deref())?;
+    match command {
+        Command::User(what) => remote::users(&remote, what).await,
+        Command::Session(what) => remote::sessions(&remote, what).await,
+        Command::Keys(what) => remote::keys(&remote, what).await,
+        _ => Err(remote::needs_the_database("this command")),
     }
 }
 

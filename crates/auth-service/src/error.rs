@@ -50,6 +50,14 @@ pub enum Error {
     InvitationInvalid,
     /// There is nothing here that the caller may know of.
     NotFound,
+    /// There is nothing of the kind; the sentence says of what.
+    Missing(&'static str),
+    /// The request came neither by https nor from this machine.
+    Unprotected,
+    /// An administrator may not change an account that may do more, or give roles by which one could.
+    OutOfReach,
+    /// The key was used for another request.
+    KeyReused,
     /// The name or the address is taken.
     Conflict,
     /// The new password is not acceptable.
@@ -81,10 +89,13 @@ impl Error {
             Self::SessionRevoked(_) => ProblemCode::SessionRevoked,
             Self::TokenReused => ProblemCode::TokenReused,
             Self::Csrf(_) => ProblemCode::Csrf,
-            Self::Forbidden | Self::DemoAccount => ProblemCode::Forbidden,
+            Self::Forbidden | Self::DemoAccount | Self::Unprotected | Self::OutOfReach => {
+                ProblemCode::Forbidden
+            }
+            Self::KeyReused => ProblemCode::IdempotencyKeyReused,
             Self::RegistrationClosed => ProblemCode::RegistrationClosed,
             Self::InvitationInvalid => ProblemCode::InvitationInvalid,
-            Self::NotFound => ProblemCode::NotFound,
+            Self::NotFound | Self::Missing(_) => ProblemCode::NotFound,
             Self::Conflict => ProblemCode::Conflict,
             Self::PasswordPolicy(_) => ProblemCode::PasswordPolicy,
             Self::RateLimited(_) => ProblemCode::RateLimited,
@@ -108,7 +119,7 @@ impl Error {
             Self::TokenReused => {
                 "The refresh token had been used before, so the session was ended; log in again."
             }
-            Self::InvalidTarget(detail) | Self::Csrf(detail) => detail,
+            Self::InvalidTarget(detail) | Self::Csrf(detail) | Self::Missing(detail) => detail,
             Self::Forbidden => "The token does not allow this.",
             Self::DemoAccount => "The demo account, which everybody may use, keeps its name.",
             Self::RegistrationClosed => {
@@ -118,6 +129,15 @@ impl Error {
                 "Registering here takes an invitation that is good for you; ask for a new one."
             }
             Self::NotFound => "There is no such session of yours.",
+            Self::Unprotected => {
+                "Send this by https, or from the machine on which the service runs; where a proxy ends TLS, it must be \
+                 one of http.trusted_proxies and say X-Forwarded-Proto: https."
+            }
+            Self::OutOfReach => {
+                "Those roles allow more than you may; whoever may do all of it can do this, or the command line with \
+                 the database."
+            }
+            Self::KeyReused => "The Idempotency-Key was used for another request; choose another.",
             Self::Conflict => "The name or the address is taken; choose another.",
             Self::PasswordPolicy(_) => "Choose another password; see violations.",
             Self::RateLimited(refusal) => {
@@ -206,7 +226,11 @@ fn log(error: &StoreError) {
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        Self::Store(error)
+        match error {
+            StoreError::NotActing => Self::InvalidToken,
+            StoreError::OutOfReach => Self::OutOfReach,
+            error => Self::Store(error),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The routes. Handlers have one shape: extract, one call, respond.
 
 mod account;
+mod admin;
 mod edge;
 mod internal;
 mod metadata;
@@ -37,6 +38,16 @@ pub mod schemas {
     pub use crate::http::account::refresh::RefreshRequest;
     pub use crate::http::account::register::{RegisterRequest, Registered, who_may_register};
     pub use crate::http::account::sessions::Sessions;
+    pub use crate::http::admin::events::{AdminEvent, AdminEvents};
+    pub use crate::http::admin::invitations::{
+        AdminInvitation, AdminInvitations, NewAdminInvitation, NewInvitationRequest,
+    };
+    pub use crate::http::admin::keys::{AdminKey, AdminKeys, RotateRequest};
+    pub use crate::http::admin::sessions::AdminSessions;
+    pub use crate::http::admin::users::{
+        AdminUser, AdminUsers, ChangeUserRequest, CreateUserRequest, CreatedUser,
+        SetPasswordRequest,
+    };
     pub use crate::http::internal::health::Health;
     pub use crate::http::metadata::Metadata;
 }
@@ -93,6 +104,7 @@ pub(crate) fn internal(routes: &mut ServiceConfig) {
         .service(get("/internal/revocations", revocations::feed))
         .service(get("/internal/keys", internal_keys::keys))
         .service(get("/metrics", metrics::show))
+        .configure(admin::routes)
         .configure(health);
 }
 

@@ -2,12 +2,15 @@
 
 pub mod accounts;
 pub(crate) mod administration;
+pub(crate) mod administrators;
 pub(crate) mod admission;
 pub(crate) mod audience;
 pub mod authentication;
 pub(crate) mod callers;
 pub(crate) mod deletion;
 pub(crate) mod export;
+pub(crate) mod find;
+pub(crate) mod key_administration;
 pub(crate) mod logins;
 pub(crate) mod logout;
 pub(crate) mod names;

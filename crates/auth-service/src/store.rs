@@ -12,10 +12,13 @@
 //! No verb writes `revocations`: triggers of the database do, in the same commit, whatever path a
 //! change takes. A verb only wakes the reader here, so that it need not wait for its next poll.
 
+mod acting;
 mod audit;
 mod clients;
 mod deletion;
+mod events;
 mod export;
+mod idempotency;
 mod inspection;
 mod invitations;
 mod keys;
@@ -54,9 +57,12 @@ use verifier::Clock;
 
 use crate::config;
 
+pub use acting::Acting;
 pub use audit::{AuditEntry, AuditEvent};
 pub use clients::{Client, ClientKind};
+pub use events::{EventFilter, EventPage, EventRecord};
 pub use export::{ExportedEvent, ExportedInvitation, ExportedSession, ExportedUser};
+pub use idempotency::{Done, Once};
 pub use inspection::{Inspection, Protection};
 pub use invitations::{
     Invitation, InvitationDigest, InvitationId, InvitationState, InvitedRegistration, NewInvitation,
@@ -65,7 +71,8 @@ pub use keys::{KeyPurpose, KeyRead, KeyState, NewKey, StoredKey};
 use postgres::Lane;
 pub use records::{
     Caller, Credentials, EndReason, Grant, Listed, NameChange, NewNames, NewPassword, NewSession,
-    NewUser, OtherSessions, Presented, Removal, Renaming, Requester, Target, UserRecord, Versions,
+    NewUser, OtherSessions, Presented, Removal, Renaming, Requester, Target, UserChange,
+    UserRecord, Versions,
 };
 pub use revocations::{Horizon, RevocationRead, RevocationReader, RevocationRow};
 pub use rotation::{Reuse, RotationOutcome};
@@ -102,6 +109,12 @@ pub enum StoreError {
     /// The row kept changing under every attempt.
     #[error("the session or the account is being changed too often at once")]
     Contended,
+    /// Whoever acts has no session any more; nothing was changed.
+    #[error("the administrator's session is over")]
+    NotActing,
+    /// The account has a role that allows more than whoever acts may; nothing was changed.
+    #[error("the account may do more than the administrator")]
+    OutOfReach,
 }
 
 /// Why the database cannot be used at all.
@@ -159,6 +172,8 @@ pub struct Store {
     commits: watch::Sender<()>,
     newer_schema: Option<i64>,
     writes: Arc<Writes>,
+    /// On whose behalf it writes; `None`: nobody is to be named.
+    acting: Option<Arc<Acting>>,
 }
 
 #[derive(Debug, Clone)]
@@ -206,7 +221,17 @@ impl Store {
         let (runtime, tasks) = (Handle::current(), TaskTracker::new());
         let telling = Arc::new(Semaphore::new(MOST_TOLD_AT_ONCE));
         let (turns, commits) = (Turns::new(TURN_TIMEOUT), watch::Sender::new(()));
-        Ok(Self { backend, runtime, tasks, telling, turns, commits, newer_schema: None, writes })
+        Ok(Self {
+            backend,
+            runtime,
+            tasks,
+            telling,
+            turns,
+            commits,
+            newer_schema: None,
+            writes,
+            acting: None,
+        })
     }
 
     /// Changes whenever a revocation or a change of keys was committed through this store.
@@ -257,6 +282,13 @@ impl Store {
         sql: &'static str,
         values: Vec<Value>,
     ) -> Result<u64, StoreError> {
+        if self.acting.is_some() {
+            return self
+                .transaction(lane, held, move |tx| {
+                    async move { Ok(tx.execute(sql, &values).await?) }.boxed()
+                })
+                .await;
+        }
         let (backend, writes) = (self.backend.clone(), Arc::clone(&self.writes));
         let work = async move {
             let _held = held;
@@ -282,9 +314,20 @@ impl Store {
         W: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, StoreError>> + Send + 'static,
     {
         let (backend, writes) = (self.backend.clone(), Arc::clone(&self.writes));
+        let acting = self.acting.clone();
         let work = async move {
             let _held = held;
-            let (done, changed) = in_transaction(&backend, lane, work).await?;
+            let (done, changed) = in_transaction(&backend, lane, move |tx| {
+                async move {
+                    let Some(acting) = acting else { return work(tx).await };
+                    acting.begin(tx).await?;
+                    let done = work(&mut *tx).await?;
+                    tx.act_for_nobody().await?;
+                    Ok(done)
+                }
+                .boxed()
+            })
+            .await?;
             if changed {
                 writes.worked();
             }

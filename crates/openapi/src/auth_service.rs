@@ -1,7 +1,7 @@
 //! What the public routes of the auth-service take and answer, in words and by the types they use.
 
 mod accounts;
-mod examples;
+pub(crate) mod examples;
 mod public;
 mod sessions;
 

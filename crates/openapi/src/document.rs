@@ -71,9 +71,9 @@ pub(crate) fn document(about: &About, routes: Vec<Route>) -> String {
 
 /// As much of it as there is to say here.
 #[derive(Serialize, ToSchema)]
-struct OpenApiDocument {
+pub(crate) struct OpenApiDocument {
     /// The version of OpenAPI.
-    openapi: &'static str,
+    pub(crate) openapi: &'static str,
 }
 
 /// The routes of the documentation itself (`hosting::docs`).

@@ -5,6 +5,7 @@
 //! compiled in. Nothing that serves depends on this crate: a change of the contract is seen in a review, and a
 //! service has no code that makes documents.
 
+pub mod admin;
 pub mod auth_service;
 mod document;
 mod page;
@@ -13,10 +14,11 @@ pub mod resource_service;
 
 /// The files, by their names below `openapi/`.
 #[must_use]
-pub fn files() -> [(&'static str, String); 5] {
+pub fn files() -> [(&'static str, String); 6] {
     let (auth, resource) = (auth_service::document(), resource_service::document());
     let pages = [vec![("/docs".to_owned(), page::of_document(&auth))], problems::pages()].concat();
     [
+        ("admin.json", admin::document()),
         ("auth-service.html", one_after_another(&pages)),
         ("auth-service.json", auth),
         ("resource-service.html", {

@@ -53,6 +53,8 @@ pub enum ProblemCode {
     Conflict,
     /// The password is not one this service accepts.
     PasswordPolicy,
+    /// The `Idempotency-Key` belongs to another request.
+    IdempotencyKeyReused,
     /// The caller asked too often.
     RateLimited,
     /// A defect of the service; nothing is said about it here.
@@ -65,7 +67,7 @@ pub enum ProblemCode {
 
 impl ProblemCode {
     /// Every code, for documentation and for tests.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::InvalidRequest,
         Self::InvalidTarget,
         Self::UnsupportedMediaType,
@@ -86,6 +88,7 @@ impl ProblemCode {
         Self::MethodNotAllowed,
         Self::Conflict,
         Self::PasswordPolicy,
+        Self::IdempotencyKeyReused,
         Self::RateLimited,
         Self::Internal,
         Self::Unavailable,
@@ -121,6 +124,9 @@ impl ProblemCode {
             Self::MethodNotAllowed => ("method-not-allowed", 405, "The method is not allowed"),
             Self::Conflict => ("conflict", 409, "The name or the address is taken"),
             Self::PasswordPolicy => ("password-policy", 422, "The password is not acceptable"),
+            Self::IdempotencyKeyReused => {
+                ("idempotency-key-reused", 422, "The key was used for another request")
+            }
             Self::RateLimited => ("rate-limited", 429, "Too many requests"),
             Self::Internal => ("internal", 500, "The service failed"),
             Self::Unavailable => ("unavailable", 503, "The service is unavailable"),

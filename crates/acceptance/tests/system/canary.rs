@@ -5,6 +5,7 @@
 //! and then everything that was written anywhere is searched for them, in all forms that
 //! [`canaries`] knows.
 
+mod administration;
 mod canaries;
 mod commands;
 mod dump;
@@ -24,6 +25,7 @@ async fn nothing_is_told(mut site: Site) {
     let mut scene = Scene::new(&site);
     site.introduce(&mut scene).await;
     routes::play(&mut scene, &site).await;
+    administration::play(&mut scene, &site).await;
     commands::play(&mut scene, &site).await;
     site.search(scene).await;
 }

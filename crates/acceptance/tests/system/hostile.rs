@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::house::{files, read};
 
 /// The rows of each group.
-const GROUPS: [(&str, usize); 9] = [
+const GROUPS: [(&str, usize); 10] = [
     ("J", 14),
     ("A", 17),
     ("H", 5),
@@ -17,6 +17,7 @@ const GROUPS: [(&str, usize); 9] = [
     ("K", 10),
     ("U", 21),
     ("T", 14),
+    ("M", 9),
 ];
 
 /// The same of the faults that were found by attack.

@@ -288,10 +288,12 @@ fn the_resource_service_is_built_without_database_and_without_auth_service() {
 }
 
 #[test]
-fn the_auth_service_is_built_without_a_client_for_http() {
+fn the_auth_service_has_a_client_for_http_in_its_commands_only() {
     let built_from = dependencies("auth-service");
     assert!(built_from.contains("sqlx") && built_from.contains("latchkey-verifier"));
-    assert!(!built_from.contains("reqwest") && !built_from.contains("hyper"));
+    let asks = naming(&["auth-service"], &["reqwest", "hyper::"]);
+    assert!(asks.len() > 2, "{asks:?}");
+    assert!(asks.iter().all(|name| name.starts_with("auth-service/src/cli/remote")), "{asks:?}");
     let features = tree(&["-p", "auth-service", "-e", "features,no-dev"]);
     assert!(features.contains("latchkey-verifier feature \"actix\""));
     assert!(!features.contains("latchkey-verifier feature \"follow\""));

@@ -2,7 +2,8 @@
 
 use sqlx::{AssertSqlSafe, Executor as _};
 use testbed::service::{run, until};
-use testbed::{Database, Kind, PASSWORD, Service, Tokens};
+use testbed::world::ISSUER;
+use testbed::{Answer, Database, Kind, PASSWORD, Service, Tokens};
 use uuid::Uuid;
 
 use crate::house::read;
@@ -38,6 +39,8 @@ async fn the_service_works_with_the_rights_that_the_readme_grants_and_has_no_oth
         }
     }
     service.settings.push(("AUTH__DATABASE__MIGRATE_ON_START".to_owned(), "false".to_owned()));
+    let admin = r#"{"latchkey:users:write":{"roles":["admin"]}}"#;
+    service.settings.push(("AUTH__SCOPES".to_owned(), admin.to_owned()));
     // While an upgrade goes through, the role must learn whether it may serve the newer schema.
     owner.execute(LATER_MIGRATION).await.expect("a later migration");
     service.start().await;
@@ -73,6 +76,16 @@ async fn the_service_works_with_the_rights_that_the_readme_grants_and_has_no_oth
         );
     }
     service.login("ada").await;
+    let output = run("auth-service", &["user", "roles", "ada", "admin"], &service.settings);
+    assert!(output.status.success());
+    let body = serde_json::json!({
+        "username": "ada", "password": PASSWORD, "resource": ISSUER, "scope": "latchkey:users:write",
+    });
+    let access = service.post("/login", &body).await.member("access_token");
+    let body = serde_json::json!({"username": "grace", "password": PASSWORD});
+    let request = service.http.post(format!("{}/admin/v1/users", service.internal));
+    let request = request.bearer_auth(access).header("idempotency-key", "\"once\"");
+    assert_eq!(Answer::to(request.json(&body)).await.status, 201);
     let by_invitation =
         [("AUTH__REGISTRATION", "invite"), ("AUTH__DATABASE__MIGRATE_ON_START", "false")];
     let mut invites = Service::auth(&limited, &by_invitation);

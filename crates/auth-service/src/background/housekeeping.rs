@@ -1,5 +1,5 @@
 //! Keeps the tables small: expired revocations go, sessions that are over for a week, invitations that expired a week
-//! ago, and old events.
+//! ago, keys of what administrators asked for a day ago, and old events.
 //! At the start it brings sessions down to the present limits, where those were lowered.
 //!
 //! What is old is judged by a time that is trusted ([`ClockWatch`]); while there is none, nothing is
@@ -47,8 +47,9 @@ pub(crate) async fn run(
         let done = async {
             trim_events(&store, events, &watch).await?;
             purge_expired(&store, &watch).await?;
-            // The last: a role that was not granted this table is to keep the others small all the same.
-            purge_invitations(&store, &watch).await
+            // The last: a role that was not granted these tables is to keep the others small all the same.
+            purge_invitations(&store, &watch).await?;
+            purge_idempotency_keys(&store, &watch).await
         };
         match done.await {
             Ok(()) => passes.increment(1),
@@ -98,6 +99,16 @@ async fn purge_invitations(store: &Store, watch: &ClockWatch) -> Result<(), Stor
     loop {
         let before = Timestamp(watch.trusted().await.0 - KEEP_INVITATIONS_MS);
         if store.purge_invitations(before, BATCH).await? == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(BETWEEN_BATCHES).await;
+    }
+}
+
+async fn purge_idempotency_keys(store: &Store, watch: &ClockWatch) -> Result<(), StoreError> {
+    loop {
+        let before = Timestamp(watch.trusted().await.0 - DAY_MS);
+        if store.purge_idempotency_keys(before, BATCH).await? == 0 {
             return Ok(());
         }
         tokio::time::sleep(BETWEEN_BATCHES).await;

@@ -6,18 +6,16 @@ use std::pin::pin;
 use claims::UserId;
 use futures_util::TryStreamExt as _;
 
+use crate::policy::find::find;
 use crate::policy::names::Wish;
 use crate::policy::{administration, export};
-use crate::store::{Listed, Store};
+use crate::store::Store;
 
 use super::console::{Failure, instant, say};
-use super::find::find;
+use super::lines::{self, ShownUser, UserLine};
 
 /// How many users one question gets.
 const PAGE: usize = 500;
-/// The list of somebody's sessions has no more.
-const MOST_SESSIONS: usize = 100;
-
 /// Which users to list.
 pub(super) struct Listing {
     pub(super) search: Option<String>,
@@ -37,7 +35,15 @@ pub(super) async fn list(store: &Store, listing: Listing) -> Result<(), Failure>
             None => store.list_users(after, i64::try_from(most)?).await?,
         };
         for one in &page {
-            say(&line(one));
+            let user = &one.user;
+            say(&lines::user(&UserLine {
+                id: user.id.to_string(),
+                username: user.username.as_deref(),
+                email: user.email.as_deref(),
+                roles: &user.roles,
+                enabled: one.enabled,
+                created_at: instant(user.created_at),
+            }));
         }
         match page.last().filter(|_| page.len() == most) {
             Some(last) => after = Some(last.user.id),
@@ -48,50 +54,31 @@ pub(super) async fn list(store: &Store, listing: Listing) -> Result<(), Failure>
     Ok(())
 }
 
-fn line(one: &Listed) -> String {
-    let user = &one.user;
-    format!(
-        "{}\t{}\t{}\t{}\t{}\t{}",
-        user.id,
-        user.username.as_deref().unwrap_or("-"),
-        user.email.as_deref().unwrap_or("-"),
-        if user.roles.is_empty() { "-".to_owned() } else { user.roles.join(",") },
-        if one.enabled { "enabled" } else { "disabled" },
-        instant(user.created_at),
-    )
-}
-
 /// What is known of one, a line for each thing.
 pub(super) async fn show(store: &Store, text: &str) -> Result<(), Failure> {
     let id = find(store, text).await?;
     let user =
         store.exported_user(id).await?.ok_or_else(|| format!("there is no user {text:?}"))?;
     let sessions = store.sessions_of(id).await?;
-    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let live = match sessions.len() {
-        MOST_SESSIONS.. => format!("{MOST_SESSIONS} or more"),
-        few => few.to_string(),
-    };
-    let last = sessions.iter().map(|session| session.last_used_at).max();
-    for (name, value) in [
-        ("id", user.id.to_string()),
-        ("name", or_dash(user.username)),
-        ("address", or_dash(user.email)),
-        ("roles", if user.roles.is_empty() { "-".to_owned() } else { user.roles.join(",") }),
-        ("state", if user.enabled { "enabled" } else { "disabled" }.to_owned()),
-        ("registered", instant(user.created_at)),
-        ("live sessions", live),
-        ("last use of one", last.map_or_else(|| "-".to_owned(), instant)),
-    ] {
-        say(&format!("{name}\t{value}"));
-    }
+    lines::show(&ShownUser {
+        user: UserLine {
+            id: user.id.to_string(),
+            username: user.username.as_deref(),
+            email: user.email.as_deref(),
+            roles: &user.roles,
+            enabled: user.enabled,
+            created_at: instant(user.created_at),
+        },
+        live_sessions: sessions.len(),
+        last_used_at: sessions.iter().map(|session| session.last_used_at).max().map(instant),
+    });
     Ok(())
 }
 
 /// Gives a user another name, or none.
 pub(super) async fn rename(store: &Store, user: &str, name: Option<String>) -> Result<(), Failure> {
     let id = find(store, user).await?;
-    let told = told("name", name.as_deref());
+    let told = lines::has("name", name.as_deref());
     let wish = name.map_or(Wish::Remove, Wish::Be);
     administration::change_names(store, id, (wish, Wish::Keep)).await?;
     say(&format!("{id} has {told}"));
@@ -105,24 +92,18 @@ pub(super) async fn set_email(
     address: Option<String>,
 ) -> Result<(), Failure> {
     let id = find(store, user).await?;
-    let told = told("address", address.as_deref());
+    let told = lines::has("address", address.as_deref());
     let wish = address.map_or(Wish::Remove, Wish::Be);
     administration::change_names(store, id, (Wish::Keep, wish)).await?;
     say(&format!("{id} has {told}"));
     Ok(())
 }
 
-fn told(what: &str, new: Option<&str>) -> String {
-    new.map_or_else(|| format!("no {what}"), |_| format!("the new {what}"))
-}
-
 /// Deletes a user for ever.
 pub(super) async fn delete(store: &Store, user: &str) -> Result<(), Failure> {
     let id = find(store, user).await?;
     administration::delete_user(store, id).await?;
-    say(&format!(
-        "{id} is deleted; every session is over, and a service that runs forgets the rest within minutes"
-    ));
+    say(&lines::deleted(&id.to_string()));
     Ok(())
 }
 

@@ -1,12 +1,13 @@
 //! `auth-service user invite`, `user invitations` and `user uninvite`.
 
-use secrecy::ExposeSecret as _;
+use secrecy::ExposeSecret;
 
 use crate::config::Config;
 use crate::policy::administration;
 use crate::store::{InvitationState, Store};
 
 use super::console::{Failure, instant, say};
+use super::lines::{self, InvitationLine};
 
 const PAGE: i64 = 500;
 
@@ -18,15 +19,11 @@ pub(super) async fn invite(
     hours: u32,
 ) -> Result<(), Failure> {
     let mode = config.registration_mode();
-    let (invitation, token) = administration::invite(store, mode, email, hours).await?;
-    let token = token.expose_secret();
-    // Behind a #, where neither a server nor its log nor the next page is told of it.
-    let link = if config.page.enabled {
-        format!("{}/#invitation={token}", config.issuer)
-    } else {
-        "-".to_owned()
-    };
-    say(&format!("{}\t{token}\t{}\t{link}", invitation.id, instant(invitation.expires_at)));
+    let (invitation, token) = administration::invite(store, mode, email, hours, None).await?;
+    let token = token.as_ref().map(ExposeSecret::expose_secret);
+    let link = token.and_then(|token| administration::link(config, token));
+    let (id, end) = (invitation.id.to_string(), instant(invitation.expires_at));
+    say(&lines::new_invitation(&id, token, &end, link.as_deref()));
     Ok(())
 }
 
@@ -37,20 +34,18 @@ pub(super) async fn list(store: &Store) -> Result<(), Failure> {
         let Some(last) = page.last() else { return Ok(()) };
         after = Some(last.id);
         for one in &page {
-            let (state, user) = match one.state {
-                InvitationState::Open => ("open", None),
-                InvitationState::Used(user) => ("used", Some(user.to_string())),
-                InvitationState::Revoked => ("revoked", None),
-                InvitationState::Expired => ("expired", None),
+            let user = match one.state {
+                InvitationState::Used(user) => Some(user.to_string()),
+                _ => None,
             };
-            say(&format!(
-                "{}\t{}\t{state}\t{}\t{}\t{}",
-                one.id,
-                one.email.as_deref().unwrap_or("-"),
-                instant(one.created_at),
-                instant(one.expires_at),
-                user.as_deref().unwrap_or("-"),
-            ));
+            say(&lines::invitation(&InvitationLine {
+                id: one.id.to_string(),
+                email: one.email.as_deref(),
+                state: one.state.as_str(),
+                created_at: instant(one.created_at),
+                expires_at: instant(one.expires_at),
+                user,
+            }));
         }
     }
 }

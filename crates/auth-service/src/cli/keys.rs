@@ -1,14 +1,16 @@
 //! `auth-service keys …`
 
 use crate::config::Config;
-use crate::store::{KeyPurpose, KeyState, Store};
+use crate::policy::key_administration;
+use crate::store::{KeyPurpose, Store};
 use crate::tokens::keyring::place;
-use crate::tokens::rotation::{Schedule, new_key};
+use crate::tokens::rotation::Schedule;
 use crate::tokens::seal::MasterKeys;
 use claims::KeyId;
 use clap::{Subcommand, ValueEnum};
 
 use super::console::{Failure, instant, open, say};
+use super::lines::{self, KeyLine};
 
 /// What to do with the keys in the database.
 #[derive(Subcommand)]
@@ -59,16 +61,14 @@ async fn act(config: &Config, store: &Store, what: Keys) -> Result<(), Failure> 
         Keys::List => {
             let schedule = Schedule::new(config);
             for key in store.keys().await?.keys {
-                let until = schedule.logs_out_until(&key).map(instant);
-                say(&format!(
-                    "{}\t{}\t{}\t{}\t{}{}",
-                    key.id,
-                    key.purpose.as_str(),
-                    key.algorithm.map_or("-", claims::Algorithm::as_str),
-                    key.state.as_str(),
-                    instant(key.since),
-                    until.map_or_else(String::new, |until| format!("\tlogs out until {until}")),
-                ));
+                say(&lines::key(&KeyLine {
+                    id: key.id.as_str(),
+                    purpose: key.purpose.as_str(),
+                    algorithm: key.algorithm.map(claims::Algorithm::as_str),
+                    state: key.state.as_str(),
+                    since: instant(key.since),
+                    logs_out_until: schedule.logs_out_until(&key).map(instant),
+                }));
             }
             Ok(())
         }
@@ -90,39 +90,15 @@ async fn rotate(
     purpose: KeyPurpose,
     now: bool,
 ) -> Result<(), Failure> {
-    let masters = MasterKeys::from_settings(config)?;
-    if store.keys().await?.one(purpose, KeyState::Active).is_none() {
-        return Err("there are no keys yet; the first start of the service makes them".into());
-    }
-    let key = new_key(&masters, purpose, config.keys.algorithm);
-    store.add_key(key, KeyState::Published).await?;
-    if now {
-        Schedule::new(config).take_over_now(store, purpose).await?;
-    }
-    let read = store.keys().await?;
-    let state = if now { KeyState::Active } else { KeyState::Published };
-    let key = read.one(purpose, state).ok_or("another key took over meanwhile; see `keys list`")?;
-    let when = if now {
-        "is active".to_owned()
-    } else {
-        format!(
-            "is published and takes over {} s after {}",
-            config.keys.publish_seconds,
-            instant(key.since)
-        )
-    };
-    say(&format!("{} {when}", key.id));
+    let key = key_administration::rotate(config, store, purpose, now, None).await?;
+    let since = instant(key.since);
+    let takes_over = (!now).then_some((config.keys.publish_seconds, since.as_str()));
+    say(&lines::rotated(key.id.as_str(), takes_over));
     Ok(())
 }
 
 async fn revoke(config: &Config, store: &Store, id: KeyId) -> Result<(), Failure> {
-    let read = store.keys().await?;
-    let key = read.keys.iter().find(|key| key.id == id).ok_or("there is no such key")?;
-    let replacement =
-        new_key(&MasterKeys::from_settings(config)?, key.purpose, config.keys.algorithm);
-    if !store.revoke_key(id.clone(), replacement).await? {
-        return Err("there is no such key".into());
-    }
+    key_administration::revoke(config, store, id.clone()).await?;
     say(&format!("{id} is revoked"));
     Ok(())
 }

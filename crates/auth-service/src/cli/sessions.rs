@@ -1,12 +1,13 @@
 //! `auth-service session …`
 
 use crate::config::Config;
+use crate::policy::find::find;
 use crate::policy::{administration, restored};
 use crate::store::Store;
 use clap::Subcommand;
 
 use super::console::{Failure, instant, open, say};
-use super::find::find;
+use super::lines::{self, SessionLine};
 
 /// What to do with sessions. USER is `id:…`, `name:…` or `email:…`, or a bare id, name or
 /// address that can mean one user only.
@@ -47,17 +48,14 @@ async fn act(config: &Config, store: &Store, what: Sessions) -> Result<(), Failu
     match what {
         Sessions::List { user } => {
             for session in store.sessions_of(find(store, &user).await?).await? {
-                let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-                // What a client calls itself is its own to choose; it must not move the cursor.
-                say(&format!(
-                    "{}\t{}\t{}\t{}\t{}\t{}",
-                    session.id,
-                    instant(session.created_at),
-                    instant(session.last_used_at),
-                    or_dash(session.ip),
-                    or_dash(session.device).escape_debug(),
-                    or_dash(session.user_agent).escape_debug(),
-                ));
+                say(&lines::session(&SessionLine {
+                    id: session.id.to_string(),
+                    created_at: instant(session.created_at),
+                    last_used_at: instant(session.last_used_at),
+                    ip: session.ip.as_deref(),
+                    device: session.device.as_deref(),
+                    user_agent: session.user_agent.as_deref(),
+                }));
             }
         }
         Sessions::Revoke { session: Some(session), .. } => {

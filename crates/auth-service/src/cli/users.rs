@@ -1,15 +1,16 @@
 //! `auth-service user …`
 
 use crate::config::Config;
+use crate::passwords::Passwords;
 use crate::policy::accounts::Registration;
 use crate::policy::administration;
+use crate::policy::find::find;
 use crate::store::{Requester, Store};
 use clap::Subcommand;
 use std::path::PathBuf;
 
 use super::accounts::Listing;
 use super::console::{Failure, open, read_password, say};
-use super::find::find;
 use super::{accounts, import, invitations};
 
 /// What to do with users. USER is `id:…`, `name:…` or `email:…`, or a bare id, name or
@@ -42,7 +43,7 @@ pub(super) enum Users {
         #[arg(long)]
         email: Option<String>,
         /// For how many hours it is good, at most 720.
-        #[arg(long, value_name = "HOURS", default_value_t = 72)]
+        #[arg(long, value_name = "HOURS", default_value_t = administration::USUAL_INVITATION_HOURS)]
         expires_hours: u32,
     },
     /// List invitations, one line each: id, address, state (open, used, revoked or expired), begin, end, who used it.
@@ -148,8 +149,11 @@ async fn act(config: &Config, store: &Store, what: Users) -> Result<(), Failure>
             let password = read_password("Password")?;
             let registration =
                 Registration { username, email, password, requester: Requester::default() };
-            let user = administration::create_user(store, policy, registration, roles).await?;
-            say(&format!("{}", user.id));
+            let passwords = Passwords::new(policy)?;
+            let hashing = (policy, &passwords);
+            let user =
+                administration::create_user(store, hashing, registration, roles, None).await?;
+            say(&user.to_string());
         }
         Users::Import { file } => import::run(store, &file).await?,
         Users::Invite { email, expires_hours } => {
@@ -181,7 +185,9 @@ async fn act(config: &Config, store: &Store, what: Users) -> Result<(), Failure>
             let id = find(store, &user).await?;
             let account = administration::account(store, id).await?;
             let password = read_password("New password")?;
-            administration::set_password(store, policy, (id, &account), &password).await?;
+            let passwords = Passwords::new(policy)?;
+            let hashing = (policy, &passwords);
+            administration::set_password(store, hashing, (id, &account), &password).await?;
             say(&format!("{id} has the new password; every session is over"));
         }
         Users::Roles { user, roles, none: _ } => {

@@ -1,12 +1,14 @@
 //! What administrators may do to accounts and sessions, by the same rules as what people ask for
-//! themselves. They have no `App`: what they do works on the database, beside the services that run.
+//! themselves. It needs no `App`: the command line does it on the database, beside the services that run. Over
+//! HTTP the store is one that acts for somebody, and who that may be is decided in `administrators`.
 
 use std::time::Duration;
 
 use claims::{SessionId, UserId};
 use secrecy::SecretString;
+use tracing::field;
 
-use crate::config::{self, RegistrationMode};
+use crate::config::{self, Config, RegistrationMode};
 use crate::error::Error;
 use crate::identity::names;
 use crate::identity::names::new::new_email;
@@ -15,13 +17,15 @@ use crate::passwords::{HashingPurpose, Overloaded, Passwords, Unusable};
 use crate::policy::accounts::{self, Registration, check_password_text};
 use crate::policy::names::Wish;
 use crate::store::{
-    Credentials, EndReason, Invitation, InvitationId, Listed, NewInvitation, NewNames, NewUser,
-    Renaming, Store, StoreError, UserRecord,
+    Credentials, Done, EndReason, Invitation, InvitationId, Listed, NewInvitation, NewNames,
+    NewUser, Once, Renaming, Store, StoreError, UserChange,
 };
 use crate::tokens::InvitationToken;
 
 /// The longest that an invitation may be good.
 pub(crate) const MOST_INVITATION_HOURS: u32 = 30 * 24;
+/// How long it is good where nothing is said.
+pub(crate) const USUAL_INVITATION_HOURS: u32 = 72;
 
 /// Why it was not done.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +53,8 @@ pub(crate) enum Refused {
          command and for every auth-service", .0.as_str()
     )]
     NotByInvitation(RegistrationMode),
+    #[error("the Idempotency-Key was used for another request")]
+    KeyReused,
     #[error("--expires-hours: an invitation is good for 1 to {MOST_INVITATION_HOURS} hours")]
     Lifetime,
     #[error("--email: whoever has this address has an account already")]
@@ -66,6 +72,46 @@ pub(crate) enum Refused {
     Overloaded(#[from] Overloaded),
 }
 
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Unknown => Self::Missing(NO_USER),
+            Refused::NoInvitation => {
+                Self::Missing("There is no such invitation that could still be used.")
+            }
+            Refused::Taken | Refused::HasAccount => Self::Conflict,
+            Refused::KeyReused => Self::KeyReused,
+            Refused::Role(_) => Self::InvalidRequest(
+                "A role is 1 to 64 visible ASCII characters, without quotes, commas and spaces."
+                    .to_owned(),
+            ),
+            Refused::NotByInvitation(mode) => Self::InvalidRequest(format!(
+                "Registration is {}, so that nobody can use an invitation.",
+                mode.as_str()
+            )),
+            Refused::Nameless => Self::InvalidRequest(
+                "They would have neither a name nor an address; give them the other one first."
+                    .to_owned(),
+            ),
+            Refused::Beginning => {
+                Self::InvalidRequest("No name and no address begins so.".to_owned())
+            }
+            Refused::NotFound => Self::InvalidRequest(
+                "`after` is no user whom this search finds; begin anew.".to_owned(),
+            ),
+            Refused::Lifetime => Self::InvalidRequest(format!(
+                "An invitation is good for 1 to {MOST_INVITATION_HOURS} hours."
+            )),
+            Refused::Policy(error) => error,
+            Refused::Store(error) => error.into(),
+            Refused::Unusable(_) | Refused::Overloaded(_) => Self::Overloaded,
+        }
+    }
+}
+
+/// What is answered where there is none.
+pub(crate) const NO_USER: &str = "There is no such user.";
+
 fn explained(error: &Error) -> String {
     match error {
         Error::PasswordPolicy(violations) => {
@@ -76,31 +122,44 @@ fn explained(error: &Error) -> String {
     }
 }
 
-/// Adds a user. There is no limit on how many.
+/// Adds a user, once if there is a key. There is no limit on how many.
 pub(crate) async fn create_user(
     store: &Store,
-    policy: &config::Passwords,
+    (policy, passwords): (&config::Passwords, &Passwords),
     registration: Registration,
     roles: Vec<String>,
-) -> Result<UserRecord, Refused> {
+    once: Option<Once>,
+) -> Result<UserId, Refused> {
     check_roles(&roles)?;
     let Registration { username, email, password, requester: _ } = registration;
     let checked = accounts::check(policy, username, email, &password).map_err(Refused::Policy)?;
     let (username, email) = checked;
-    let password_hash = hash(policy, &password).await?;
+    let password_hash = hash(passwords, &password).await?;
     let user = NewUser { username, email, password_hash, roles };
-    let user = store.create_user(user).await?.ok_or(Refused::Taken)?;
-    tell("registered", user.id);
-    Ok(user)
+    let done = match once {
+        Some(once) => store.create_user_once(once, user).await?,
+        None => Done::Now(store.create_user(user).await?),
+    };
+    match done {
+        Done::Now(user) => {
+            let user = user.ok_or(Refused::Taken)?.id;
+            tell(store, "registered", user);
+            Ok(user)
+        }
+        Done::Before(id) => id.parse().map(UserId).map_err(|_| Refused::Unknown),
+        Done::OtherRequest => Err(Refused::KeyReused),
+    }
 }
 
-/// Makes an invitation, bound to `email` if there is one. Its token is known here only.
+/// Makes an invitation, bound to `email` if there is one, once if there is a key. Its token is known here only, and
+/// not any more where it was made before.
 pub(crate) async fn invite(
     store: &Store,
     mode: RegistrationMode,
     email: Option<String>,
     hours: u32,
-) -> Result<(Invitation, SecretString), Refused> {
+    once: Option<Once>,
+) -> Result<(Invitation, Option<SecretString>), Refused> {
     if mode != RegistrationMode::Invite {
         return Err(Refused::NotByInvitation(mode));
     }
@@ -121,7 +180,24 @@ pub(crate) async fn invite(
     let token = InvitationToken::random();
     let lifetime = Duration::from_secs(u64::from(hours) * 3600);
     let new = NewInvitation { digest: token.digest(), email, lifetime };
-    Ok((store.invite(new).await?, token.write()))
+    let done = match once {
+        Some(once) => store.invite_once(once, new).await?,
+        None => Done::Now(store.invite(new).await?),
+    };
+    match done {
+        Done::Now(invitation) => Ok((invitation, Some(token.write()))),
+        Done::Before(id) => {
+            let id = id.parse().map_err(|_| Refused::NoInvitation)?;
+            Ok((store.invitation(id).await?.ok_or(Refused::NoInvitation)?, None))
+        }
+        Done::OtherRequest => Err(Refused::KeyReused),
+    }
+}
+
+/// To the account page, with the token of an invitation; `None` where that page is not served.
+pub(crate) fn link(config: &Config, token: &str) -> Option<String> {
+    // Behind a #, where neither a server nor its log nor the next page is told of it.
+    config.page.enabled.then(|| format!("{}/#invitation={token}", config.issuer))
 }
 
 /// Takes an invitation back, so that nobody can use it.
@@ -137,7 +213,7 @@ pub(crate) async fn account(store: &Store, user: UserId) -> Result<Credentials, 
 /// Gives a user another password, without the present one, and ends every session.
 pub(crate) async fn set_password(
     store: &Store,
-    policy: &config::Passwords,
+    (policy, passwords): (&config::Passwords, &Passwords),
     (user, account): (UserId, &Credentials),
     new: &SecretString,
 ) -> Result<(), Refused> {
@@ -146,16 +222,14 @@ pub(crate) async fn set_password(
     if !violations.is_empty() {
         return Err(Refused::Policy(Error::PasswordPolicy(violations)));
     }
-    known(store.set_password(user, hash(policy, new).await?).await?)?;
-    tell("password-changed", user);
+    known(store.set_password(user, hash(passwords, new).await?).await?)?;
+    tell(store, "password-changed", user);
     Ok(())
 }
 
 /// Lets a user log in, or ends every session and lets them log in no more.
 pub(crate) async fn set_enabled(store: &Store, user: UserId, enabled: bool) -> Result<(), Refused> {
-    known(store.set_enabled(user, enabled).await?)?;
-    tell(if enabled { "user-enabled" } else { "user-disabled" }, user);
-    Ok(())
+    change(store, user, Change { enabled: Some(enabled), ..Change::default() }).await
 }
 
 /// Gives a user other names.
@@ -164,29 +238,13 @@ pub(crate) async fn change_names(
     user: UserId,
     (name, address): (Wish, Wish),
 ) -> Result<(), Refused> {
-    let invalid = |why: &str| Refused::Policy(Error::InvalidRequest(why.to_owned()));
-    let (username, email) =
-        (name.of_name().map_err(invalid)?, address.of_address().map_err(invalid)?);
-    match store.change_names(user, NewNames { username, email }).await? {
-        Renaming::Done { user, renamed, email_changed } => {
-            if renamed {
-                tell("user-renamed", user.id);
-            }
-            if email_changed {
-                tell("email-changed", user.id);
-            }
-            Ok(())
-        }
-        Renaming::Taken => Err(Refused::Taken),
-        Renaming::Nameless => Err(Refused::Nameless),
-        Renaming::Unknown => Err(Refused::Unknown),
-    }
+    change(store, user, Change { name, address, ..Change::default() }).await
 }
 
 /// Deletes a user. What is left of them is forgotten by the services that run.
 pub(crate) async fn delete_user(store: &Store, user: UserId) -> Result<(), Refused> {
     known(store.delete_user(user).await?)?;
-    tell("user-deleted", user);
+    tell(store, "user-deleted", user);
     Ok(())
 }
 
@@ -207,9 +265,44 @@ pub(crate) async fn set_roles(
     user: UserId,
     roles: Vec<String>,
 ) -> Result<(), Refused> {
-    check_roles(&roles)?;
-    known(store.set_roles(user, roles).await?)?;
-    tell("roles-changed", user);
+    change(store, user, Change { roles: Some(roles), ..Change::default() }).await
+}
+
+/// What is to become of a user; `None` stays.
+#[derive(Debug, Default)]
+pub(crate) struct Change {
+    pub(crate) name: Wish,
+    pub(crate) address: Wish,
+    pub(crate) enabled: Option<bool>,
+    pub(crate) roles: Option<Vec<String>>,
+}
+
+/// Changes a user, all of it or nothing.
+pub(crate) async fn change(store: &Store, user: UserId, change: Change) -> Result<(), Refused> {
+    let invalid = |why: &str| Refused::Policy(Error::InvalidRequest(why.to_owned()));
+    let Change { name, address, enabled, roles } = change;
+    let username = name.of_name().map_err(invalid)?;
+    let email = address.of_address().map_err(invalid)?;
+    check_roles(roles.as_deref().unwrap_or_default())?;
+    let new_roles = roles.is_some();
+    let change = UserChange { names: NewNames { username, email }, enabled, roles };
+    let (renamed, email_changed) = match store.change_user(user, change).await? {
+        Renaming::Done { user: _, renamed, email_changed } => (renamed, email_changed),
+        Renaming::Taken => return Err(Refused::Taken),
+        Renaming::Nameless => return Err(Refused::Nameless),
+        Renaming::Unknown => return Err(Refused::Unknown),
+    };
+    for (done, event) in [
+        (renamed, "user-renamed"),
+        (email_changed, "email-changed"),
+        (enabled == Some(true), "user-enabled"),
+        (enabled == Some(false), "user-disabled"),
+        (new_roles, "roles-changed"),
+    ] {
+        if done {
+            tell(store, event, user);
+        }
+    }
     Ok(())
 }
 
@@ -218,7 +311,8 @@ pub(crate) async fn end_session(store: &Store, session: SessionId) -> Result<(),
     store.end_session(session, EndReason::Admin).await?;
     tracing::info!(
         event.name = "session-ended", event.outcome = "success", reason = EndReason::Admin.as_str(),
-        session.id = %session, "an administrator ended a session"
+        actor.id = store.administrator().map(field::display), session.id = %session,
+        "an administrator ended a session"
     );
     Ok(())
 }
@@ -226,16 +320,17 @@ pub(crate) async fn end_session(store: &Store, session: SessionId) -> Result<(),
 /// Ends every session of a user.
 pub(crate) async fn end_all_sessions(store: &Store, user: UserId) -> Result<(), Refused> {
     known(store.end_all_of(user, EndReason::Admin).await?)?;
-    tell("all-sessions-ended", user);
+    tell(store, "all-sessions-ended", user);
     Ok(())
 }
 
-/// In the log of the command, under the name that the audit log has for it. The services that run learn of
-/// it by what it changes, and do not know who did it.
-fn tell(event: &'static str, user: UserId) {
+/// In the log of the service, or of the command, which knows no name of whoever runs it; under the name that the
+/// audit log has for it.
+fn tell(store: &Store, event: &'static str, user: UserId) {
     tracing::info!(
         event.name = event, event.outcome = "success", reason = EndReason::Admin.as_str(),
-        user.id = %user, "an administrator changed an account"
+        actor.id = store.administrator().map(field::display), user.id = %user,
+        "an administrator changed an account"
     );
 }
 
@@ -245,8 +340,8 @@ pub(crate) fn check_roles(roles: &[String]) -> Result<(), Refused> {
     bad.map_or(Ok(()), |bad| Err(Refused::Role(bad.clone())))
 }
 
-async fn hash(policy: &config::Passwords, password: &SecretString) -> Result<String, Refused> {
-    Ok(Passwords::new(policy)?.enter(HashingPurpose::Login)?.hash(password).await?)
+async fn hash(passwords: &Passwords, password: &SecretString) -> Result<String, Refused> {
+    Ok(passwords.enter(HashingPurpose::Login)?.hash(password).await?)
 }
 
 fn known(known: bool) -> Result<(), Refused> {

@@ -8,4 +8,4 @@ mod routes;
 
 pub(crate) use login::login;
 pub(crate) use owner::Applicant;
-pub(crate) use routes::{export, forged, names, password, refresh, register};
+pub(crate) use routes::{administrator, export, forged, names, password, refresh, register};

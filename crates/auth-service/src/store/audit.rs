@@ -131,7 +131,8 @@ impl Store {
                 select u.id from sessions s, users u, clock where ",
             is_caller!(),
             ") select e.at, e.kind, e.session_id, e.reason, e.ip, e.user_agent, e.other_ip, \
-                e.other_user_agent \
+                e.other_user_agent, \
+                cast(case when e.actor is null then 0 else 1 end as bigint) as by_administrator \
              from caller left join ( \
                 select * from (select * from events \
                     where user_id = (select id from caller) and kind <> 'login-failed' \
@@ -187,6 +188,7 @@ fn events(found: &[Row]) -> Result<Option<Vec<EventView>>, sqlx::Error> {
             user_agent: row.text_or_null("user_agent")?,
             other_ip: row.text_or_null("other_ip")?,
             other_user_agent: row.text_or_null("other_user_agent")?,
+            by_administrator: row.flag("by_administrator")?,
         });
     }
     Ok(Some(events))

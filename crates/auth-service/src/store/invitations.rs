@@ -13,12 +13,21 @@ use super::postgres::Lane;
 use super::records::{NewUser, UserRecord};
 use super::rows::Columns;
 use super::statement::Value;
-use super::{Store, StoreError, users};
+use super::transaction::Tx;
+use super::{Done, Once, Store, StoreError, users};
 use crate::identity::names::NameKey;
 
 /// Which invitation; it lets nobody register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvitationId(Uuid);
+
+impl InvitationId {
+    /// As it is kept.
+    #[must_use]
+    pub const fn uuid(self) -> Uuid {
+        self.0
+    }
+}
 
 impl fmt::Display for InvitationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -73,6 +82,19 @@ pub enum InvitationState {
     Expired,
 }
 
+impl InvitationState {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Used(_) => "used",
+            Self::Revoked => "revoked",
+            Self::Expired => "expired",
+        }
+    }
+}
+
 /// An invitation as administrators see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invitation {
@@ -115,27 +137,34 @@ macro_rules! invitation_columns {
 impl Store {
     /// Makes an invitation.
     pub async fn invite(&self, new: NewInvitation) -> Result<Invitation, StoreError> {
+        self.transaction(Lane::Main, (), move |tx| insert(tx, new).boxed()).await
+    }
+
+    /// The same once.
+    pub async fn invite_once(
+        &self,
+        once: Once,
+        new: NewInvitation,
+    ) -> Result<Done<Invitation>, StoreError> {
         self.transaction(Lane::Main, (), move |tx| {
             async move {
-                let (email, email_key) = new.email.unzip();
-                let sql = concat!(
-                    "insert into invitations (id, digest, email, email_key, created_at, \
-                        expires_at) values ($1, $2, $3, $4, {now}, {now} + $5) returning ",
-                    invitation_columns!()
-                );
-                let values = [
-                    InvitationId(Uuid::now_v7()).into(),
-                    new.digest.into(),
-                    email.into(),
-                    email_key.map(|key| key.as_str().to_owned()).into(),
-                    new.lifetime.into(),
-                ];
-                let made = tx.fetch_all(sql, &values).await?;
-                Ok(invitation(made.first().ok_or(Error::RowNotFound)?)?)
+                if let Some(done) = once.begin(tx).await? {
+                    return Ok(done);
+                }
+                let made = insert(tx, new).await?;
+                once.end(tx, Some(made.id.to_string())).await?;
+                Ok(Done::Now(made))
             }
             .boxed()
         })
         .await
+    }
+
+    /// An invitation, whatever became of it.
+    pub async fn invitation(&self, id: InvitationId) -> Result<Option<Invitation>, StoreError> {
+        let sql = concat!("select ", invitation_columns!(), " from invitations where id = $1");
+        let found = self.read(Lane::Main, sql, vec![id.into()]).await?;
+        Ok(found.first().map(invitation).transpose()?)
     }
 
     /// Whether somebody with this address could register with the invitation at this moment.
@@ -217,6 +246,24 @@ impl Store {
             select id from invitations where expires_at < $1 order by id limit $2)";
         self.write(Lane::Main, (), sql, vec![before.into(), batch.into()]).await
     }
+}
+
+async fn insert(tx: &mut Tx, new: NewInvitation) -> Result<Invitation, StoreError> {
+    let (email, email_key) = new.email.unzip();
+    let sql = concat!(
+        "insert into invitations (id, digest, email, email_key, created_at, expires_at) \
+         values ($1, $2, $3, $4, {now}, {now} + $5) returning ",
+        invitation_columns!()
+    );
+    let values = [
+        InvitationId(Uuid::now_v7()).into(),
+        new.digest.into(),
+        email.into(),
+        email_key.map(|key| key.as_str().to_owned()).into(),
+        new.lifetime.into(),
+    ];
+    let made = tx.fetch_all(sql, &values).await?;
+    Ok(invitation(made.first().ok_or(Error::RowNotFound)?)?)
 }
 
 fn address(email: Option<&NameKey>) -> Value {

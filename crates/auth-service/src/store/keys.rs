@@ -9,7 +9,7 @@ use super::postgres::Lane;
 use super::rows::{Columns as _, Row};
 use super::statement::Value;
 use super::transaction::Tx;
-use super::{Store, StoreError};
+use super::{Done, Once, Store, StoreError};
 
 /// What a key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -151,6 +151,31 @@ impl Store {
     pub async fn add_key(&self, key: NewKey, state: KeyState) -> Result<(), StoreError> {
         self.transaction(Lane::Main, self.announcement(), move |tx| {
             async move { insert(tx, key, state).await }.boxed()
+        })
+        .await
+    }
+
+    /// Publishes a key once, unless there is one of its purpose that is published already. The id is that of
+    /// the key that then is.
+    pub async fn publish_key_once(
+        &self,
+        once: Once,
+        key: NewKey,
+    ) -> Result<Done<KeyId>, StoreError> {
+        self.transaction(Lane::Main, self.announcement(), move |tx| {
+            async move {
+                if let Some(done) = once.begin(tx).await? {
+                    return Ok(done);
+                }
+                let (purpose, new) = (key.purpose().as_str(), key.id.clone());
+                insert(tx, key, KeyState::Published).await?;
+                let sql = "select id from keys where purpose = $1 and state = 'published'";
+                let found = tx.fetch_all(sql, &[purpose.into()]).await?;
+                let id = found.first().map(|row| row.parsed("id")).transpose()?.unwrap_or(new);
+                once.end(tx, Some(id.as_str().to_owned())).await?;
+                Ok(Done::Now(id))
+            }
+            .boxed()
         })
         .await
     }

@@ -39,6 +39,7 @@ const POSTGRES: &[Text] = &[
         "session_audience",
         include_str!("../../../../migrations/postgres/0013_session_audience.sql"),
     ),
+    (14, "administrators", include_str!("../../../../migrations/postgres/0014_administrators.sql")),
 ];
 const SQLITE: &[Text] = &[
     (1, "start", include_str!("../../../../migrations/sqlite/0001_start.sql")),
@@ -74,6 +75,7 @@ const SQLITE: &[Text] = &[
         "session_audience",
         include_str!("../../../../migrations/sqlite/0013_session_audience.sql"),
     ),
+    (14, "administrators", include_str!("../../../../migrations/sqlite/0014_administrators.sql")),
 ];
 
 pub(super) fn postgres() -> Migrator {
@@ -146,6 +148,7 @@ mod tests {
             ["368174ea7e4994d60f2d37668dc3caac", "b6eab34ac53b3296bc01cdcffb973f19"],
             ["7276e5448c14f85f76b00dd8df647fe8", "f297f6694696966580f149454f264eec"],
             ["9f33730050cea55568caab3a5b2129a8", "7dbc5ffdb99221206b72301399e9983f"],
+            ["af21cffa261d74ba43cee86203f940b9", "c998ac76b5d48bae1b9eefd8833d2fc3"],
         ];
         assert_eq!(POSTGRES.len(), out.len());
         for ((postgres, sqlite), out) in POSTGRES.iter().zip(SQLITE).zip(out) {

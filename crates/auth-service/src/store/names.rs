@@ -41,7 +41,12 @@ impl Store {
     }
 }
 
-async fn change(tx: &mut Tx, user: UserId, new: NewNames) -> Result<Renaming, StoreError> {
+/// Where it is not [`Renaming::Done`], nothing is changed.
+pub(super) async fn change(
+    tx: &mut Tx,
+    user: UserId,
+    new: NewNames,
+) -> Result<Renaming, StoreError> {
     let sql = concat!(
         "select u.username_key, u.email_key, ",
         user_columns!(),
@@ -92,7 +97,9 @@ fn after(change: NameChange, before: Option<(String, String)>) -> Option<(String
 }
 
 /// Somebody else may have taken the name between the look and the change. Then the database refuses the change.
-fn taken_meanwhile(changed: Result<Renaming, StoreError>) -> Result<Renaming, StoreError> {
+pub(super) fn taken_meanwhile(
+    changed: Result<Renaming, StoreError>,
+) -> Result<Renaming, StoreError> {
     match changed {
         Err(StoreError::Database(Error::Database(error))) if error.is_unique_violation() => {
             Ok(Renaming::Taken)

@@ -74,6 +74,14 @@ pub struct Listed {
     pub enabled: bool,
 }
 
+/// What is to become of a user; `None` stays.
+#[derive(Debug, Default)]
+pub struct UserChange {
+    pub names: NewNames,
+    pub enabled: Option<bool>,
+    pub roles: Option<Vec<String>>,
+}
+
 impl From<UserRecord> for UserView {
     fn from(user: UserRecord) -> Self {
         let UserRecord { id, username, email, roles: _, created_at } = user;

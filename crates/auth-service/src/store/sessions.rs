@@ -55,11 +55,17 @@ impl Store {
 
     /// Ends a session. Ending it twice, or one that never was, changes nothing.
     pub async fn end_session(&self, id: SessionId, why: EndReason) -> Result<(), StoreError> {
-        self.end_each(vec![id], why).await
+        if self.acting.is_none() {
+            return self.end_each(vec![id], why).await;
+        }
+        self.transaction(Lane::Main, self.announcement(), move |tx| {
+            async move { end(tx, id, why).await }.boxed()
+        })
+        .await
     }
 
     /// The same for several sessions, whosever they are, in one step: all of them, or none where there
-    /// is an error.
+    /// is an error. This is how people log out; it acts for no administrator.
     pub async fn end_each(&self, ids: Vec<SessionId>, why: EndReason) -> Result<(), StoreError> {
         let (announcement, backend) = (self.announcement(), self.backend.clone());
         let work = async move {

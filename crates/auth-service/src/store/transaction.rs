@@ -6,6 +6,7 @@
 //! is done, and it is lost. Here the connection itself knows that a transaction was begun
 //! ([`Watched`]), and is closed unless the database said that it ended.
 
+use claims::UserId;
 use futures_util::future::BoxFuture;
 use sqlx::{Error, Executor as _, Sqlite};
 use verifier::Clock;
@@ -124,6 +125,31 @@ impl Tx {
         };
         self.failed |= found.is_err();
         found
+    }
+
+    /// Until the transaction ends, the audit log tells that this administrator had it done.
+    pub(super) async fn act_for(&mut self, administrator: UserId) -> Result<(), Error> {
+        let values = [administrator.into()];
+        if self.is_postgres() {
+            let sql = "select set_config('latchkey.actor', cast($1 as text), true) as actor";
+            self.fetch_all(sql, &values).await?;
+        } else {
+            let sql = "insert into acting (id, administrator) values (1, $1)";
+            self.execute(sql, &values).await?;
+        }
+        Ok(())
+    }
+
+    /// The last of a transaction that acted for somebody. On Postgres the end of the transaction does it.
+    pub(super) async fn act_for_nobody(&mut self) -> Result<(), Error> {
+        if !self.is_postgres() {
+            self.execute("delete from acting", &[]).await?;
+        }
+        Ok(())
+    }
+
+    const fn is_postgres(&self) -> bool {
+        matches!(self.connection, Connection::Postgres(..))
     }
 
     fn on(connection: Connection) -> Self {

@@ -8,13 +8,14 @@ use uuid::Uuid;
 
 use super::postgres::Lane;
 use super::records::{
-    Caller, Credentials, EndReason, Listed, NewPassword, NewUser, OtherSessions, UserRecord,
+    Caller, Credentials, EndReason, Listed, NewPassword, NewUser, OtherSessions, Renaming,
+    UserChange, UserRecord,
 };
 use super::rows::{self, credentials_columns, is_caller, listed_columns, user_columns};
 use super::sessions::{self, caller_values};
 use super::transaction::Tx;
 use super::turns::Turn;
-use super::{ENDED_AT_ONCE, Store, StoreError};
+use super::{Done, ENDED_AT_ONCE, Once, Store, StoreError, names};
 use crate::identity::names::NameKey;
 
 /// Users after `$1`, at most `$2`.
@@ -30,6 +31,26 @@ impl Store {
     /// Adds a user; `None` when the name or the address is taken.
     pub async fn create_user(&self, user: NewUser) -> Result<Option<UserRecord>, StoreError> {
         self.transaction(Lane::Logins, (), move |tx| insert(tx, user).boxed()).await
+    }
+
+    /// The same once.
+    pub async fn create_user_once(
+        &self,
+        once: Once,
+        user: NewUser,
+    ) -> Result<Done<Option<UserRecord>>, StoreError> {
+        self.transaction(Lane::Logins, (), move |tx| {
+            async move {
+                if let Some(done) = once.begin(tx).await? {
+                    return Ok(done);
+                }
+                let made = insert(tx, user).await?;
+                once.end(tx, made.as_ref().map(|user| user.id.to_string())).await?;
+                Ok(Done::Now(made))
+            }
+            .boxed()
+        })
+        .await
     }
 
     /// What is needed to check a password, by name or address.
@@ -65,6 +86,17 @@ impl Store {
         );
         let found = self.read(Lane::Main, sql, caller_values(&caller)).await?;
         Ok(found.first().map(rows::user).transpose()?)
+    }
+
+    /// A user, as administrators see them.
+    pub async fn user(&self, user: UserId) -> Result<Option<Listed>, StoreError> {
+        let sql = concat!(
+            "select ",
+            listed_columns!(),
+            " from users u where u.id = $1 and u.deleted_at is null"
+        );
+        let found = self.read(Lane::Main, sql, vec![user.into()]).await?;
+        Ok(found.first().map(rows::listed).transpose()?)
     }
 
     /// Users in the order in which they registered, after the one that is named.
@@ -146,21 +178,40 @@ impl Store {
     /// Enables or disables a user; `false` when there is none. Disabling ends every session, and
     /// enabling brings none back.
     pub async fn set_enabled(&self, user: UserId, enabled: bool) -> Result<bool, StoreError> {
-        self.transaction(Lane::Main, self.announcement(), move |tx| {
+        let change = UserChange { enabled: Some(enabled), ..UserChange::default() };
+        let changed = self.change_user(user, change).await?;
+        Ok(matches!(changed, Renaming::Done { .. }))
+    }
+
+    /// Changes a user in one step. Unless it is [`Renaming::Done`], nothing is changed.
+    pub async fn change_user(
+        &self,
+        user: UserId,
+        change: UserChange,
+    ) -> Result<Renaming, StoreError> {
+        let turn = self.turns.wait(user).await?;
+        let held = (turn, self.announcement());
+        let changing = self.transaction(Lane::Main, held, move |tx| {
             async move {
-                tx.execute(
-                    "update users set enabled = ($2 = 1), version = version + 1, \
-                        version_reason = 'disabled', changed_at = {now} \
-                     where id = $1 and deleted_at is null and enabled <> ($2 = 1)",
-                    &[user.into(), i64::from(enabled).into()],
-                )
-                .await?;
-                let sql = "select 1 from users where id = $1 and deleted_at is null";
-                Ok(!tx.fetch_all(sql, &[user.into()]).await?.is_empty())
+                let renaming = names::change(tx, user, change.names).await?;
+                if !matches!(renaming, Renaming::Done { .. }) {
+                    return Ok(renaming);
+                }
+                if let Some(enabled) = change.enabled {
+                    let sql = "update users set enabled = ($2 = 1), version = version + 1, \
+                            version_reason = 'disabled', changed_at = {now} \
+                         where id = $1 and enabled <> ($2 = 1)";
+                    tx.execute(sql, &[user.into(), i64::from(enabled).into()]).await?;
+                }
+                if let Some(roles) = change.roles {
+                    let sql = "update users set roles = $2 where id = $1";
+                    tx.execute(sql, &[user.into(), roles.join(" ").into()]).await?;
+                }
+                Ok(renaming)
             }
             .boxed()
-        })
-        .await
+        });
+        names::taken_meanwhile(changing.await)
     }
 
     /// Gives a user another password (a PHC string) and ends every session; `false` when there is no

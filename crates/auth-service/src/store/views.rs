@@ -70,4 +70,7 @@ pub struct EventView {
     /// What that client calls itself.
     #[schema(required)]
     pub other_user_agent: Option<String>,
+    /// Whether an administrator had it done over HTTP; who it was is not told. Of what is done with the database
+    /// itself nobody knows.
+    pub by_administrator: bool,
 }

@@ -47,7 +47,8 @@ impl Writes {
     ) -> Result<T, StoreError> {
         match &result {
             Ok(done) if wrote(done) => self.worked(),
-            Ok(_) => {}
+            // Of the two errors: the database works, and had nothing to do.
+            Ok(_) | Err(StoreError::NotActing | StoreError::OutOfReach) => {}
             // It may have been reading that failed; a probe will tell.
             Err(_) => {
                 let mut known = self.known();

@@ -9,24 +9,24 @@ use auth_service::store::{
 };
 use claims::{SessionId, Timestamp, UserId};
 
-pub(super) const PASSWORD: &str = "a quite ordinary sentence";
+pub(crate) const PASSWORD: &str = "a quite ordinary sentence";
 const ACCESS: &str = "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCIsImtpZCI6IjE3In0.eyJpc3MiOiJodHRwczovL2F1dGguZXhhbXBsZSJ9.c2lnbmF0dXJl";
-pub(super) const REFRESH: &str =
+pub(crate) const REFRESH: &str =
     "rt1.NzY2MDk0YzE2ZDU3NDQ5Zg.1.vbAoGmnsCO0cPBX9rErMgmRAkEoYCRCCJ0mlhCsJTq8";
 const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 /// 21 November 2026, in the evening.
-const NOW: i64 = 1_795_287_000_000;
+pub(crate) const NOW: i64 = 1_795_287_000_000;
 
 /// What is known to be well-formed.
-fn parsed<T: FromStr>(text: &str) -> T {
+pub(crate) fn parsed<T: FromStr>(text: &str) -> T {
     text.parse().unwrap_or_else(|_| panic!("{text} is an example"))
 }
 
-pub(super) fn session_id() -> SessionId {
+pub(crate) fn session_id() -> SessionId {
     parsed("xpiap7Dtk4nF3UttaF01FA")
 }
 
-pub(super) fn tokens() -> TokenAnswer {
+pub(crate) fn tokens() -> TokenAnswer {
     TokenAnswer {
         access_token: ACCESS.to_owned(),
         token_type: "Bearer",
@@ -39,7 +39,7 @@ pub(super) fn tokens() -> TokenAnswer {
     }
 }
 
-pub(super) fn user() -> UserView {
+pub(crate) fn user() -> UserView {
     UserView {
         id: UserId(parsed("01a20013-fec0-70fb-8f69-81a9924a8b57")),
         username: Some("ada".to_owned()),
@@ -48,7 +48,7 @@ pub(super) fn user() -> UserView {
     }
 }
 
-pub(super) fn session() -> SessionView {
+pub(crate) fn session() -> SessionView {
     SessionView {
         id: session_id(),
         created_at: Timestamp(NOW),
@@ -61,7 +61,7 @@ pub(super) fn session() -> SessionView {
     }
 }
 
-pub(super) fn event() -> EventView {
+pub(crate) fn event() -> EventView {
     EventView {
         at: Timestamp(NOW + 3_600_000),
         kind: "session-ended".to_owned(),
@@ -71,10 +71,11 @@ pub(super) fn event() -> EventView {
         user_agent: Some(AGENT.to_owned()),
         other_ip: None,
         other_user_agent: None,
+        by_administrator: false,
     }
 }
 
-pub(super) fn export() -> Export {
+pub(crate) fn export() -> Export {
     let (user, session, event) = (user(), session(), event());
     Export {
         user: ExportedUser {

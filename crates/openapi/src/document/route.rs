@@ -56,6 +56,11 @@ impl Route {
         Self::new(HttpMethod::Patch, path, id, summary)
     }
 
+    /// A route that puts something in the place of what is there.
+    pub(crate) fn put(path: &'static str, id: &str, summary: &str) -> Self {
+        Self::new(HttpMethod::Put, path, id, summary)
+    }
+
     /// A route that takes something away.
     pub(crate) fn delete(path: &'static str, id: &str, summary: &str) -> Self {
         Self::new(HttpMethod::Delete, path, id, summary)

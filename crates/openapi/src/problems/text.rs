@@ -163,6 +163,13 @@ pub(super) const fn explain(code: ProblemCode) -> Explanation {
             "Choose another password; see violations.",
         )
         .operator("The bounds are `passwords.min_length` and `passwords.max_length`."),
+        ProblemCode::IdempotencyKeyReused => says(
+            "The `Idempotency-Key` came before with another request, of the same administrator and within a day. Nothing \
+             was done.",
+            "Choose a new key for each thing that is to be done, and send a request again with its own key and exactly as \
+             it was.",
+            "The Idempotency-Key was used for another request; choose another.",
+        ),
         ProblemCode::RateLimited => says(
             "The caller asked too often.",
             "Wait as long as `Retry-After` says, in seconds, and then go on more slowly. `RateLimit-Policy` and \

@@ -24,7 +24,7 @@ pub(crate) async fn play(scene: &mut Scene, site: &Site) {
 }
 
 /// Runs it; what it writes is searched.
-fn command(
+pub(super) fn command(
     scene: &mut Scene,
     site: &Site,
     arguments: &[&str],

@@ -220,8 +220,8 @@ async fn account(scene: &mut Scene, password: &str) {
         scene.refused(400, renamed(scene, body)).await;
     }
     let other = scene.tokens("a login", scene.log_in("ada", password)).await;
-    let path = format!("/sessions/{}", other.session);
-    scene.refused(204, bearer(scene, Method::DELETE, &path)).await;
+    let session = format!("/sessions/{}", other.session);
+    scene.refused(204, bearer(scene, Method::DELETE, &session)).await;
 
     let (wrong, new) = (scene.password("that is wrong"), scene.password("that is new"));
     let change = |current: &str, new: &str| json!({"current_password": current, "new_password": new, "sessions": "all"});

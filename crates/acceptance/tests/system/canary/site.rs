@@ -4,15 +4,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::administration;
 use super::canaries::Place;
 use super::dump::{self, Monitor};
 use auth_service::Config;
+use auth_service::identity::admin_scopes;
 use auth_service::store::Store;
 use auth_service::tokens::keyring::place;
 use auth_service::tokens::seal::MasterKeys;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::process::{self, Process};
 use testbed::service::{Settings, lasting_address, owned, until};
@@ -47,6 +49,13 @@ pub(crate) struct Site {
     running: Vec<Process>,
     monitor: Option<Monitor>,
     planted: Vec<Place>,
+}
+
+/// One role may do everything that administrators may.
+fn scopes() -> String {
+    let rule = json!({ "roles": [administration::ROLE] });
+    let rules = admin_scopes::ALL.map(|scope| (scope.to_owned(), rule.clone()));
+    Value::Object(rules.into_iter().collect()).to_string()
 }
 
 fn random() -> [u8; 32] {
@@ -88,6 +97,7 @@ impl Site {
             ("AUTH__KEYS__OTHER_MASTER_KEY", &STANDARD.encode(secrets.other_master)),
             ("AUTH__PASSWORDS__PEPPERS", &format!("1:{}", STANDARD.encode(secrets.pepper))),
             ("AUTH__FEED__SECRET", &secrets.feed),
+            ("AUTH__SCOPES", &scopes()),
             ("AUTH__REDIS__URL", &redis_url(&redis.address, &secrets.redis)),
         ]);
         let mut settings: Settings = auth_settings(&url, &own).collect();

@@ -3,7 +3,7 @@
 use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, web};
-use futures_util::{TryStreamExt as _, stream};
+use futures_util::{Stream, TryStreamExt as _, stream};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -35,6 +35,14 @@ pub(crate) async fn export(
     request: HttpRequest,
 ) -> Result<HttpResponse, Error> {
     let parts = export::own(&app, caller(&bearer)?).await?;
+    Ok(streamed(&request, parts))
+}
+
+/// The answer, as it is read from the database.
+pub(in crate::http) fn streamed(
+    request: &HttpRequest,
+    parts: impl Stream<Item = Result<Vec<u8>, StoreError>> + 'static,
+) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response
         .insert_header((CONTENT_TYPE, "application/json"))
@@ -42,10 +50,10 @@ pub(crate) async fn export(
         .insert_header((CACHE_CONTROL, "no-store"));
     if request.method() == Method::HEAD {
         // Not empty: of a length that nobody knows beforehand.
-        return Ok(response.streaming(stream::empty::<Result<web::Bytes, StoreError>>()));
+        return response.streaming(stream::empty::<Result<web::Bytes, StoreError>>());
     }
     let parts = parts.map_ok(web::Bytes::from).inspect_err(|error| {
         tracing::warn!(%error, "an export was cut off");
     });
-    Ok(response.streaming(parts))
+    response.streaming(parts)
 }

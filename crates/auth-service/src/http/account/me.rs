@@ -46,7 +46,7 @@ pub struct MePatch {
 }
 
 /// Only for a member that is there.
-fn wish<'de, D: Deserializer<'de>>(member: D) -> Result<Wish, D::Error> {
+pub(in crate::http) fn wish<'de, D: Deserializer<'de>>(member: D) -> Result<Wish, D::Error> {
     Ok(Option::deserialize(member)?.map_or(Wish::Remove, Wish::Be))
 }
 

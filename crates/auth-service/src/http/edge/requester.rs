@@ -1,8 +1,9 @@
 //! Where a request came from: the one place that looks at a proxy's word for it.
 //!
 //! Whoever connects may write any `X-Forwarded-For`. Each proxy appends the address it was connected
-//! from, so the list is read from its end, for as long as a trusted proxy wrote what is read. The
-//! other headers of that kind are never looked at: nothing here depends on a host or a scheme.
+//! from, so the list is read from its end, for as long as a trusted proxy wrote what is read. Of the
+//! other headers of that kind, `X-Forwarded-Proto` tells whether a proxy ended TLS, for what administrators
+//! ask; nothing depends on a host.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,6 +15,7 @@ use crate::app::App;
 use crate::store::Requester;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
+const FORWARDED_PROTO: &str = "x-forwarded-proto";
 
 /// Who sent the request.
 pub(crate) fn of(app: &App, request: &HttpRequest) -> Requester {
@@ -23,6 +25,28 @@ pub(crate) fn of(app: &App, request: &HttpRequest) -> Requester {
     Requester {
         ip: address.map(|address| address.to_string()),
         user_agent: user_agent.map(|text| text.chars().take(256).collect()),
+    }
+}
+
+/// Whether nobody on a network could read the request: it came by https to a proxy that is trusted or on this
+/// machine, which says so, or from this machine without any proxy.
+pub(crate) fn is_protected(app: &App, request: &HttpRequest) -> bool {
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    peer.is_some_and(|peer| protected(peer, request.headers(), &app.config.http.trusted_proxies))
+}
+
+fn protected(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> bool {
+    let peer = peer.to_canonical();
+    let mut schemes = headers.get_all(FORWARDED_PROTO);
+    match (schemes.next(), schemes.next()) {
+        // A proxy that says for whom it asks and not how they asked it.
+        (None, _) => peer.is_loopback() && !headers.contains_key(FORWARDED_FOR),
+        (Some(scheme), None) => {
+            let is_known =
+                peer.is_loopback() || trusted.iter().any(|network| network.contains(&peer));
+            is_known && scheme.as_bytes() == b"https"
+        }
+        _ => false,
     }
 }
 
@@ -54,6 +78,41 @@ mod tests {
     use actix_web::http::header::{HeaderName, HeaderValue};
 
     use super::*;
+
+    #[test]
+    fn what_came_over_a_network_in_the_clear_is_not_protected() {
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
+        for (peer, list, expected) in [
+            ("127.0.0.1", &[][..], true),
+            ("::1", &[], true),
+            ("::ffff:127.0.0.1", &[], true),
+            ("127.0.0.1", &[(FORWARDED_PROTO, "https")], true),
+            ("10.0.0.1", &[(FORWARDED_PROTO, "https")], true),
+            ("10.0.0.1", &[(FORWARDED_PROTO, "https"), (FORWARDED_FOR, "203.0.113.7")], true),
+            ("10.0.0.1", &[], false),
+            ("203.0.113.1", &[], false),
+            // Nobody we know, whatever it says.
+            ("203.0.113.1", &[(FORWARDED_PROTO, "https")], false),
+            ("10.0.0.1", &[(FORWARDED_PROTO, "http")], false),
+            ("127.0.0.1", &[(FORWARDED_PROTO, "http")], false),
+            ("127.0.0.1", &[(FORWARDED_FOR, "203.0.113.7")], false),
+            // One hop of several was in the clear, or somebody wrote the first.
+            ("10.0.0.1", &[(FORWARDED_PROTO, "https,http")], false),
+            ("10.0.0.1", &[(FORWARDED_PROTO, "https"), (FORWARDED_PROTO, "https")], false),
+            ("10.0.0.1", &[(FORWARDED_PROTO, "HTTPS ")], false),
+            ("10.0.0.1", &[("forwarded", "proto=https")], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in list {
+                headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            }
+            assert_eq!(
+                protected(peer.parse().unwrap(), &headers, &trusted),
+                expected,
+                "{peer} {list:?}"
+            );
+        }
+    }
 
     /// N-T06
     #[test]

@@ -57,6 +57,11 @@ fn describe_attempts() {
         "How many refusals there were because of too many attempts, by policy."
     );
     describe_counter!(
+        "latchkey_admin_requests_total",
+        Unit::Count,
+        "How many requests of administrators there were with an access token that is good, by outcome."
+    );
+    describe_counter!(
         "latchkey_owner_looks_total",
         Unit::Count,
         "How many queries asked the database whether a refused attempt is the owner's, by what they asked of."

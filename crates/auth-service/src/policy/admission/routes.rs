@@ -64,6 +64,16 @@ pub(crate) fn refresh(app: &App, session: SessionId) -> Result<(), Error> {
     limits.token(bucket).map_err(|refusal| refuse(app, refusal))
 }
 
+/// Requests of one administrator: enough for a program that reads a million users, and little enough that a stolen
+/// token changes not everything before somebody notices.
+const OF_AN_ADMINISTRATOR: Rule = Rule::Rate { burst: 600, interval_ms: 20 };
+
+/// Admits a request of the administrator who has this session.
+pub(crate) fn administrator(app: &App, session: SessionId) -> Result<(), Error> {
+    let bucket = bucket("admin", whose(app, session), Some(OF_AN_ADMINISTRATOR));
+    app.limits.token(bucket).map_err(|refusal| refuse(app, refusal))
+}
+
 /// The answer to a token that was never ours. Counted afterwards, and for nothing but such tokens:
 /// a good one is never refused because of what its neighbours on the network send, and one that has
 /// expired is an honest client's.

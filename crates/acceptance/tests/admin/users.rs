@@ -1,0 +1,227 @@
+//! Accounts: listed, made, shown and changed by an administrator.
+
+use std::collections::BTreeSet;
+
+use auth_service::store::{Acting, EndReason, StoreError};
+use claims::UserId;
+use serde_json::{Value, json};
+use testbed::{PASSWORD, on_both_databases};
+
+use crate::support::{ALL, NOBODY, ask, get, login_for, prepare, read, root, somebody, told};
+
+const OTHER: &str = "another ordinary sentence";
+
+on_both_databases! {
+    async fn users_are_listed_page_by_page_and_found(world) {
+        prepare(&mut world, &[]).await;
+        let (root_id, tokens) = root(&world).await;
+        let mut made = vec![root_id];
+        for number in 0..24 {
+            made.push(somebody(&world, &format!("user-{number}"), &[]).await);
+        }
+        for limit in [1, 7, 25, 500] {
+            let (mut found, mut after, mut pages) = (Vec::new(), String::new(), 0);
+            loop {
+                let page = read(&world, &tokens.access, &format!("/users?limit={limit}{after}")).await;
+                let users = page["users"].as_array().expect("users");
+                assert!(users.len() <= limit);
+                found.extend(users.iter().map(|user| user["id"].as_str().expect("an id").to_owned()));
+                pages += 1;
+                let Some(next) = page["next"].as_str() else { break };
+                after = format!("&after={next}");
+            }
+            assert_eq!(found, made, "{limit}");
+            assert_eq!(pages, 25_usize.div_ceil(limit), "no page is empty");
+        }
+        for user in ["id:", "name:user-3", "user-3", "USER-3"] {
+            let user = if user == "id:" { format!("id:{}", made[4]) } else { user.to_owned() };
+            let page = read(&world, &tokens.access, &format!("/users?user={user}")).await;
+            assert_eq!(page["users"][0]["id"], made[4], "{user}");
+            assert_eq!(page["users"].as_array().map(Vec::len), Some(1));
+        }
+        for nobody in ["name:nobody", "nobody", &format!("id:{NOBODY}")] {
+            get(&world, &tokens.access, &format!("/users?user={nobody}")).await
+                .assert_problem(404, "not-found");
+        }
+        let one = read(&world, &tokens.access, &format!("/users/{}", made[4])).await;
+        let members: BTreeSet<_> = one.as_object().expect("an object").keys().map(String::as_str).collect();
+        assert_eq!(members, BTreeSet::from(["id", "username", "email", "roles", "enabled", "created_at"]));
+        assert_eq!(one["username"], "user-3");
+    }
+
+    async fn an_account_is_made_changed_and_disabled_and_the_log_has_who_did_it(world) {
+        prepare(&mut world, &[]).await;
+        let root_id = somebody(&world, "root", &["admin"]).await;
+        // Whoever else may register: administrators make accounts.
+        world.set("AUTH__REGISTRATION", "closed");
+        world.restart().await;
+        let tokens = login_for(&world, "root", &ALL).await;
+        let body = json!({"username": "Ada", "email": "ada@example.com", "password": PASSWORD, "roles": ["editor"]});
+        let answer = ask(&world, &tokens.access, "POST", "/users", Some(body.clone())).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        let id = answer.member("id");
+        assert_eq!(answer.header("location"), Some(format!("/admin/v1/users/{id}").as_str()));
+        ask(&world, &tokens.access, "POST", "/users", Some(body)).await.assert_problem(409, "conflict");
+        let short = json!({"username": "eve", "password": "short"});
+        ask(&world, &tokens.access, "POST", "/users", Some(short)).await
+            .assert_problem(422, "password-policy");
+        let ada = world.login("ada").await;
+        let path = format!("/users/{id}");
+
+        let changed = ask(&world, &tokens.access, "PATCH", &path,
+            Some(json!({"roles": ["editor", "auditor"]}))).await;
+        assert_eq!((changed.status, &changed.json()["roles"]), (200, &json!(["editor", "auditor"])));
+        let disabled = ask(&world, &tokens.access, "PATCH", &path,
+            Some(json!({"enabled": false, "roles": []}))).await;
+        assert_eq!(disabled.json()["enabled"], false);
+        assert_eq!(disabled.json()["roles"], json!([]));
+        let login = json!({"username": "ada", "password": PASSWORD});
+        world.post("/login", &login).await.assert_problem(401, "invalid-credentials");
+        world.refresh(&ada.refresh).await.assert_problem(401, "session-revoked");
+        let enabled = ask(&world, &tokens.access, "PATCH", &path, Some(json!({"enabled": true}))).await;
+        assert_eq!(enabled.json()["enabled"], true);
+        let nothing = ask(&world, &tokens.access, "PATCH", &path, Some(json!({}))).await;
+        assert_eq!(nothing.status, 200);
+
+        let ada = world.login("ada").await;
+        let password = Some(json!({"password": OTHER}));
+        let set = ask(&world, &tokens.access, "PUT", &format!("{path}/password"), password).await;
+        assert_eq!(set.status, 204, "{}", set.text);
+        world.refresh(&ada.refresh).await.assert_problem(401, "session-revoked");
+        world.post("/login", &login).await.assert_problem(401, "invalid-credentials");
+        let with_name = Some(json!({"password": "ada ada ada ada ada"}));
+        ask(&world, &tokens.access, "PUT", &format!("{path}/password"), with_name).await
+            .assert_problem(422, "password-policy");
+        ask(&world, &tokens.access, "PUT", &format!("/users/{NOBODY}/password"), Some(json!({"password": OTHER})))
+            .await.assert_problem(404, "not-found");
+
+        for kind in ["registered", "roles-changed", "user-disabled", "user-enabled", "password-changed"] {
+            let events = told(&world, &tokens.access, kind).await;
+            let of_ada: Vec<_> = events.iter().filter(|event| event["user_id"] == id).collect();
+            assert!(!of_ada.is_empty(), "{kind}");
+            for event in of_ada {
+                assert_eq!(event["actor"], root_id, "{kind}: {event}");
+            }
+        }
+        // What she did herself, and what nobody did for her, has no name.
+        for login in told(&world, &tokens.access, "login").await {
+            assert_eq!(login["actor"], Value::Null, "{login}");
+        }
+        let registered = told(&world, &tokens.access, "registered").await;
+        let of_root = registered.iter().find(|event| event["user_id"] == root_id).expect("it is told");
+        assert_eq!(of_root["actor"], Value::Null);
+        // She is told that it was not she, and not who it was.
+        let body = json!({"username": "ada", "password": OTHER});
+        let ada = testbed::Tokens::of(&world.post("/login", &body).await);
+        let own = world.get_as(&ada.access, "/sessions/events").await;
+        let events = own.json();
+        let events = events["events"].as_array().expect("events");
+        let by = |kind: &str| events.iter().find(|event| event["kind"] == kind).expect("told")["by_administrator"].clone();
+        assert_eq!((by("password-changed"), by("login")), (json!(true), json!(false)));
+        assert!(!own.text.contains(&root_id) && !own.text.contains("actor"), "{}", own.text);
+    }
+
+    async fn a_user_is_renamed_exported_and_deleted(world) {
+        prepare(&mut world, &[]).await;
+        let (root_id, tokens) = root(&world).await;
+        let id = somebody(&world, "ada", &["editor"]).await;
+        somebody(&world, "eve", &[]).await;
+        let ada = world.login("ada").await;
+        let path = format!("/users/{id}");
+        let patch = |body: Value| ask(&world, &tokens.access, "PATCH", &path, Some(body));
+        let changed = patch(json!({"username": "Grace", "email": "grace@example.com"})).await;
+        assert_eq!((&changed.json()["username"], &changed.json()["email"]), (&json!("Grace"), &json!("grace@example.com")));
+        let changed = patch(json!({"username": null, "roles": ["auditor"]})).await;
+        assert_eq!((&changed.json()["username"], &changed.json()["roles"]), (&Value::Null, &json!(["auditor"])));
+        // All of it or nothing.
+        patch(json!({"username": "eve", "roles": [], "enabled": false})).await.assert_problem(409, "conflict");
+        patch(json!({"email": null, "roles": []})).await.assert_problem(400, "invalid-request");
+        let now = read(&world, &tokens.access, &path).await;
+        assert_eq!((&now["roles"], &now["enabled"], &now["email"]), (&json!(["auditor"]), &json!(true), &json!("grace@example.com")));
+        let found = read(&world, &tokens.access, "/users?search=GRA").await;
+        assert_eq!(found["users"][0]["id"], id);
+
+        let export = read(&world, &tokens.access, &format!("{path}/export")).await;
+        assert_eq!(export["user"]["email"], "grace@example.com");
+        assert_eq!(export["sessions"].as_array().map(Vec::len), Some(1));
+        assert!(!export.to_string().contains("argon2"));
+
+        let deleted = ask(&world, &tokens.access, "DELETE", &path, None).await;
+        assert_eq!(deleted.status, 204, "{}", deleted.text);
+        world.refresh(&ada.refresh).await.assert_problem(401, "session-revoked");
+        for (method, path) in [("DELETE", path.clone()), ("GET", path.clone()), ("GET", format!("{path}/export"))] {
+            ask(&world, &tokens.access, method, &path, None).await.assert_problem(404, "not-found");
+        }
+        world.register("grace").await;
+        for kind in ["user-renamed", "email-changed", "user-deleted"] {
+            let events = told(&world, &tokens.access, kind).await;
+            assert!(!events.is_empty() && events.iter().all(|event| event["actor"] == root_id), "{kind}: {events:?}");
+        }
+    }
+
+    async fn nothing_is_left_of_a_change_that_is_refused(world) {
+        prepare(&mut world, &[]).await;
+        let (_, tokens) = root(&world).await;
+        let id = somebody(&world, "ada", &["editor"]).await;
+        let ada = world.login("ada").await;
+        let path = format!("/users/{id}");
+        let bad = Some(json!({"enabled": false, "roles": ["two words"]}));
+        ask(&world, &tokens.access, "PATCH", &path, bad).await.assert_problem(400, "invalid-request");
+        let user = read(&world, &tokens.access, &path).await;
+        assert_eq!((&user["enabled"], &user["roles"]), (&json!(true), &json!(["editor"])));
+        assert_eq!(world.refresh(&ada.refresh).await.status, 200);
+        // Whoever acts logs out while the request is on its way: nothing was done for nobody.
+        assert_eq!(world.logout(&tokens.refresh, "current").await.status, 204);
+        ask(&world, &tokens.access, "PATCH", &path, Some(json!({"enabled": false}))).await
+            .assert_problem(401, "invalid-token");
+        assert_eq!(world.database.number("select count(*) from users where not enabled").await, 0);
+    }
+
+    /// Their session ends, or the account gets a role, after they were let in: the transaction looks once more.
+    async fn a_change_looks_once_more_at_who_makes_it_and_at_whom_it_is_about(world) {
+        prepare(&mut world, &[]).await;
+        let (root_id, tokens) = root(&world).await;
+        let [root_id, ada] = [root_id, somebody(&world, "ada", &["admin"]).await]
+            .map(|id| UserId(id.parse().expect("an id")));
+        let acting = |about, out_of_reach: &[&str]| Acting {
+            administrator: root_id,
+            session: tokens.session.parse().expect("a session"),
+            about,
+            out_of_reach: out_of_reach.iter().map(|&role| role.to_owned()).collect(),
+        };
+        let refused = world.store.on_behalf_of(acting(Some(ada), &["admin"])).set_enabled(ada, false).await;
+        assert!(matches!(refused, Err(StoreError::OutOfReach)), "{refused:?}");
+        let allowed = world.store.on_behalf_of(acting(Some(ada), &["other"]));
+        assert!(allowed.set_enabled(ada, false).await.expect("it is done"));
+        assert_eq!(world.logout(&tokens.refresh, "current").await.status, 204);
+        let late = world.store.on_behalf_of(acting(Some(ada), &[]));
+        for refused in [
+            late.set_enabled(ada, true).await.map(drop),
+            late.set_password(ada, "x".to_owned()).await.map(drop),
+            late.delete_user(ada).await.map(drop),
+            late.end_session("AAAAAAAAAAAAAAAAAAAAAA".parse().expect("an id"), EndReason::Admin).await,
+        ] {
+            assert!(matches!(refused, Err(StoreError::NotActing)), "{refused:?}");
+        }
+        assert!(world.store.takes_writes().await, "the database is none the worse for it");
+        let enabled = world.store.credentials_of(ada).await.unwrap().unwrap();
+        assert_eq!((enabled.enabled, enabled.password_version), (false, 1));
+    }
+
+    async fn no_connection_goes_on_acting_for_an_administrator(world) {
+        prepare(&mut world, &[]).await;
+        let (_, tokens) = root(&world).await;
+        let id = somebody(&world, "ada", &[]).await;
+        for number in 0..30 {
+            let body = Some(json!({"enabled": number % 2 == 1}));
+            let answer = ask(&world, &tokens.access, "PATCH", &format!("/users/{id}"), body).await;
+            assert_eq!(answer.status, 200, "{}", answer.text);
+            // On whichever connection: it acts for nobody.
+            world.register(&format!("user-{number}")).await;
+        }
+        let wrong = "select count(*) from events where kind = 'registered' and actor is not null";
+        assert_eq!(world.database.number(wrong).await, 0);
+        let right = "select count(*) from events where kind in ('user-enabled', 'user-disabled') and actor is null";
+        assert_eq!(world.database.number(right).await, 0);
+    }
+}
