@@ -5,6 +5,7 @@
 -- so that every trigger tells it, those of later migrations too. Set apart from the column, which is thus null in
 -- what was told before, and for which no row is written anew.
 alter table events add column actor uuid;
+-- contract: the column is new, and no program of before names it.
 alter table events alter column actor set default nullif(current_setting('latchkey.actor', true), '')::uuid;
 
 -- What an administrator asked for with an Idempotency-Key, for a day. What was answered is not here, only the id of

@@ -8,6 +8,7 @@ create table acting (
     administrator text not null
 ) strict;
 
+-- contract: only a program that knows the new table ever has a row in it.
 create trigger events_acted after insert on events
 when exists (select 1 from acting)
 begin
