@@ -40,6 +40,8 @@ pub(crate) fn build(
     let mut cargo = project.cargo();
     cargo.args(["build", "--locked", "--workspace", "--target-dir"]).arg(&built);
     cargo.env("CARGO_BUILD_BUILD_DIR", &project.target).current_dir(&sources);
+    // As ours has it for crates of others; what sources of before say of it would have all of them built anew.
+    cargo.env("CARGO_PROFILE_DEV_DEBUG", "false");
     for name in SERVICES {
         cargo.args(["--bin", name]);
     }
