@@ -32,7 +32,8 @@ pub struct ClientPolicy {
     pub access_seconds: u64,
     /// How long its sessions live.
     pub limits: SessionLimits,
-    /// What scopes are bound to.
+    /// What the settings of this process know of scopes: which there are, and what they are bound to.
+    known: Scope,
     rules: ScopeRules,
 }
 
@@ -60,6 +61,7 @@ impl ClientPolicy {
             audience,
             access_seconds: client.access.as_secs(),
             limits: SessionLimits { idle: client.idle, absolute: client.absolute, grace },
+            known: config.tokens.scopes.clone(),
             rules,
         }
     }
@@ -74,13 +76,15 @@ impl ClientPolicy {
     }
 
     /// Whether somebody may have this scope by way of the client. A reserved one is for those to whom the
-    /// settings bind it, and for nobody else, whatever the client may have.
+    /// settings bind it, and for nobody else, whatever the client may have. One that the settings of this process
+    /// do not know is for nobody either: a replica with newer ones has written it into the table of clients,
+    /// and what it is bound to is written there only.
     #[must_use]
     pub fn may_grant(&self, scope: &str) -> bool {
         if is_reserved(scope) {
             self.rules.contains_key(scope)
         } else {
-            self.scopes.contains(scope)
+            self.scopes.contains(scope) && self.known.contains(scope)
         }
     }
 
@@ -263,6 +267,11 @@ mod tests {
             let scope = policy.scope_now(&granted, &owned(roles), &owned(audience)).unwrap();
             assert_eq!(scope.as_str(), expected, "{roles:?} {audience:?}");
         }
+        // A replica with newer settings, in which it is bound to a role, has added one.
+        let client =
+            Client { scopes: "profile salaries".parse().unwrap(), ..of_settings(&config.tokens) };
+        let newer = ClientPolicy::new(client, &config);
+        assert!(newer.may_grant("profile") && !newer.may_grant("salaries"));
         let write: Scope = "reports:write".parse().unwrap();
         assert_eq!(policy.scope_now(&write, &[], &[a.to_owned()]), None);
     }
