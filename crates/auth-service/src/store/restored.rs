@@ -8,21 +8,22 @@ use super::postgres::Lane;
 use super::rows::Columns as _;
 use super::{Backend, Store, StoreError};
 
-/// What the mark is. A database that was made here has 0.
-pub(super) const RESTORED: u32 = 1;
+/// What the mark is: "Latk" in ASCII, so that no other program means something by it. A database that was made
+/// here has 0.
+pub(super) const RESTORED: i32 = 0x4C61_746B;
 
 impl Store {
     /// Whether `restore` put the database here, and nobody has ended everything since.
     pub async fn is_restored(&self) -> Result<bool, StoreError> {
         let Backend::Sqlite(_) = &self.backend else { return Ok(false) };
         let found = self.read(Lane::Main, "pragma user_version", Vec::new()).await?;
-        let mark = found.first().map(|row| row.small("user_version")).transpose()?;
-        Ok(mark == Some(RESTORED))
+        let mark = found.first().map(|row| row.int("user_version")).transpose()?;
+        Ok(mark == Some(RESTORED.into()))
     }
 
     /// Says that everything of before was ended, so that the database may be served.
     pub async fn settle_restored(&self) -> Result<(), StoreError> {
-        if let Backend::Sqlite(_) = &self.backend {
+        if self.is_restored().await? {
             self.write(Lane::Main, (), "pragma user_version = 0", Vec::new()).await?;
         }
         Ok(())
