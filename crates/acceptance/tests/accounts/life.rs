@@ -115,8 +115,9 @@ on_both_databases! {
         let lifetime = std::time::Duration::from_hours(1);
         let new = |digest, email| NewInvitation { digest, email, lifetime };
         world.store.invite(new(token.digest(), Some(email.clone()))).await.unwrap();
-        // Bound to the address and never used; of nobody.
-        world.store.invite(new(InvitationToken::random().digest(), Some(email))).await.unwrap();
+        // Bound to the address, never used and taken back; of nobody.
+        let unused = world.store.invite(new(InvitationToken::random().digest(), Some(email))).await.unwrap();
+        assert!(world.store.revoke_invitation(unused.id).await.unwrap());
         world.store.invite(new(InvitationToken::random().digest(), None)).await.unwrap();
         let invitation = secrecy::ExposeSecret::expose_secret(&token.write()).to_owned();
         let body = json!({"username": "lovelace", "email": "ada@example.com", "password": PASSWORD,
@@ -155,6 +156,19 @@ on_both_databases! {
         for word in ["lovelace", "example.com", "127.0.0.1", "acceptance", "Else/1"] {
             assert!(!dump.contains(word), "{word} in {dump}");
         }
+    }
+
+    /// Nobody has shown that an address is theirs, so that an invitation which is bound to it is not theirs either.
+    async fn an_invitation_that_waits_for_somebody_is_neither_shown_nor_taken_away(world) {
+        let ada = world.newcomer("ada").await;
+        let email = ("grace@example.com".to_owned(), names::email("grace@example.com").unwrap());
+        let (digest, lifetime) = (InvitationToken::random().digest(), std::time::Duration::from_hours(1));
+        world.store.invite(NewInvitation { digest, email: Some(email), lifetime }).await.unwrap();
+        assert_eq!(patch(&world, &ada.access, &json!({"email": "grace@example.com"})).await.status, 200);
+        let export = world.get_as(&ada.access, "/me/export").await.json();
+        assert_eq!(export["invitations"], json!([]));
+        assert_eq!(delete(&world, &ada.access).await.status, 204);
+        assert_eq!(count(&world, "select count(*) from invitations").await, 1);
     }
 
     async fn what_needs_a_recent_login_is_refused_to_an_older_one(world) {

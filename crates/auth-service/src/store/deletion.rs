@@ -177,8 +177,10 @@ async fn begin(tx: &mut Tx, user: UserId) -> Result<bool, StoreError> {
     let sql = "select email_key from users where id = $1 and deleted_at is null {lock}";
     let found = tx.fetch_all(sql, &[user.into()]).await?;
     let Some(row) = found.first() else { return Ok(false) };
-    // Now, because afterwards nobody knows the address that they are bound to. They are few.
-    let sql = "delete from invitations where user_id = $1 or email_key = $2";
+    // Now, because afterwards nobody knows the address that they are bound to. They are few. Nobody has shown that
+    // the address is theirs, so one that is still open stays: it may be somebody else's.
+    let sql = "delete from invitations where user_id = $1 or (email_key = $2 and user_id is null \
+            and (revoked_at is not null or expires_at <= {now}))";
     tx.execute(sql, &[user.into(), row.text_or_null("email_key")?.into()]).await?;
     let sql = "update users set deleted_at = {now}, changed_at = {now}, enabled = (1 = 0), \
             version = version + 1, version_reason = $2, username = $3, username_key = $4, \
