@@ -50,6 +50,11 @@ declare
 begin
     if tg_op = 'INSERT' then
         insert into events (at, kind, user_id) values (new.created_at, 'registered', new.id);
+        -- Whoever watches who gets which role must see those who are made with one.
+        if new.roles <> '' then
+            insert into events (at, kind, user_id, reason)
+            values (new.created_at, 'roles-changed', new.id, new.roles);
+        end if;
         return null;
     end if;
     if tg_op = 'DELETE' then

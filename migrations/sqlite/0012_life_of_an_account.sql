@@ -27,6 +27,13 @@ begin
     insert into events (at, kind, user_id) select now, 'user-deleted', old.id from latchkey_clock;
 end;
 
+create trigger users_made_with_roles after insert on users
+when new.roles <> ''
+begin
+    insert into events (at, kind, user_id, reason)
+    values (new.created_at, 'roles-changed', new.id, new.roles);
+end;
+
 create trigger users_renamed after update of username on users
 when new.username <> old.username and new.deleted_at is null
 begin

@@ -159,6 +159,7 @@ async fn a_token_goes_nowhere_in_the_clear_and_comes_from_nowhere_in_sight() {
         "127.0.0.1:9080",
         "x",
         "http://127.0.0.1.example.com",
+        "http:auth.example.com/://127.0.0.1",
         "https://auth.example.com?x=1",
         "http://user:secret@127.0.0.1:1",
         "http://127.0.0.1@auth.example.com",

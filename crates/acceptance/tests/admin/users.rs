@@ -7,7 +7,9 @@ use claims::UserId;
 use serde_json::{Value, json};
 use testbed::{PASSWORD, on_both_databases};
 
-use crate::support::{ALL, NOBODY, ask, get, login_for, prepare, read, root, somebody, told};
+use crate::support::{
+    ALL, NOBODY, USERS_WRITE, ask, get, give, login_for, prepare, read, root, somebody, told,
+};
 
 const OTHER: &str = "another ordinary sentence";
 
@@ -186,6 +188,7 @@ on_both_databases! {
         let acting = |about, out_of_reach: &[&str]| Acting {
             administrator: root_id,
             session: tokens.session.parse().expect("a session"),
+            roles: vec!["admin".to_owned()],
             about,
             out_of_reach: out_of_reach.iter().map(|&role| role.to_owned()).collect(),
         };
@@ -193,6 +196,17 @@ on_both_databases! {
         assert!(matches!(refused, Err(StoreError::OutOfReach)), "{refused:?}");
         let allowed = world.store.on_behalf_of(acting(Some(ada), &["other"]));
         assert!(allowed.set_enabled(ada, false).await.expect("it is done"));
+        // A role of theirs is taken away while the request waits, for its body or for its turn.
+        let root = root_id.0.to_string();
+        give(&world, &root, &[USERS_WRITE, "administrator"]).await;
+        let back = world.store.on_behalf_of(acting(Some(root_id), &[]));
+        for refused in [
+            allowed.set_enabled(ada, true).await.map(drop),
+            back.set_roles(root_id, vec!["admin".to_owned()]).await.map(drop),
+        ] {
+            assert!(matches!(refused, Err(StoreError::NotActing)), "{refused:?}");
+        }
+        give(&world, &root, &["more", "admin"]).await;
         assert_eq!(world.logout(&tokens.refresh, "current").await.status, 204);
         let late = world.store.on_behalf_of(acting(Some(ada), &[]));
         for refused in [

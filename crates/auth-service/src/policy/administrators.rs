@@ -26,6 +26,7 @@ use crate::store::{Acting, Once, Store};
 pub(crate) struct Administrator {
     user: UserId,
     session: SessionId,
+    roles: Vec<String>,
     /// What their token and their roles allow together.
     scopes: Vec<&'static str>,
 }
@@ -66,7 +67,7 @@ async fn check(
     if !scopes.contains(&scope) {
         return Err(protection.challenge(Denial::InsufficientScope(scope)).into());
     }
-    Ok(Administrator { user: found.id, session: caller.session, scopes })
+    Ok(Administrator { user: found.id, session: caller.session, roles: found.roles, scopes })
 }
 
 impl Administrator {
@@ -89,6 +90,7 @@ impl Administrator {
         app.store.on_behalf_of(Acting {
             administrator: self.user,
             session: self.session,
+            roles: self.roles.clone(),
             about,
             out_of_reach: self.out_of_reach(&app.config),
         })

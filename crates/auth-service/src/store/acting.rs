@@ -2,8 +2,8 @@
 //!
 //! Every write through a store of [`Store::on_behalf_of`] is a transaction that first makes sure of the
 //! administrator, and the audit log has who it was. Whether they may do it is decided above; what could change
-//! meanwhile, that their session ends or that the account gets a role, is looked at here, in the same step as
-//! the change.
+//! meanwhile, that their session ends, that a role of theirs is taken away or that the account gets one, is
+//! looked at here, in the same step as the change.
 
 use std::sync::Arc;
 
@@ -19,6 +19,9 @@ pub struct Acting {
     pub administrator: UserId,
     /// With which session, which must be live.
     pub session: SessionId,
+    /// The roles by which they were let in. Where one was taken away since, they change nothing more: with a
+    /// request that waits for its body they could give it back to themselves.
+    pub roles: Vec<String>,
     /// Whose account it is about, if it is about one.
     pub about: Option<UserId>,
     /// The roles that allow more than the administrator may: an account that has one is not changed.
@@ -55,12 +58,15 @@ impl Acting {
         }
         let sql = concat!(
             "with clock as materialized (select {now} as now) \
-             select s.id from sessions s, users u, clock \
+             select u.roles from sessions s, users u, clock \
              where s.id = $1 and s.user_id = $2 and u.id = s.user_id and ",
             live!()
         );
         let found = tx.fetch_all(sql, &[self.session.into(), self.administrator.into()]).await?;
-        if found.is_empty() {
+        let Some(found) = found.first() else { return Err(StoreError::NotActing) };
+        let roles = found.text("roles")?;
+        let has = |role: &String| roles.split_whitespace().any(|other| other == role);
+        if !self.roles.iter().all(has) {
             return Err(StoreError::NotActing);
         }
         Ok(tx.act_for(self.administrator).await?)

@@ -146,9 +146,9 @@ mod tests {
             ["b0a28a4ed898271455cecccb73d8faf9", "ad9c9217982f9bbd3af73c0ba4f8cddb"],
             ["2e5bcb461bd047040ba6d70a33d43708", "ef0aa5b80137e1e9a8b03c547e838f3d"],
             ["368174ea7e4994d60f2d37668dc3caac", "b6eab34ac53b3296bc01cdcffb973f19"],
-            ["7276e5448c14f85f76b00dd8df647fe8", "f297f6694696966580f149454f264eec"],
+            ["5d18a8a336010899eb328b039cd9fa6c", "632036fd87e81f85ffe24a5d0667f5a1"],
             ["9f33730050cea55568caab3a5b2129a8", "7dbc5ffdb99221206b72301399e9983f"],
-            ["af21cffa261d74ba43cee86203f940b9", "c998ac76b5d48bae1b9eefd8833d2fc3"],
+            ["60373242a4ef31578242d01b26fcdb92", "6a8d2343936167e5455f2fb45de460ef"],
         ];
         assert_eq!(POSTGRES.len(), out.len());
         for ((postgres, sqlite), out) in POSTGRES.iter().zip(SQLITE).zip(out) {

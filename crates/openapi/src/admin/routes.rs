@@ -101,7 +101,7 @@ fn users() -> Vec<Route> {
         .says(
             TAG,
             "Everything that is kept about them, as in `GET /me/export` of the auth-service. Takes \
-             `latchkey:users:read`.",
+             `latchkey:users:read` and, for what the audit log has of them, `latchkey:audit:read`.",
         )
         .answers(200, "The export.", &examples::export());
     let password = Route::put("/admin/v1/users/{id}/password", "setPassword", "Set a password")

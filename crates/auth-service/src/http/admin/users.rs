@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::http::account::export::streamed;
 use crate::http::account::me::wish;
-use crate::http::edge::administrator::{Admin, AdminJson, UsersRead, UsersWrite};
+use crate::http::edge::administrator::{Admin, AdminJson, AuditRead, UsersRead, UsersWrite};
 use crate::policy::accounts::Registration;
 use crate::policy::administration::{self, Change, NO_USER};
 use crate::policy::export;
@@ -210,10 +210,10 @@ pub(crate) async fn delete(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// An export of somebody.
+/// An export of somebody, with what the audit log tells of them.
 pub(crate) async fn export(
     app: web::Data<App>,
-    _: Admin<UsersRead>,
+    _: (Admin<UsersRead>, Admin<AuditRead>),
     id: web::Path<String>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Error> {
