@@ -293,8 +293,11 @@ fn complaints(said: impl Read) -> Vec<String> {
     let (mut kept, mut more) = (Vec::new(), false);
     for line in BufReader::new(said).lines().map_while(std::result::Result::ok) {
         eprintln!("{line}");
-        // What belongs to an error is indented.
-        more = line.starts_with("error") || (more && line.starts_with(' '));
+        // What belongs to an error is indented, and so is what is begun next.
+        let begins = |what: &&str| line.trim_start().starts_with(what);
+        let next = ["Running ", "Doc-tests ", "Compiling "].iter().any(begins);
+        let opens = ["error", "Caused by:"].iter().any(|what| line.starts_with(what));
+        more = opens || (more && line.starts_with(' ') && !next);
         if more && kept.len() < MOST_COMPLAINTS {
             kept.push(format!("    {line}"));
         }
@@ -332,6 +335,20 @@ mod tests {
         assert_eq!(reported("test rotation ... ok"), None);
         assert_eq!(failure("---- tabs::five_tabs stdout ----"), Some("tabs::five_tabs"));
         assert_eq!(failure("---- tabs::five_tabs"), None);
+    }
+
+    #[test]
+    fn what_cargo_says_of_a_binary_that_ended_badly_is_kept() {
+        let said = "   Compiling a v0.1.0\nerror: test failed, to rerun pass `-p a --lib`\n\n\
+            Caused by:\n  process didn't exit\nerror: 1 target failed:\n    `-p a --lib`\n     Running b\n";
+        let kept = [
+            "error: test failed, to rerun pass `-p a --lib`",
+            "Caused by:",
+            "  process didn't exit",
+            "error: 1 target failed:",
+            "    `-p a --lib`",
+        ];
+        assert_eq!(complaints(said.as_bytes()), kept.map(|line| format!("    {line}")));
     }
 
     #[test]
