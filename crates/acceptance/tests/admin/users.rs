@@ -179,6 +179,24 @@ on_both_databases! {
         assert_eq!(world.database.number("select count(*) from users where not enabled").await, 0);
     }
 
+    /// Whoever watches the audit log for new administrators sees those who are made as such, and no others.
+    async fn a_role_that_an_account_is_made_with_is_told(world) {
+        prepare(&mut world, &[]).await;
+        let (root_id, tokens) = root(&world).await;
+        let before = told(&world, &tokens.access, "roles-changed").await.len();
+        let mut body = json!({"username": "ada", "password": PASSWORD, "roles": ["editor", "admin"]});
+        let answer = ask(&world, &tokens.access, "POST", "/users", Some(body.clone())).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        body["username"] = json!("grace");
+        body["roles"] = json!([]);
+        let plain = ask(&world, &tokens.access, "POST", "/users", Some(body)).await;
+        assert_eq!(plain.status, 201, "{}", plain.text);
+        let events = told(&world, &tokens.access, "roles-changed").await;
+        assert_eq!(events.len(), before + 1);
+        let event = events.iter().find(|one| one["user_id"] == answer.member("id")).expect("it is told");
+        assert_eq!((&event["reason"], &event["actor"]), (&json!("editor admin"), &json!(root_id)));
+    }
+
     /// Their session ends, or the account gets a role, after they were let in: the transaction looks once more.
     async fn a_change_looks_once_more_at_who_makes_it_and_at_whom_it_is_about(world) {
         prepare(&mut world, &[]).await;

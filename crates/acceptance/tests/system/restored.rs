@@ -353,6 +353,21 @@ async fn a_database_that_is_in_use_is_not_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_that_another_program_wrote_is_no_mark_and_stays() {
+    let mut scene = Scene::new().await;
+    for (write, number) in [("pragma user_version = 1", 1), ("pragma user_version = -7", -7)] {
+        stop(&mut scene.auth).await;
+        scene.database.execute(write).await;
+        let end_all = ["session", "end-all", "--after-restore"];
+        good(&run("auth-service", &end_all, &scene.auth.settings));
+        let kept = "select user_version from pragma_user_version";
+        assert_eq!(scene.database.number(kept).await, number);
+        scene.auth.start().await;
+        scene.auth.login("ada").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_backup_takes_nobodys_place() {
     let mut scene = Scene::new().await;
     let backup = scene.copy("backup");
