@@ -151,7 +151,10 @@ on_both_databases! {
         let deleted = ask(&world, &tokens.access, "DELETE", &path, None).await;
         assert_eq!(deleted.status, 204, "{}", deleted.text);
         world.refresh(&ada.refresh).await.assert_problem(401, "session-revoked");
-        for (method, path) in [("DELETE", path.clone()), ("GET", path.clone()), ("GET", format!("{path}/export"))] {
+        for (method, path) in [
+            ("DELETE", path.clone()), ("GET", path.clone()), ("GET", format!("{path}/export")),
+            ("DELETE", format!("{path}/sessions")),
+        ] {
             ask(&world, &tokens.access, method, &path, None).await.assert_problem(404, "not-found");
         }
         world.register("grace").await;

@@ -294,6 +294,6 @@ pub(super) async fn raise_version(
     why: EndReason,
 ) -> Result<bool, StoreError> {
     let sql = "update users set version = version + 1, version_reason = $2, changed_at = {now} \
-         where id = $1";
+         where id = $1 and deleted_at is null";
     Ok(tx.execute(sql, &[user.into(), why.as_str().into()]).await? > 0)
 }
