@@ -68,6 +68,11 @@ impl Refusal {
         self.bucket.key
     }
 
+    /// Whether it refused only for the sake of attempts that were being checked at that moment.
+    pub(crate) const fn is_in_flight(&self) -> bool {
+        self.in_flight
+    }
+
     /// Whole seconds, rounded up.
     #[must_use]
     pub fn retry_after(&self) -> u64 {

@@ -268,7 +268,8 @@ async fn a_crowd_at_two_replicas_gets_in_and_guesses_do_not() {
     let guesses = crowd("nobody", WRONG, 200).await;
     let most = 5 + waits_since(begun);
     let checked = guesses.iter().filter(|answer| answer.status == 401).count();
-    let refused = guesses.iter().filter(|answer| answer.status == 429).count();
+    // 503 is for whoever waited in vain for what becomes of the others.
+    let refused = guesses.iter().filter(|answer| matches!(answer.status, 429 | 503)).count();
     assert_eq!(checked + refused, 200);
     assert!((5..=most).contains(&checked), "{checked}");
 }
@@ -300,7 +301,8 @@ async fn names_that_a_stranger_invents_cost_the_database_little() {
     assert_eq!(attempt("203.0.113.1".to_owned(), "first".to_owned()).await, 401);
     let begun = Instant::now();
     let all = (0..300).map(|at| attempt("203.0.113.1".to_owned(), format!("somebody{at}")));
-    let refused = join_all(all).await.iter().filter(|status| **status == 429).count();
+    let statuses = join_all(all).await;
+    let refused = statuses.iter().filter(|status| matches!(status, 429 | 503)).count();
     assert!(refused >= 290, "{refused}");
     let (asked, seconds) = (looks().await, begun.elapsed().as_secs() + 1);
     assert!((1..=20 + 2 * seconds).contains(&asked), "{asked} in {seconds} s");

@@ -5,8 +5,12 @@ use crate::error::Error;
 use crate::limits::{Key, Refusal};
 use crate::store::{AuditEntry, AuditEvent};
 
-/// Counted, and told of once for each key and wait.
+/// Counted, and told of once for each key and wait. Whoever waited in vain for what became of others has
+/// overstepped nothing: the machine did not get through its work in time, and that is what they are told.
 pub(super) fn refuse(app: &App, refusal: Refusal) -> Error {
+    if refusal.is_in_flight() {
+        return Error::Overloaded;
+    }
     let Key { policy, whose } = refusal.key();
     metrics::counter!("latchkey_limited_total", "policy" => policy).increment(1);
     if app.limits.is_news(refusal) {
