@@ -272,6 +272,8 @@ on_both_databases! {
         for (media, status) in [
             ("application/merge-patch+json", 200),
             ("application/merge-patch+json; charset=utf-8", 200),
+            ("application/merge-patch+json; charset=utf8", 200),
+            ("application/merge-patch+json; charset=utf-16", 415),
             ("application/json", 200),
             ("application/json-patch+json", 415),
             ("application/x-www-form-urlencoded", 415),

@@ -67,7 +67,7 @@ pub(crate) async fn change(
         Ok(patch) => patch,
         Err(error) => {
             let mut response = error.error_response();
-            if error == BadBody::Media {
+            if matches!(error, BadBody::Media | BadBody::Charset) {
                 let patches = HeaderValue::from_static(PATCHES);
                 response.headers_mut().insert(ACCEPT_PATCH, patches);
             }
