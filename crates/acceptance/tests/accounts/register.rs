@@ -132,6 +132,9 @@ on_both_databases! {
             "a\u{1b}[31mb",
             "a\u{200b}b",
             "a\u{202e}b",
+            "a\u{200c}b",
+            "علی\u{200c}",
+            "ශ\u{200d}රී",
             "\u{feff}ada",
             "\u{378}",
             "\u{e000}",
@@ -146,6 +149,43 @@ on_both_databases! {
         }
         assert_eq!(state(&world).await[0], 0);
         assert_eq!(register(&world, &"é".repeat(64), PASSWORD).await.status, 201);
+    }
+
+    /// RFC 5892 A.1, A.2. What joins letters and what parts them makes no other name.
+    async fn a_name_is_written_as_its_script_is(world) {
+        for (name, without) in [
+            ("علی\u{200c}رضا", "علیرضا"),
+            ("ශ්\u{200d}රී", "ශ්රී"),
+            ("क्\u{200c}षमा", "क्षमा"),
+            ("Ada 👩🏽\u{200d}🚀", "ada 👩🏽🚀"),
+        ] {
+            let answer = register(&world, name, PASSWORD).await;
+            assert_eq!(answer.status, 201, "{name}: {}", answer.text);
+            assert_eq!(answer.json()["user"]["username"], name);
+            register(&world, without, PASSWORD).await.assert_problem(409, "conflict");
+            for spelling in [name, without] {
+                assert_eq!(log_in(&world, spelling, PASSWORD).await, 200, "{spelling:?}");
+            }
+        }
+        let address = "علی\u{200c}رضا@example.com";
+        assert_eq!(register_with_email(&world, "ada", address).await.status, 201);
+        assert_eq!(log_in(&world, "علیرضا@example.com", PASSWORD).await, 200);
+    }
+
+    /// As some keyboards and file systems write: a letter, and its marks after it.
+    async fn a_name_is_as_long_as_it_looks(world) {
+        for (syllable, decomposed) in [("\u{d55c}", "\u{1112}\u{1161}\u{11ab}"), ("\u{e9}", "e\u{301}")] {
+            let answer = register(&world, &decomposed.repeat(65), PASSWORD).await;
+            answer.assert_problem(400, "invalid-request");
+            let answer = register(&world, &decomposed.repeat(64), PASSWORD).await;
+            assert_eq!(answer.status, 201, "{}", answer.text);
+            for spelling in [decomposed, syllable] {
+                assert_eq!(log_in(&world, &spelling.repeat(64), PASSWORD).await, 200);
+            }
+        }
+        let address = |letter: &str| format!("{}@example.com", letter.repeat(121));
+        assert_eq!(register_with_email(&world, "ada", &address("e\u{301}")).await.status, 201);
+        assert_eq!(log_in(&world, &address("\u{e9}"), PASSWORD).await, 200);
     }
 
     async fn what_is_no_address_is_refused(world) {
