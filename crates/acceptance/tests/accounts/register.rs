@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use reqwest::header::SET_COOKIE;
 use serde_json::json;
-use testbed::{Answer, Kind, PASSWORD, World, on_both_databases};
+use testbed::{Answer, Kind, PASSWORD, Tokens, World, on_both_databases};
 
 use crate::support::{assert_one_sentence, members, state};
 
@@ -270,6 +270,42 @@ on_both_databases! {
         answer.assert_problem(413, "payload-too-large");
         assert_one_sentence(&answer);
         assert_eq!(state(&world).await[0], 0);
+    }
+
+    /// As long as it may be, and more than 1024 bytes as some keyboards send it.
+    async fn the_longest_password_is_good_however_it_is_typed(world) {
+        let hangul = |n: u32| {
+            let parts = [0x1100 + n / 588, 0x1161 + n % 588 / 28, 0x11a7 + n % 28];
+            let jamo = |part: &u32| (*part != 0x11a7).then(|| char::from_u32(*part).unwrap());
+            (char::from_u32(0xac00 + n).unwrap().to_string(), parts.iter().filter_map(jamo).collect())
+        };
+        let vowels = [
+            ("ế", "e\u{302}\u{301}"),
+            ("ộ", "o\u{323}\u{302}"),
+            ("ằ", "a\u{306}\u{300}"),
+            ("ữ", "u\u{31b}\u{303}"),
+            ("ẫ", "a\u{302}\u{303}"),
+        ];
+        let korean: Vec<(String, String)> = (0..256).map(|n| hangul(n * 41 % 11_172)).collect();
+        let vietnamese = (0..256).map(|n| vowels[n * n % 257 % 5]);
+        let vietnamese = vietnamese.map(|(one, other)| (one.to_owned(), other.to_owned())).collect();
+        for (name, syllables) in [("korean", korean), ("vietnamese", vietnamese)] {
+            let (composed, decomposed): (String, String) = syllables.into_iter().unzip();
+            assert!(composed.len() <= 1024 && decomposed.len() > 1024, "{name}");
+            let answer = register(&world, name, &decomposed).await;
+            assert_eq!(answer.status, 201, "{name}: {}", answer.text);
+            for typed in [&composed, &decomposed] {
+                assert_eq!(log_in(&world, name, typed).await, 200, "{name}");
+            }
+            let access = Tokens::of(
+                &world.post("/login", &json!({"username": name, "password": composed})).await,
+            ).access;
+            let change = json!({"current_password": decomposed, "new_password": PASSWORD});
+            let request = world.http.post(format!("{}/password", world.auth)).bearer_auth(access);
+            assert_eq!(Answer::to(request.json(&change)).await.status, 204, "{name}");
+            let longer = format!("{decomposed}e\u{301}");
+            assert_eq!(violations(&world, "another", &longer).await, ["too_long"], "{name}");
+        }
     }
 
     async fn a_nul_is_no_part_of_a_password(world) {

@@ -13,7 +13,7 @@ use crate::identity::names::new::{Named, new_names};
 use crate::identity::names::{self, NameKey};
 use crate::limits::Outcome;
 use crate::passwords::password_policy::{self, Violation};
-use crate::passwords::{HashingPurpose, MAX_BYTES, Place};
+use crate::passwords::{HashingPurpose, MAX_BYTES, Place, normalized};
 use crate::policy::admission;
 use crate::policy::authentication::{Authenticated, password};
 use crate::store::{
@@ -247,10 +247,11 @@ async fn violations(
     Ok(violations)
 }
 
-/// What can be no password at all, before anything is spent on it.
+/// What can be no password at all, before anything is spent on it. One that is too long as it was typed may be composed
+/// to one that is not; one that is too long only when it is composed may be somebody's.
 pub(crate) fn check_password_text(password: &SecretString) -> Result<(), Error> {
     let text = password.expose_secret();
-    if text.len() > MAX_BYTES {
+    if text.len() > MAX_BYTES && normalized(text).len() > MAX_BYTES {
         return Err(Error::InvalidRequest(format!("A password has at most {MAX_BYTES} bytes.")));
     }
     if text.contains('\0') {

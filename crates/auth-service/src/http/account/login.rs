@@ -25,7 +25,7 @@ use crate::policy::logins::{self, LogIn};
 pub struct LoginRequest {
     /// A name, or an address.
     username: String,
-    /// At most 1024 bytes.
+    /// At most 1024 bytes when it is composed (NFC).
     #[schema(value_type = String)]
     password: SecretString,
     /// Where the refresh token is to be kept.
