@@ -22,6 +22,7 @@ mod hostile;
 mod house;
 mod hygiene;
 mod invitations;
+mod keep_alive;
 mod keys;
 mod layers;
 mod life;
