@@ -361,26 +361,42 @@ async function loadMe() {
 }
 
 async function loadSessions() {
-  const { sessions } = await fetched('/sessions');
-  $('sessions').replaceChildren(...sessions.map((one) => {
-    const name = one.device ?? browser(one.user_agent ?? '');
-    const about = element('div', {}, element('strong', {}, name),
-      one.current ? element('span', { className: 'badge' }, 'this one') : '',
-      element('div', { className: 'muted' }, 'Last used ', moment(one.last_used_at), one.ip ? ` · ${one.ip}` : ''),
-      element('div', { className: 'muted' }, 'Signed in ', moment(one.created_at)));
-    if (one.current) return element('li', {}, about);
-    const button = element('button', { type: 'button', className: 'quiet small' }, 'End');
-    button.setAttribute('aria-label', `End the session of ${name}, last used ${instant.format(new Date(one.last_used_at))}`);
-    button.addEventListener('click', () => attempt(button, async () => {
-      await call(`/sessions/${encodeURIComponent(one.id)}`, { method: 'DELETE' });
-      say(`The session of ${name} was ended.`);
-      loadEvents();
-      await loadSessions();
-      $('sessions-title').focus();
-    }));
-    return element('li', {}, about, button);
-  }));
+  const { sessions, next } = await fetched('/sessions');
+  $('sessions').replaceChildren(...sessions.map(sessionItem), ...olderSessions(next));
   $('others').hidden = sessions.length < 2;
+}
+
+/** One of them, and a button that ends it. */
+function sessionItem(one) {
+  const name = one.device ?? browser(one.user_agent ?? '');
+  const about = element('div', {}, element('strong', {}, name),
+    one.current ? element('span', { className: 'badge' }, 'this one') : '',
+    element('div', { className: 'muted' }, 'Last used ', moment(one.last_used_at), one.ip ? ` · ${one.ip}` : ''),
+    element('div', { className: 'muted' }, 'Signed in ', moment(one.created_at)));
+  if (one.current) return element('li', {}, about);
+  const button = element('button', { type: 'button', className: 'quiet small' }, 'End');
+  button.setAttribute('aria-label', `End the session of ${name}, last used ${instant.format(new Date(one.last_used_at))}`);
+  button.addEventListener('click', () => attempt(button, async () => {
+    await call(`/sessions/${encodeURIComponent(one.id)}`, { method: 'DELETE' });
+    say(`The session of ${name} was ended.`);
+    loadEvents();
+    await loadSessions();
+    $('sessions-title').focus();
+  }));
+  return element('li', {}, about, button);
+}
+
+/** A button for the next page, where there is one. */
+function olderSessions(next) {
+  if (!next) return [];
+  const button = element('button', { type: 'button', className: 'quiet small' }, 'Show older sessions');
+  const item = element('li', {}, button);
+  button.addEventListener('click', () => attempt(button, async () => {
+    const page = await fetched(`/sessions?after=${encodeURIComponent(next)}`);
+    item.replaceWith(...page.sessions.map(sessionItem), ...olderSessions(page.next));
+    $('sessions-title').focus();
+  }));
+  return [item];
 }
 
 onClick('others', async () => {

@@ -160,9 +160,9 @@ impl Application {
         &self.app
     }
 
-    /// Runs until `stop`, then stops gracefully: first "not ready", then, after the time that load
-    /// balancers need to notice, no new connections; what is in flight is finished, committed work
-    /// above all.
+    /// Runs until `stop`, then stops gracefully: first "not ready", and each answer is the last of its connection; then,
+    /// after the time that load balancers need to notice, no new connections; what is in flight is finished, committed
+    /// work above all.
     ///
     /// # Errors
     /// When a listener ends before that: then the rest is stopped as well.
@@ -174,6 +174,8 @@ impl Application {
         };
         tracing::info!("auth-service is stopping");
         self.app.draining.store(true, Ordering::Relaxed);
+        self.public.drain();
+        self.internal.drain();
         tokio::time::sleep(Duration::from_secs(self.app.config.http.drain_seconds)).await;
         self.app.stopping.send_replace(true);
         tokio::join!(self.public.stop(), self.internal.stop());

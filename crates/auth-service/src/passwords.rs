@@ -23,7 +23,7 @@ use pool::{Permit, Pool};
 
 pub use pool::permits;
 
-/// The longest text taken for a password, in bytes; what is longer is no honest request.
+/// The longest text taken for a password, in bytes when it is composed; what is longer is no honest request.
 pub const MAX_BYTES: usize = 1024;
 
 /// Why no answer can be given now.

@@ -77,6 +77,7 @@ pub use records::{
 pub use revocations::{Horizon, RevocationRead, RevocationReader, RevocationRow};
 pub use rotation::{Reuse, RotationOutcome};
 use rows::Row;
+pub use sessions::{NoPlace, SessionPage, SessionPlace};
 pub use sqlite::{CopyError, backup, restore};
 use statement::Value;
 use transaction::{Tx, in_transaction};

@@ -1,5 +1,5 @@
 //! What every answer has, whatever the route: a request id, security headers, a complete problem
-//! document, a log line, and no content after a panic.
+//! document, a log line, no content after a panic, and a word when it is the last of its connection.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use actix_web::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
     ALLOW, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue,
 };
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest, HttpResponse, web};
 use futures_util::FutureExt as _;
@@ -21,6 +21,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::cors::{REQUEST_ID, TRACEPARENT};
+use crate::stop::Ending;
 
 /// ASVS 3.4: on every answer, unless the route set its own.
 const SECURITY_HEADERS: [(&str, &str); 5] = [
@@ -70,6 +71,7 @@ pub async fn complete(
     let preflight = request.method() == Method::OPTIONS
         && request.headers().contains_key("access-control-request-method");
     let base = request.app_data::<web::Data<ProblemBase>>().cloned();
+    let ending = request.app_data::<Ending>().cloned();
 
     let called = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span.clone());
     let (request, response) = match called.await {
@@ -88,6 +90,10 @@ pub async fn complete(
         *response.status_mut() = StatusCode::NO_CONTENT;
     }
     complete_headers(response.headers_mut(), &id);
+    // Looked at as late as can be: who is not told sends the next request on a connection that is about to end.
+    if ending.is_some_and(|ending| ending.announced.is_cancelled()) {
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
     let route = request.as_ref().and_then(HttpRequest::match_pattern);
     span.in_scope(|| report(response.status(), route, method, started));
     match request {

@@ -42,6 +42,8 @@ pub enum BadBody {
     Incomplete,
     /// Of another media type, or encoded.
     Media,
+    /// Said to be in a charset in which nothing is read here.
+    Charset,
     /// Not what the route takes; the sentence says why.
     Content(String),
 }
@@ -53,7 +55,7 @@ impl BadBody {
         match self {
             Self::TooLarge => ProblemCode::PayloadTooLarge,
             Self::TooSlow => ProblemCode::RequestTimeout,
-            Self::Media => ProblemCode::UnsupportedMediaType,
+            Self::Media | Self::Charset => ProblemCode::UnsupportedMediaType,
             Self::Incomplete | Self::Content(_) => ProblemCode::InvalidRequest,
         }
     }
@@ -66,6 +68,9 @@ impl fmt::Display for BadBody {
             Self::TooSlow => f.write_str("The body did not arrive in time."),
             Self::Incomplete => f.write_str("The body broke off."),
             Self::Media => f.write_str("Send application/json, not encoded."),
+            Self::Charset => f.write_str(
+                "The Content-Type names a charset that is not read here; send UTF-8, and leave the charset out.",
+            ),
             Self::Content(detail) => f.write_str(detail),
         }
     }
@@ -124,11 +129,16 @@ pub fn media(request: &HttpRequest) -> Result<Media, BadBody> {
         Some("application/x-www-form-urlencoded") => Media::Form,
         _ => return Err(BadBody::Media),
     };
-    let utf8 = |parameter: &str| {
-        !parameter.starts_with("charset=")
-            || parameter["charset=".len()..].trim_matches('"') == "utf-8"
-    };
-    if parts.all(utf8) { Ok(media) } else { Err(BadBody::Media) }
+    if parts.all(is_harmless) { Ok(media) } else { Err(BadBody::Charset) }
+}
+
+/// Whether a parameter of a media type changes nothing. No type that is read here defines one: JSON between systems is
+/// UTF-8 whatever its charset is said to be (RFC 8259 §8.1, §11). So a charset that says the same, or less, is ignored,
+/// and whoever names another has encoded the body otherwise than it is read.
+fn is_harmless(parameter: &str) -> bool {
+    let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+    let same = ["utf-8", "utf8", "us-ascii", "ascii"];
+    name.trim() != "charset" || same.contains(&value.trim().trim_matches('"'))
 }
 
 /// Reads a body to its end, within the bounds of size and time. One that is announced larger is
@@ -188,12 +198,50 @@ fn without_place(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::test::TestRequest;
+
     use super::*;
 
     #[test]
     fn a_wrong_value_is_not_repeated() {
         let error = json::<std::collections::HashMap<String, bool>>(br#"{"password":"hunter2"}"#);
         assert!(!error.unwrap_err().to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_charset_counts_only_where_it_is_another() {
+        let of = |kind: &str| {
+            media(&TestRequest::default().insert_header((CONTENT_TYPE, kind)).to_http_request())
+        };
+        for (kind, expected) in [
+            ("application/json", Media::Json),
+            ("application/merge-patch+json", Media::MergePatch),
+            ("application/x-www-form-urlencoded", Media::Form),
+        ] {
+            for harmless in [
+                "",
+                "; charset=utf-8",
+                ";charset=UTF-8",
+                "; charset=utf8",
+                "; Charset=\"utf8\"",
+                "; charset=us-ascii",
+                "; charset=ASCII",
+                "; version=1; charset=utf8; q",
+                ";",
+            ] {
+                assert_eq!(of(&format!("{kind}{harmless}")), Ok(expected), "{kind}{harmless}");
+            }
+            for other in
+                ["utf-16", "utf-16le", "\"utf-32\"", "iso-8859-1", "latin1", "utf-7", "", "x"]
+            {
+                let said = format!("{kind}; charset={other}");
+                assert_eq!(of(&said), Err(BadBody::Charset), "{said}");
+                let said = format!("{kind}; charset=utf-8; charset = {other}");
+                assert_eq!(of(&said), Err(BadBody::Charset), "{said}");
+            }
+            assert_eq!(of(&format!("{kind}; charset")), Err(BadBody::Charset));
+        }
+        assert_eq!(of("text/plain; charset=utf-16"), Err(BadBody::Media));
     }
 
     #[test]

@@ -26,7 +26,7 @@ use actix_service::Service;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use collect::{Collected, Connection};
+use collect::{Collected, Connection, LINGER_TIME};
 use exchange::{Exchange, Progress};
 pub(crate) use worker::{Shared, Worker};
 
@@ -67,8 +67,10 @@ where
         let answering = Box::pin(http.call((exchange, Protocol::Http1, peer)));
         let done = is_answered(answering, &mut connection, &progress).await;
         if !(done && whole && progress.goes_on()) {
-            if progress.has_begun() && !(whole && connection.held.is_empty()) {
-                connection.linger().await;
+            // Who learns only by this answer that it is the last may have sent the next request.
+            let ends = connection.worker.shared.ending.announced.is_cancelled();
+            if progress.has_begun() && (ends || !(whole && connection.held.is_empty())) {
+                connection.linger(LINGER_TIME).await;
             }
             return Ok(());
         }
@@ -117,16 +119,16 @@ mod tests {
 
     use tokio::io::AsyncWriteExt as _;
     use tokio::time::{Instant, timeout};
-    use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::stop::Ending;
 
     /// A connection, what it shares with others, and its client.
     async fn connect() -> (Connection, Arc<Shared>, TcpStream) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let shared = Arc::new(Shared::new(CancellationToken::new()));
+        let shared = Arc::new(Shared::new(Ending::default()));
         let worker = Rc::new(Worker::new(Arc::clone(&shared), 16));
         (Connection::new(stream, worker), shared, client)
     }
@@ -165,7 +167,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let shared = Arc::new(Shared::new(CancellationToken::new()));
+        let shared = Arc::new(Shared::new(Ending::default()));
         let worker = Rc::new(Worker::new(Arc::clone(&shared), 16));
         let begun = Rc::new(Cell::new(false));
         let http = Rc::new(Answering(Rc::clone(&begun)));

@@ -17,11 +17,11 @@ use actix_web::web::ServiceConfig;
 use actix_web::{App, Error, web};
 use tokio::net::TcpStream;
 use tokio::task::{JoinError, JoinHandle};
-use tokio_util::sync::CancellationToken;
 
 use crate::answers::{self, ProblemBase};
 use crate::connection::{self, Shared, Worker};
 use crate::cors::Cors;
+use crate::stop::{Ending, LAST_REQUEST};
 use crate::workers::Workers;
 
 /// Of one listener. More wait to be accepted, so that those that are open can be served.
@@ -32,9 +32,6 @@ pub fn listen(key: &'static str, address: &str) -> Result<TcpListener, ListenErr
     let address = address.to_owned();
     TcpListener::bind(&address).map_err(|source| ListenError { key, address, source })
 }
-
-/// How long after the listener has closed a connection that it had taken may still bring its first request.
-const FIRST_REQUEST: Duration = Duration::from_millis(200);
 
 /// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +49,7 @@ pub struct ListenError {
 pub struct Server {
     address: SocketAddr,
     handle: ServerHandle,
-    stopping: CancellationToken,
+    ending: Ending,
     task: JoinHandle<std::io::Result<()>>,
 }
 
@@ -75,8 +72,8 @@ impl Server {
     {
         let address = listener.local_addr()?;
         let base = web::Data::new(ProblemBase(problem_base.to_owned()));
-        let stopping = CancellationToken::new();
-        let shared = Arc::new(Shared::new(stopping.clone()));
+        let ending = Ending::default();
+        let (shared, told) = (Arc::new(Shared::new(ending.clone())), ending.clone());
         let (reporting, count) = (workers.clone(), workers.count());
         let most = (MAX_CONNECTIONS / count.max(1)).max(1);
         // As `HttpServer` does it, but the HTTP library is given requests, not connections. Its own
@@ -84,6 +81,7 @@ impl Server {
         let connections = move || {
             let app = App::new()
                 .app_data(base.clone())
+                .app_data(told.clone())
                 .wrap(cors.middleware())
                 .wrap(from_fn(answers::complete))
                 .configure(configure.clone())
@@ -121,7 +119,7 @@ impl Server {
         tokio::select! {
             biased;
             ended = &mut task => Err(why_ended(ended)),
-            () = workers.started() => Ok(Self { address, handle, stopping, task }),
+            () = workers.started() => Ok(Self { address, handle, ending, task }),
         }
     }
 
@@ -138,18 +136,25 @@ impl Server {
         self.address
     }
 
-    /// Takes no more connections, finishes what is in flight, and ends.
-    pub async fn stop(self) {
-        self.stop_after(tokio::time::sleep(FIRST_REQUEST)).await;
+    /// Serves on, and says with each answer that it is the last of its connection (RFC 9112 section 9.6): who sends
+    /// now and then has gone elsewhere by the time it stops, and nothing that they send is lost.
+    pub fn drain(&self) {
+        self.ending.announced.cancel();
     }
 
-    /// The same, and idle connections are closed after `first_requests`.
-    async fn stop_after(self, first_requests: impl Future<Output = ()>) {
+    /// Takes no more connections, finishes what is in flight, and ends.
+    pub async fn stop(self) {
+        self.stop_after(tokio::time::sleep(LAST_REQUEST)).await;
+    }
+
+    /// The same, and idle connections are closed after `last_requests`.
+    async fn stop_after(self, last_requests: impl Future<Output = ()>) {
+        self.drain();
         // It closes the listener at once. A proxy that has just connected has not sent its request yet; closed as an
         // idle one, that connection would lose it, and a proxy may not repeat a POST that it has sent.
         let stopped = self.handle.stop(true);
-        first_requests.await;
-        self.stopping.cancel();
+        last_requests.await;
+        self.ending.due.cancel();
         stopped.await;
         if !self.task.is_finished() {
             let _ = self.task.await;
@@ -226,8 +231,8 @@ mod tests {
         // Whoever is answered came after it.
         tokio::task::spawn_blocking(move || get(address, "/")).await.unwrap();
         // Not a time: on a busy machine the request may come late, and that is not what is tested.
-        let (came, first_requests) = tokio::sync::oneshot::channel::<()>();
-        let stopped = tokio::spawn(server.stop_after(async move { drop(first_requests.await) }));
+        let (came, last_requests) = tokio::sync::oneshot::channel::<()>();
+        let stopped = tokio::spawn(server.stop_after(async move { drop(last_requests.await) }));
         let answer = tokio::task::spawn_blocking(move || {
             while TcpStream::connect(address).is_ok() {}
             taken.set_read_timeout(Some(Duration::from_millis(50))).unwrap();

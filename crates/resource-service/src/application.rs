@@ -107,8 +107,8 @@ impl Application {
         self.app.verifier.ready().is_ok()
     }
 
-    /// Runs until `stop`, then stops gracefully: first "not ready", then no new connections, then
-    /// the end of what is in flight.
+    /// Runs until `stop`, then stops gracefully: first "not ready", and each answer is the last of its connection; then
+    /// no new connections, then the end of what is in flight.
     ///
     /// # Errors
     /// When a listener ends before that: then the rest is stopped as well.
@@ -120,6 +120,8 @@ impl Application {
         };
         tracing::info!("resource-service is stopping");
         self.app.draining.store(true, Ordering::Relaxed);
+        self.public.drain();
+        self.internal.drain();
         tokio::time::sleep(self.drain).await;
         tokio::join!(self.public.stop(), self.internal.stop());
         ended

@@ -260,9 +260,27 @@ on_both_databases! {
             remove(&world, &one.access, &two.session).await.assert_problem(401, "invalid-token");
             world.get_as(&one.access, "/sessions").await.assert_problem(401, "invalid-token");
             change(&world, &one.access, PASSWORD, NEW).await.assert_problem(401, "invalid-token");
+            change(&world, &one.access, NEW, NEW).await.assert_problem(401, "invalid-token");
         }
         assert_live(&world, &two).await;
         assert_eq!(log_in(&world, "ada", PASSWORD).await.status, 200);
+    }
+
+    /// Whoever has a token of a session that is over, also of one whose end nobody announces, learns nothing of the
+    /// password by it.
+    async fn a_session_that_is_over_is_no_way_to_try_passwords(world) {
+        let tokens = world.newcomer("ada").await;
+        world.database.execute("update sessions set idle_expires_at = created_at").await;
+        let before = state(&world).await;
+        let right = change(&world, &tokens.access, PASSWORD, NEW).await;
+        right.assert_problem(401, "invalid-token");
+        for (current, new) in [(NEW, PASSWORD), (NEW, NEW), (PASSWORD, PASSWORD), (PASSWORD, "short"), ("", "")] {
+            let other = change(&world, &tokens.access, current, new).await;
+            assert_eq!(other.told(), right.told(), "{current} {new}");
+        }
+        assert_eq!(state(&world).await, before);
+        let failed = "select count(*) from events where kind in ('login-failed', 'limited')";
+        assert_eq!(world.database.number(failed).await, 0);
     }
 
     async fn a_new_password_takes_the_place_of_the_old(world) {

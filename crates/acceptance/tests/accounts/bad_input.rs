@@ -212,15 +212,44 @@ async fn a_member_name_that_comes_back_cannot_do_harm() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn json_in_utf8_may_say_so() {
+async fn a_charset_that_says_the_same_or_less_is_ignored() {
     let world = World::start(Kind::Sqlite).await;
-    world.register("ada").await;
+    let tokens = world.newcomer("ada").await;
     let (path, good, _) = bodies()[1].clone();
-    for kind in ["application/json; charset=utf-8", "Application/JSON;Charset=\"UTF-8\""] {
+    // What is read is UTF-8, whatever is said of it.
+    let named = good.replacen('{', r#"{"device":"Ada’s téléphone","#, 1);
+    for kind in [
+        "application/json; charset=utf-8",
+        "Application/JSON;Charset=\"UTF-8\"",
+        "application/json; charset=utf8",
+        "application/json;charset=UTF8",
+        "application/json; charset=us-ascii",
+        "application/json; charset=utf8; charset=\"US-ASCII\"",
+    ] {
         let request = world.http.post(format!("{}{path}", world.auth));
-        let answer = Answer::to(request.header(CONTENT_TYPE, kind).body(good.clone())).await;
+        let answer = Answer::to(request.header(CONTENT_TYPE, kind).body(named.clone())).await;
         assert_eq!(answer.status, 200, "{kind}: {}", answer.text);
+        let report = world.http.post(format!("{}/reports", world.resource));
+        let report = report.bearer_auth(&tokens.access).header(CONTENT_TYPE, kind);
+        let answer = Answer::to(report.body(r#"{"title":"Été"}"#)).await;
+        assert_eq!((answer.status, answer.member("title").as_str()), (201, "Été"), "{kind}");
     }
+    for kind in
+        ["application/json; charset=utf-16", "application/json; charset=utf8; charset=latin1"]
+    {
+        let login = world.http.post(format!("{}{path}", world.auth)).body(good.clone());
+        let report = world.http.post(format!("{}/reports", world.resource));
+        let report = report.bearer_auth(&tokens.access).body(r#"{"title":"x"}"#);
+        for request in [login, report] {
+            let answer = Answer::to(request.header(CONTENT_TYPE, kind)).await;
+            assert_refused(&answer, 415, "unsupported-media-type");
+            assert!(answer.member("detail").contains("charset"), "{}", answer.text);
+        }
+    }
+    let form = format!("username=ada&password={}", PASSWORD.replace(' ', "+"));
+    let request = world.http.post(format!("{}{path}", world.auth));
+    let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded; charset=utf8");
+    assert_eq!(Answer::to(request.body(form)).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,8 +1,9 @@
 //! Where a request ends: what can be read in two ways is refused, and with it what follows.
 
+use serde_json::json;
 use testbed::{Kind, World, on_both_databases};
 
-use crate::support::{login_bytes, raw, state, statuses};
+use crate::support::{login_bytes, raw, raw_at, state, statuses};
 
 on_both_databases! {
     /// N-T03, N-T05: a request that two parsers may read in two ways is none, and neither is what
@@ -103,5 +104,51 @@ async fn a_trace_that_is_none_is_not_continued_and_no_error() {
         // Who is still sending when it is refused may not hear it.
         let unheard = status == 431 && found.is_empty();
         assert!(unheard || found == [status], "{headers:.60}: {found:?}");
+    }
+}
+
+/// What offers another protocol.
+const OFFERS: [&str; 5] = [
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+    "Upgrade: websocket\r\n",
+    "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n",
+    "connection: keep-alive, upgrade\r\nupgrade: WebSocket\r\n",
+    "Upgrade: TLS/1.0\r\nUpgrade: x/2, websocket\r\nConnection: upgrade\r\n",
+];
+
+/// RFC 9110 §7.8: who offers another protocol is answered as if they had not, and goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_offer_of_another_protocol_changes_nothing() {
+    let world = World::start(Kind::Sqlite).await;
+    let access = world.newcomer("ada").await.access;
+    let title = json!({"title": "Upgraded"}).to_string();
+    let report = |headers: &str| {
+        format!(
+            "POST /reports HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {access}\r\n{headers}\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{title}",
+            title.len()
+        )
+    };
+    let ready = |headers: &str| format!("GET /health/ready HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+    let login = |headers: &str| login_bytes("/login", &format!("Host: x\r\n{headers}"));
+    let last = "Connection: close\r\n";
+    for offer in OFFERS {
+        for (service, bytes, expected) in [
+            (&world.auth, login(offer) + &login(last), [200, 200]),
+            (&world.auth, ready(offer) + &login(last), [200, 200]),
+            (&world.resource, report(offer) + &report(last), [201, 201]),
+            (&world.resource, ready(offer) + &report(last), [200, 201]),
+        ] {
+            let answer = raw_at(service, bytes.as_bytes()).await;
+            assert_eq!(statuses(&answer), expected, "{offer}: {answer}");
+            assert!(!answer.to_ascii_lowercase().contains("upgrade:"), "{answer}");
+            assert!(!answer.to_ascii_lowercase().contains("connection: upgrade"), "{answer}");
+        }
+        for (service, bytes) in [(&world.auth, login(offer)), (&world.resource, report(offer))] {
+            // It has no other protocols, and its connection ends unless both sides want it to go on.
+            let old = bytes.replace("HTTP/1.1", "HTTP/1.0").replace("keep-alive, ", "");
+            let answer = raw_at(service, old.as_bytes()).await;
+            assert!(answer.starts_with("HTTP/1.0 20"), "{offer}: {answer}");
+        }
     }
 }

@@ -254,6 +254,8 @@ on_both_databases! {
             (400, "invalid-request", json!({"username": user_of(&tokens.access).to_string()})),
             (400, "invalid-request", json!({"username": "@"})),
             (400, "invalid-request", json!({"username": "@!x"})),
+            (400, "invalid-request", json!({"username": "e\u{202e}ve"})),
+            (400, "invalid-request", json!({"username": "e\u{200d}ve"})),
             (400, "invalid-request", json!({"username": ["eve"]})),
             (400, "invalid-request", json!({"username": 1})),
             (400, "invalid-request", json!({"email": "no address"})),
@@ -272,6 +274,8 @@ on_both_databases! {
         for (media, status) in [
             ("application/merge-patch+json", 200),
             ("application/merge-patch+json; charset=utf-8", 200),
+            ("application/merge-patch+json; charset=utf8", 200),
+            ("application/merge-patch+json; charset=utf-16", 415),
             ("application/json", 200),
             ("application/json-patch+json", 415),
             ("application/x-www-form-urlencoded", 415),

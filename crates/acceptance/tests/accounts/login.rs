@@ -265,13 +265,37 @@ on_both_databases! {
 
     async fn a_device_name_is_short_and_visible(world) {
         world.register("ada").await;
-        for device in ["Ada’s telephone", &"é".repeat(64), "🐈"] {
+        for device in [
+            "Ada’s telephone",
+            &"é".repeat(64),
+            &"e\u{301}".repeat(64),
+            "🐈",
+            "👨\u{200d}👩\u{200d}👧 at home",
+            "تلفن علی\u{200c}رضا",
+        ] {
             let tokens = Tokens::of(&log_in_with(&world, "device", json!(device)).await);
             let sessions = world.get_as(&tokens.access, "/sessions").await.json();
             assert_eq!(sessions["sessions"][0]["device"], device);
         }
         let before = state(&world).await;
-        for device in ["", &"é".repeat(65), "a\nb", "a\0b", "a\u{1b}[2Jb", "a\u{7f}"] {
+        for device in [
+            "",
+            " ",
+            "\u{3164}",
+            &"é".repeat(65),
+            &"e\u{301}".repeat(65),
+            "a\nb",
+            "a\0b",
+            "a\u{1b}[2Jb",
+            "a\u{7f}",
+            "Telephone\u{202e}enohpeleT",
+            "a\u{2066}b",
+            "a\u{200b}b",
+            "a\u{200d}b",
+            "\u{feff}a",
+            "\u{e000}",
+            "\u{2028}",
+        ] {
             let answer = log_in_with(&world, "device", json!(device)).await;
             answer.assert_problem(400, "invalid-request");
             assert_one_sentence(&answer);

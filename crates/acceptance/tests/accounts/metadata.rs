@@ -41,8 +41,8 @@ on_both_databases! {
                     "issuer": ISSUER,
                     "jwks_uri": format!("{ISSUER}{JWKS}"),
                     "scopes_supported": ["profile", "email", "reports:read", "reports:write"],
-                    "response_types_supported": [],
-                    "grant_types_supported": [],
+                    "grant_types_supported": ["password", "refresh_token"],
+                    "token_endpoint_auth_methods_supported": ["none"],
                     "account_registration": "open",
                 })
             );
@@ -221,6 +221,38 @@ async fn without_its_database_the_service_is_live_but_not_ready() {
         assert!(Instant::now() < deadline, "it does not recover");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// RFC 8414 §3.2, RFC 9728 §3.2: what has no elements is left out. What is left out has a default (RFC 8414 §2), and here
+/// those of grants and of authentication would not be true.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metadata_of_both_services_has_no_empty_member_and_no_default_that_is_untrue() {
+    let few = [("AUTH__TOKENS__SCOPES", "profile"), ("AUTH__TOKENS__DEFAULT_SCOPES", "profile")];
+    for settings in [&[][..], &few] {
+        let world = World::start_with(Kind::Sqlite, settings).await;
+        let authorization = Answer::to(get(&world, METADATA)).await.json();
+        let protected = format!("{}/.well-known/oauth-protected-resource", world.resource);
+        let protected = Answer::to(world.http.get(protected)).await.json();
+        for (member, value) in [&authorization, &protected].into_iter().flat_map(all_members) {
+            let empty = [json!([]), json!({}), json!(""), Value::Null].contains(value);
+            assert!(!empty, "{member}");
+        }
+        let says = |member: &str| authorization[member].as_array().expect("a list").clone();
+        for (member, untrue) in [
+            ("grant_types_supported", &["authorization_code", "implicit"][..]),
+            ("token_endpoint_auth_methods_supported", &["client_secret_basic"]),
+        ] {
+            let said = says(member);
+            assert!(!untrue.iter().any(|value| said.contains(&json!(value))), "{member}: {said:?}");
+        }
+        for absent in ["authorization_endpoint", "token_endpoint", "response_types_supported"] {
+            assert!(authorization.get(absent).is_none(), "{absent}");
+        }
+    }
+}
+
+fn all_members(document: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    document.as_object().expect("an object").iter()
 }
 
 /// The metadata is true also behind a path and under another name.

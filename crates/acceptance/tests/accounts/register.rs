@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use reqwest::header::SET_COOKIE;
 use serde_json::json;
-use testbed::{Answer, Kind, PASSWORD, World, on_both_databases};
+use testbed::{Answer, Kind, PASSWORD, Tokens, World, on_both_databases};
 
 use crate::support::{assert_one_sentence, members, state};
 
@@ -132,6 +132,9 @@ on_both_databases! {
             "a\u{1b}[31mb",
             "a\u{200b}b",
             "a\u{202e}b",
+            "a\u{200c}b",
+            "علی\u{200c}",
+            "ශ\u{200d}රී",
             "\u{feff}ada",
             "\u{378}",
             "\u{e000}",
@@ -146,6 +149,43 @@ on_both_databases! {
         }
         assert_eq!(state(&world).await[0], 0);
         assert_eq!(register(&world, &"é".repeat(64), PASSWORD).await.status, 201);
+    }
+
+    /// RFC 5892 A.1, A.2. What joins letters and what parts them makes no other name.
+    async fn a_name_is_written_as_its_script_is(world) {
+        for (name, without) in [
+            ("علی\u{200c}رضا", "علیرضا"),
+            ("ශ්\u{200d}රී", "ශ්රී"),
+            ("क्\u{200c}षमा", "क्षमा"),
+            ("Ada 👩🏽\u{200d}🚀", "ada 👩🏽🚀"),
+        ] {
+            let answer = register(&world, name, PASSWORD).await;
+            assert_eq!(answer.status, 201, "{name}: {}", answer.text);
+            assert_eq!(answer.json()["user"]["username"], name);
+            register(&world, without, PASSWORD).await.assert_problem(409, "conflict");
+            for spelling in [name, without] {
+                assert_eq!(log_in(&world, spelling, PASSWORD).await, 200, "{spelling:?}");
+            }
+        }
+        let address = "علی\u{200c}رضا@example.com";
+        assert_eq!(register_with_email(&world, "ada", address).await.status, 201);
+        assert_eq!(log_in(&world, "علیرضا@example.com", PASSWORD).await, 200);
+    }
+
+    /// As some keyboards and file systems write: a letter, and its marks after it.
+    async fn a_name_is_as_long_as_it_looks(world) {
+        for (syllable, decomposed) in [("\u{d55c}", "\u{1112}\u{1161}\u{11ab}"), ("\u{e9}", "e\u{301}")] {
+            let answer = register(&world, &decomposed.repeat(65), PASSWORD).await;
+            answer.assert_problem(400, "invalid-request");
+            let answer = register(&world, &decomposed.repeat(64), PASSWORD).await;
+            assert_eq!(answer.status, 201, "{}", answer.text);
+            for spelling in [decomposed, syllable] {
+                assert_eq!(log_in(&world, &spelling.repeat(64), PASSWORD).await, 200);
+            }
+        }
+        let address = |letter: &str| format!("{}@example.com", letter.repeat(121));
+        assert_eq!(register_with_email(&world, "ada", &address("e\u{301}")).await.status, 201);
+        assert_eq!(log_in(&world, &address("\u{e9}"), PASSWORD).await, 200);
     }
 
     async fn what_is_no_address_is_refused(world) {
@@ -230,6 +270,42 @@ on_both_databases! {
         answer.assert_problem(413, "payload-too-large");
         assert_one_sentence(&answer);
         assert_eq!(state(&world).await[0], 0);
+    }
+
+    /// As long as it may be, and more than 1024 bytes as some keyboards send it.
+    async fn the_longest_password_is_good_however_it_is_typed(world) {
+        let hangul = |n: u32| {
+            let parts = [0x1100 + n / 588, 0x1161 + n % 588 / 28, 0x11a7 + n % 28];
+            let jamo = |part: &u32| (*part != 0x11a7).then(|| char::from_u32(*part).unwrap());
+            (char::from_u32(0xac00 + n).unwrap().to_string(), parts.iter().filter_map(jamo).collect())
+        };
+        let vowels = [
+            ("ế", "e\u{302}\u{301}"),
+            ("ộ", "o\u{323}\u{302}"),
+            ("ằ", "a\u{306}\u{300}"),
+            ("ữ", "u\u{31b}\u{303}"),
+            ("ẫ", "a\u{302}\u{303}"),
+        ];
+        let korean: Vec<(String, String)> = (0..256).map(|n| hangul(n * 41 % 11_172)).collect();
+        let vietnamese = (0..256).map(|n| vowels[n * n % 257 % 5]);
+        let vietnamese = vietnamese.map(|(one, other)| (one.to_owned(), other.to_owned())).collect();
+        for (name, syllables) in [("korean", korean), ("vietnamese", vietnamese)] {
+            let (composed, decomposed): (String, String) = syllables.into_iter().unzip();
+            assert!(composed.len() <= 1024 && decomposed.len() > 1024, "{name}");
+            let answer = register(&world, name, &decomposed).await;
+            assert_eq!(answer.status, 201, "{name}: {}", answer.text);
+            for typed in [&composed, &decomposed] {
+                assert_eq!(log_in(&world, name, typed).await, 200, "{name}");
+            }
+            let access = Tokens::of(
+                &world.post("/login", &json!({"username": name, "password": composed})).await,
+            ).access;
+            let change = json!({"current_password": decomposed, "new_password": PASSWORD});
+            let request = world.http.post(format!("{}/password", world.auth)).bearer_auth(access);
+            assert_eq!(Answer::to(request.json(&change)).await.status, 204, "{name}");
+            let longer = format!("{decomposed}e\u{301}");
+            assert_eq!(violations(&world, "another", &longer).await, ["too_long"], "{name}");
+        }
     }
 
     async fn a_nul_is_no_part_of_a_password(world) {

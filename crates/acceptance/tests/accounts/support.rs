@@ -113,9 +113,14 @@ pub(crate) fn login_bytes(target: &str, headers: &str) -> String {
     )
 }
 
-/// Sends bytes as they are and reads until the service closes the connection, which it must.
+/// Sends bytes to the auth-service as they are and reads until it closes the connection, which it must.
 pub(crate) async fn raw(world: &World, request: &[u8]) -> String {
-    let address = world.auth.strip_prefix("http://").expect("an http address");
+    raw_at(&world.auth, request).await
+}
+
+/// The same at the service of this address.
+pub(crate) async fn raw_at(service: &str, request: &[u8]) -> String {
+    let address = service.strip_prefix("http://").expect("an http address");
     let mut stream = TcpStream::connect(address).await.expect("the service listens");
     // It may answer, and close, before it has read everything.
     let _ = stream.write_all(request).await;

@@ -6,7 +6,7 @@ use auth_service::store::{EndReason, Grant, NewPassword, OtherSessions, Rotation
 use claims::Revoked;
 use futures_util::future::join_all;
 use serde_json::json;
-use testbed::{Kind, PASSWORD, Tokens, World, on_both_databases};
+use testbed::{Answer, Kind, PASSWORD, Tokens, World, on_both_databases};
 
 use crate::store::{caller, credentials, is_live, open, revoked, rotate, session, user};
 
@@ -284,6 +284,50 @@ on_both_databases! {
         assert_eq!(current[0]["id"], own.session.as_str());
         let created: Vec<_> = sessions.iter().map(|one| one["created_at"].as_str().unwrap()).collect();
         assert!(created.is_sorted_by(|a, b| a >= b), "newest first: {created:?}");
+    }
+
+    async fn every_session_is_on_one_page_and_ones_own_on_the_first(world) {
+        world.set("AUTH__TOKENS__MAX_SESSIONS", "0");
+        world.restart().await;
+        let own = world.newcomer("ada").await;
+        // All of them newer, and three at each moment.
+        world.database.execute(
+            "with recursive n (i) as (select 1 union all select i + 1 from n where i < 250) \
+             insert into sessions (id, user_id, client_id, scope, subject_version, \
+                idle_expires_at, expires_at, auth_time, amr, created_at) \
+             select 'AAAAAAAAAAA' || cast(1000000000 + n.i as text) || 'A', u.id, 'web', \
+                'profile', u.version, 9999999999999, 9999999999999, 1, 'pwd', \
+                9000000000000 + n.i / 3 \
+             from n, users u where u.username_key = 'ada'",
+        )
+        .await;
+        let (mut pages, mut path) = (Vec::new(), "/sessions".to_owned());
+        loop {
+            let page = world.get_as(&own.access, &path).await;
+            assert_eq!(page.status, 200, "{}", page.text);
+            let page = page.json();
+            let sessions = page["sessions"].as_array().unwrap();
+            let created: Vec<_> = sessions.iter().map(|one| one["created_at"].as_str().unwrap()).collect();
+            assert!(created.is_sorted_by(|a, b| a >= b), "newest first: {created:?}");
+            let ids = sessions.iter().map(|one| one["id"].as_str().unwrap().to_owned());
+            pages.push(ids.collect::<Vec<_>>());
+            let Some(next) = page["next"].as_str() else { break };
+            path = format!("/sessions?after={next}");
+            // The place is one, whatever becomes of the session before it: here the last one but one's own.
+            let last = pages.last().unwrap().iter().rfind(|id| **id != own.session).unwrap();
+            let gone = format!("{}/sessions/{last}", world.auth);
+            let gone = Answer::to(world.http.delete(gone).bearer_auth(&own.access)).await;
+            assert_eq!(gone.status, 204);
+        }
+        assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [100, 100, 51]);
+        assert!(pages[0].contains(&own.session));
+        let all: HashSet<_> = pages.concat().into_iter().collect();
+        assert_eq!(all.len(), 251, "none is there twice, and none is missing");
+        for after in ["", "x", "1", "1.x", "1.AAAAAAAAAAAAAAAAAAAAAA.", "1.AAAAAAAAAAAAAAAAAAAAAA&after=1"] {
+            let answer = world.get_as(&own.access, &format!("/sessions?after={after}")).await;
+            answer.assert_problem(400, "invalid-request");
+        }
+        assert_eq!(world.get_as(&own.access, "/sessions?x=1").await.status, 200);
     }
 }
 

@@ -288,7 +288,7 @@ on_both_databases! {
         assert_eq!(rotate(store, &own, 1).await, RotationOutcome::Ended(EndReason::Logout));
         assert!(!store.end_all_sessions(caller(&own)).await.unwrap(), "the caller's is over");
         assert!(!store.end_other_sessions(caller(&own)).await.unwrap());
-        assert!(store.list_sessions(caller(&own)).await.unwrap().is_none());
+        assert!(store.list_sessions(caller(&own), None).await.unwrap().is_none());
 
         let grant = open(store, "ada").await;
         assert!(store.set_enabled(ada, false).await.unwrap());
@@ -351,7 +351,7 @@ on_both_databases! {
         assert_eq!(remove(&other).await.unwrap(), Removal::Ended);
         assert_eq!(remove(&other).await.unwrap(), Removal::Ended, "again is no news");
         assert!(is_live(store, &somebodys).await && !is_live(store, &other).await);
-        let left = store.list_sessions(caller(&own)).await.unwrap().unwrap();
+        let left = store.list_sessions(caller(&own), None).await.unwrap().unwrap().sessions;
         assert_eq!(left.iter().map(|view| (view.id, view.current)).collect::<Vec<_>>(), [(own.session_id, true)]);
         assert_eq!(remove(&own).await.unwrap(), Removal::Ended);
         assert_eq!(remove(&own).await.unwrap(), Removal::CallerEnded);

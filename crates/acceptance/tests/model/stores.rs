@@ -324,8 +324,8 @@ impl<'a> Actual<'a> {
     async fn live(&self) -> Result<HashSet<SessionId>, StoreError> {
         for session in 0..self.opened.len() {
             let caller = self.caller(Caller { session, generation: None });
-            if let Some(views) = self.store().list_sessions(caller).await? {
-                return Ok(views.into_iter().map(|view| view.id).collect());
+            if let Some(page) = self.store().list_sessions(caller, None).await? {
+                return Ok(page.sessions.into_iter().map(|view| view.id).collect());
             }
         }
         Ok(HashSet::new())

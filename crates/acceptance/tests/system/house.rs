@@ -150,10 +150,11 @@ fn only_what_writes_the_blacklist_and_what_counts_attempts_know_redis() {
 const STORE: &str = "crates/auth-service/src/store";
 
 /// Its connections are guarded. A transaction of sqlx's own that is dropped half-way poisons its
-/// connection.
+/// connection. The one of the migrations of SQLite has a connection that serves nobody afterwards.
 #[test]
 fn only_one_file_of_the_store_begins_a_transaction() {
     let seam = format!("{STORE}/transaction.rs");
+    let migrating = format!("{STORE}/sqlite/migrating.rs");
     let (mut looked_at, mut begins) = (0, 0);
     for (name, text) in sources(&["auth-service"]) {
         if !name.starts_with(STORE) {
@@ -165,6 +166,10 @@ fn only_one_file_of_the_store_begins_a_transaction() {
             continue;
         }
         looked_at += 1;
+        if name == migrating {
+            assert_eq!(code.matches(".begin_with(").count(), 1, "{name}");
+            continue;
+        }
         let statements =
             ["\"begin", "\"start transaction", "\"savepoint", "\"commit", "\"rollback"];
         let of_sqlx = [".begin()", ".begin_with(", "transaction::begin", "sqlx::transaction"];

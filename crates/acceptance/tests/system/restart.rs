@@ -277,13 +277,13 @@ on_each_empty_database! {
 }
 
 /// Holds up whoever opens a session.
-enum Lock {
+pub(crate) enum Lock {
     Postgres(sqlx::PgConnection),
     Sqlite(sqlx::SqliteConnection),
 }
 
 impl Lock {
-    async fn on_users(database: &Database) -> Self {
+    pub(crate) async fn on_users(database: &Database) -> Self {
         match database.kind() {
             Kind::Postgres => {
                 let connection = sqlx::PgConnection::connect(&database.url).await;
@@ -302,7 +302,7 @@ impl Lock {
         }
     }
 
-    async fn release(self) {
+    pub(crate) async fn release(self) {
         match self {
             Self::Postgres(connection) => connection.close().await.expect("it closes"),
             Self::Sqlite(connection) => connection.close().await.expect("it closes"),

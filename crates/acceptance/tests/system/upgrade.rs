@@ -164,7 +164,7 @@ on_each_empty_database! {
 /// the oldest of them takes and then for as long as the build does.
 #[tokio::test(flavor = "multi_thread")]
 async fn writers_go_on_while_a_migration_builds_an_index() {
-    let database = of_the_first_version().await;
+    let database = of_the_first_version(Kind::Postgres).await;
     let pool = database.postgres().await;
     let mut writer = pool.begin().await.expect("a writer");
     writer.execute("update sessions set device = 'x'").await.expect("it writes");
@@ -186,7 +186,7 @@ async fn writers_go_on_while_a_migration_builds_an_index() {
 /// else waiting behind itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_waits_behind_a_migration_that_waits_for_a_reader() {
-    let database = of_the_first_version().await;
+    let database = of_the_first_version(Kind::Postgres).await;
     let pool = database.postgres().await;
     let mut reader = pool.begin().await.expect("a reader");
     reader.execute("select from users").await.expect("it reads");
@@ -208,7 +208,7 @@ async fn nobody_waits_behind_a_migration_that_waits_for_a_reader() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_was_left_unfinished_is_built_anew() {
-    let database = of_the_first_version().await;
+    let database = of_the_first_version(Kind::Postgres).await;
     let pool = database.postgres().await;
     pool.execute(ANOTHER_SESSION).await.expect("a second session");
     let interrupted = "create unique index concurrently sessions_live on sessions (user_id)";
@@ -224,7 +224,7 @@ async fn an_index_that_was_left_unfinished_is_built_anew() {
 /// Whoever waits must not be waited for.
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_that_start_at_once_on_an_older_schema_all_serve() {
-    let database = of_the_first_version().await;
+    let database = of_the_first_version(Kind::Postgres).await;
     let mut replicas = [(); 4].map(|()| Service::auth(&database.url, &[]));
     for replica in &mut replicas {
         replica.spawn();
@@ -244,15 +244,15 @@ const ANOTHER_SESSION: &str = "insert into sessions (id, user_id, client_id, sco
     select 'AAAAAAAAAAAAAAAAAAAAAA', user_id, client_id, scope, subject_version, \
         idle_expires_at, expires_at, auth_time, amr, created_at from sessions limit 1";
 
-async fn of_the_first_version() -> Database {
-    let database = Database::create(Kind::Postgres).await;
+pub(crate) async fn of_the_first_version(kind: Kind) -> Database {
+    let database = Database::create(kind).await;
     let config = Config::load(None, auth_settings(&database.url, &[])).expect("good settings");
     fill(&database, &Old::made(&config).await).await;
     database
 }
 
 /// `auth-service migrate`, to its end.
-fn migration(database: &Database) -> JoinHandle<Output> {
+pub(crate) fn migration(database: &Database) -> JoinHandle<Output> {
     let settings = Service::auth(&database.url, &[]).settings;
     tokio::task::spawn_blocking(move || run("auth-service", &["migrate"], &settings))
 }

@@ -12,8 +12,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::tokens::clients;
 
-/// RFC 8414.
+/// RFC 8414. What would have no elements is left out (§3.2), such as `response_types_supported`: there is no authorization
+/// endpoint. What has a default in §2 that would not be true here is there.
 #[derive(Serialize, ToSchema)]
 pub struct Metadata {
     /// As in the `iss` of tokens.
@@ -22,10 +24,11 @@ pub struct Metadata {
     pub jwks_uri: String,
     /// What tokens may allow.
     pub scopes_supported: Vec<String>,
-    /// None: there is no authorization endpoint.
-    pub response_types_supported: [&'static str; 0],
-    /// None: there is no OAuth grant.
-    pub grant_types_supported: [&'static str; 0],
+    /// What tokens are given for: a name and a password, at `POST /login`, and a refresh token, at `POST /refresh`. There is
+    /// no token endpoint.
+    pub grant_types_supported: [&'static str; 2],
+    /// Nobody proves there which client they are.
+    pub token_endpoint_auth_methods_supported: [&'static str; 1],
     /// Who may make an account by `POST /register`: `open` (whoever comes), `invite` (whoever has an
     /// invitation) or `closed` (nobody). This service's own; RFC 8414 does not have it.
     pub account_registration: &'static str,
@@ -44,14 +47,12 @@ pub(crate) async fn authorization_server(
     request: HttpRequest,
 ) -> HttpResponse {
     let issuer = &app.config.issuer;
-    // There is no authorization endpoint and no OAuth grant yet. Left out, these two lists would
-    // claim the defaults of RFC 8414 §2, `implicit` among them; so they are there, and empty.
     let document = Metadata {
         issuer: issuer.clone(),
         jwks_uri: format!("{issuer}/.well-known/jwks.json"),
         scopes_supported: app.config.tokens.scopes.values().map(str::to_owned).collect(),
-        response_types_supported: [],
-        grant_types_supported: [],
+        grant_types_supported: clients::GRANTS,
+        token_endpoint_auth_methods_supported: ["none"],
         account_registration: app.config.registration_mode().as_str(),
     };
     let body = serde_json::to_vec(&document).unwrap_or_default();

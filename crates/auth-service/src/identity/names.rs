@@ -7,8 +7,8 @@ pub mod new;
 
 use icu_casemap::CaseMapper;
 use icu_normalizer::ComposingNormalizer;
-use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
-use icu_properties::{CodePointMapData, CodePointSetData};
+
+use super::visible::{self, is_ignorable, is_seen};
 
 /// What a name is compared by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,33 +44,33 @@ impl Beginning {
 /// How a name or an address may begin. `None` where none begins so.
 #[must_use]
 pub fn beginning(text: &str) -> Option<Beginning> {
-    let fits = text.chars().count() <= 254 && text.chars().all(is_visible);
+    let fits = text.chars().count() <= 254 && visible::is_part_of_visible(text);
     let key = if fits { fold(text) } else { String::new() };
     // What stands in the place of a name that somebody does not have begins with an @.
     (!key.is_empty() && !key.starts_with('@')).then_some(Beginning(key))
 }
 
-/// A name: 1–64 characters, no `@`, no outer spaces, nothing invisible. `None` when it is not one.
+/// A name: 1–64 characters when it is composed, no `@`, no outer spaces, nothing invisible. `None` when it is not one.
 #[must_use]
 pub fn username(text: &str) -> Option<NameKey> {
-    let legal = |c: char| c != '@' && is_visible(c);
-    let fits = (1..=64).contains(&text.chars().count());
-    if !fits || text.trim() != text || !text.chars().all(legal) {
+    if text.contains('@') || text.trim() != text || !visible::is_visible(text, 64) {
         return None;
     }
     let key = fold(text);
     // Folding may bring an `@` out of a wide one, which would let a name look like an address.
+    let legal = |c: char| c != '@' && is_seen(c);
     (!key.is_empty() && key.chars().all(legal)).then_some(NameKey(key))
 }
 
 /// An e-mail address, as far as this service must tell: one `@` with something on each side, at
-/// most 254 characters (RFC 5321 §4.5.3.1.3). Whether it exists, only a message can tell.
+/// most 254 bytes (RFC 5321 §4.5.3.1.3) when it is composed. Whether it exists, only a message can tell.
 #[must_use]
 pub fn email(text: &str) -> Option<NameKey> {
     let (local, domain) = text.split_once('@')?;
-    let legal = |c: char| is_visible(c) && !c.is_whitespace();
-    let fits = text.len() <= 254 && !local.is_empty() && domain.contains('.');
-    if !fits || domain.contains('@') || domain.ends_with('.') || !text.chars().all(legal) {
+    let bytes = text.len().min(visible::composed(text).len());
+    let fits = bytes <= 254 && visible::is_visible(text, 254);
+    let sided = !local.is_empty() && domain.contains('.') && !domain.ends_with('.');
+    if !fits || !sided || domain.contains('@') || text.contains(char::is_whitespace) {
         return None;
     }
     Some(NameKey(fold(text)))
@@ -88,27 +88,12 @@ pub fn account(text: &str) -> Option<NameKey> {
     if text.contains('@') { email(text) } else { username(text) }
 }
 
-/// Neither control, format, surrogate, private use nor unassigned.
-fn is_visible(c: char) -> bool {
-    !matches!(
-        CodePointMapData::<GeneralCategory>::new().get(c),
-        GeneralCategory::Control
-            | GeneralCategory::Format
-            | GeneralCategory::Unassigned
-            | GeneralCategory::PrivateUse
-            | GeneralCategory::Surrogate
-            | GeneralCategory::LineSeparator
-            | GeneralCategory::ParagraphSeparator
-    )
-}
-
 /// NFKC, case folded, without what is not drawn; folding may denormalise, so all is done twice.
 pub(crate) fn fold(text: &str) -> String {
     let nfkc = ComposingNormalizer::new_nfkc();
-    let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
     let pass = |text: &str| -> String {
         let folded = CaseMapper::new().fold_string(&nfkc.normalize(text)).into_owned();
-        folded.chars().filter(|c| !ignorable.contains(*c)).collect()
+        folded.chars().filter(|c| !is_ignorable(*c)).collect()
     };
     nfkc.normalize(&pass(&pass(text))).into_owned()
 }
@@ -129,6 +114,10 @@ mod tests {
         assert_eq!(username("\u{e9}"), username("e\u{301}"));
         assert_eq!(username("\u{e9}"), username("e\u{34f}\u{301}"));
         assert_ne!(username("аda"), Some(key), "a Cyrillic letter is another letter");
+        // What joins or parts letters makes no other name of it.
+        assert_eq!(username("علی\u{200c}رضا"), username("علیرضا"));
+        assert_eq!(username("ශ්\u{200d}රී"), username("ශ්රී"));
+        assert!(username("ශ්\u{200d}රී").is_some());
     }
 
     #[test]
@@ -151,6 +140,7 @@ mod tests {
         }
         assert!(username("Ada Lovelace").is_some());
         assert!(username(&"x".repeat(64)).is_some());
+        assert!(username(&"e\u{301}".repeat(64)).is_some(), "counted composed");
     }
 
     #[test]
@@ -164,6 +154,7 @@ mod tests {
         for key in ["ad", "adb", "Ada", "bda", ""] {
             assert!(!within(key), "{key}");
         }
+        assert_eq!(beginning("علی\u{200c}"), beginning("علی"), "in the middle of a name");
         for none in ["", "\u{3164}", "@", "@!", "＠x", "a\0", "a\nb", &"x".repeat(255)] {
             assert_eq!(beginning(none), None, "{none:?}");
         }
@@ -172,6 +163,10 @@ mod tests {
     #[test]
     fn an_address_has_two_sides() {
         assert_eq!(email("Ada@Example.com"), email("ada@example.COM"));
+        let long = |letter: &str| format!("{}@example.com", letter.repeat(121));
+        assert!(email(&long("\u{e9}")).is_some(), "254 bytes");
+        assert_eq!(email(&long("e\u{301}")), email(&long("\u{e9}")), "counted composed");
+        assert_eq!(email(&format!("x{}", long("\u{e9}"))), None);
         for text in ["", "@", "a@", "@b.c", "a@b", "a@b@c.d", "a b@c.d", "a@b.c.", "a@b.c\n"] {
             assert_eq!(email(text), None, "{text:?}");
         }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use claims::UserId;
 use secrecy::{ExposeSecret as _, SecretString};
 use tracing::field;
 
@@ -13,7 +12,7 @@ use crate::identity::names::new::{Named, new_names};
 use crate::identity::names::{self, NameKey};
 use crate::limits::Outcome;
 use crate::passwords::password_policy::{self, Violation};
-use crate::passwords::{HashingPurpose, MAX_BYTES, Place};
+use crate::passwords::{HashingPurpose, MAX_BYTES, Place, normalized};
 use crate::policy::admission;
 use crate::policy::authentication::{Authenticated, password};
 use crate::store::{
@@ -156,18 +155,17 @@ pub async fn demo(app: &App) -> Option<(&str, &str)> {
         .then_some((&page.demo_username, &page.demo_password))
 }
 
-/// Changes the password of `user`, who must know the present one and not guess at it too often.
+/// Changes the password of the caller's user, who must know the present one and not guess at it too often.
 pub async fn change_password(
     app: &App,
     caller: Caller,
-    user: UserId,
     current: SecretString,
     new: SecretString,
     sessions: OtherSessions,
 ) -> Result<(), Error> {
     let attempt = admission::password(app, caller.session).await?;
     let waited = attempt.waited();
-    let changed = change(app, caller, user, current, new, sessions, waited).await;
+    let changed = change(app, caller, current, new, sessions, waited).await;
     let outcome = match &changed {
         Ok(()) | Err(Error::PasswordPolicy(_)) => Outcome::Succeeded,
         Err(Error::InvalidCredentials) => Outcome::Failed,
@@ -180,7 +178,6 @@ pub async fn change_password(
 async fn change(
     app: &App,
     caller: Caller,
-    user: UserId,
     current: SecretString,
     new: SecretString,
     sessions: OtherSessions,
@@ -190,7 +187,8 @@ async fn change(
     check_password_text(&new)?;
     // Before the database is asked: a flood is turned away at the door.
     let mut place = app.passwords.enter_after(HashingPurpose::Login, waited)?;
-    let credentials = app.store.credentials_of(user).await?.ok_or(Error::InvalidToken)?;
+    // The session first: whoever has a token of one that is over learns nothing of the password, and has none checked.
+    let credentials = app.store.credentials_of_caller(caller).await?.ok_or(Error::InvalidToken)?;
     let owner = password::step_up(&mut place, &credentials, &current).await?;
     let violations = violations(app, &mut place, &credentials, &new).await?;
     if !violations.is_empty() {
@@ -247,10 +245,11 @@ async fn violations(
     Ok(violations)
 }
 
-/// What can be no password at all, before anything is spent on it.
+/// What can be no password at all, before anything is spent on it. One that is too long as it was typed may be composed
+/// to one that is not; one that is too long only when it is composed may be somebody's.
 pub(crate) fn check_password_text(password: &SecretString) -> Result<(), Error> {
     let text = password.expose_secret();
-    if text.len() > MAX_BYTES {
+    if text.len() > MAX_BYTES && normalized(text).len() > MAX_BYTES {
         return Err(Error::InvalidRequest(format!("A password has at most {MAX_BYTES} bytes.")));
     }
     if text.contains('\0') {

@@ -8,6 +8,7 @@ use tracing::field;
 
 use crate::app::App;
 use crate::error::Error;
+use crate::identity::visible::is_visible;
 use crate::limits::Outcome;
 use crate::policy::accounts::check_password_text;
 use crate::policy::admission::{self, Applicant};
@@ -165,12 +166,9 @@ fn scope_asked_for(client: &ClientPolicy, asked: Option<&str>) -> Result<Scope, 
 }
 
 fn device(device: Option<String>) -> Result<Option<String>, Error> {
-    let fits = |device: &String| {
-        (1..=64).contains(&device.chars().count()) && !device.chars().any(char::is_control)
-    };
     match device {
-        Some(device) if !fits(&device) => Err(Error::InvalidRequest(
-            "A device name has 1 to 64 characters and no control characters.".to_owned(),
+        Some(device) if !is_visible(&device, 64) => Err(Error::InvalidRequest(
+            "A device name has 1 to 64 characters, and none that cannot be seen.".to_owned(),
         )),
         device => Ok(device),
     }

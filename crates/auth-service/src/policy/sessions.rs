@@ -16,7 +16,7 @@ use crate::store::{
     AuditEntry, AuditEvent, Caller, EndReason, Grant, Presented, Removal, Requester, Reuse,
     RotationOutcome,
 };
-use crate::store::{EventView, SessionView};
+use crate::store::{EventView, SessionPage, SessionPlace};
 use crate::tokens::clients::ClientPolicy;
 use crate::tokens::{RefreshKeys, RefreshToken};
 
@@ -188,9 +188,13 @@ pub(crate) async fn remove(app: &App, caller: Caller, target: SessionId) -> Resu
     }
 }
 
-/// The live sessions of the caller's user.
-pub(crate) async fn list(app: &App, caller: Caller) -> Result<Vec<SessionView>, Error> {
-    app.store.list_sessions(caller).await?.ok_or(Error::InvalidToken)
+/// The live sessions of the caller's user, a page of them.
+pub(crate) async fn list(
+    app: &App,
+    caller: Caller,
+    after: Option<SessionPlace>,
+) -> Result<SessionPage, Error> {
+    app.store.list_sessions(caller, after).await?.ok_or(Error::InvalidToken)
 }
 
 /// What happened to the account of the caller's user.

@@ -7,8 +7,7 @@
 
 mod housekeeping;
 mod limit;
-
-use std::cmp::Reverse;
+mod list;
 
 use claims::{SessionId, UserId};
 use futures_util::FutureExt as _;
@@ -23,6 +22,7 @@ use super::{Backend, SessionView, Store, StoreError, TURN_TIMEOUT};
 use crate::identity::names::NameKey;
 
 pub(super) use limit::end_others;
+pub use list::{NoPlace, SessionPage, SessionPlace};
 
 impl Store {
     /// Opens a session, ends the one it replaces, and ends what the user then has beyond the most
@@ -115,31 +115,6 @@ impl Store {
             .boxed()
         })
         .await
-    }
-
-    /// The live sessions of the caller's user, newest first, at most 100, the caller's own always
-    /// among them; `None` when that is over.
-    pub async fn list_sessions(
-        &self,
-        caller: Caller,
-    ) -> Result<Option<Vec<SessionView>>, StoreError> {
-        let sql = concat!(
-            "with clock as materialized (select {now} as now), caller as materialized ( \
-                select u.id from sessions s, users u, clock where ",
-            is_caller!(),
-            ") select cast(case when s.id = $1 then 1 else 0 end as bigint) as current, ",
-            session_columns!(),
-            " from sessions s, users u, caller, clock \
-             where u.id = caller.id and s.user_id = u.id and ",
-            live!(),
-            " order by s.id = $1 desc, s.created_at desc, s.id limit 100"
-        );
-        // It looks at all of them, however many they are.
-        let Some(_turn) = self.turn_of(&caller).await? else { return Ok(None) };
-        let found = self.read(Lane::Main, sql, caller_values(&caller)).await?;
-        let mut views: Vec<_> = found.iter().map(rows::session_view).collect::<Result<_, _>>()?;
-        views.sort_by_key(|view| (Reverse(view.created_at), view.id));
-        Ok(if views.is_empty() { None } else { Some(views) })
     }
 
     /// The live sessions of the user with this name or address, newest first, at most 100.

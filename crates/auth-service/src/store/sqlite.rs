@@ -33,6 +33,7 @@ pub(super) struct Sqlite {
 mod contents;
 mod copies;
 mod inspection;
+mod migrating;
 mod pool;
 mod sessions;
 
@@ -55,7 +56,7 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        let writer = Pool::connect(1, options.clone()).await.map_err(OpenError::Connect)?;
+        let writer = migrating::connect(1, &options).await.map_err(OpenError::Connect)?;
         writer.acquire().await.map_err(|error| match error {
             sqlx::Error::Configuration(why) => OpenError::Unfit(why.to_string()),
             error => OpenError::Connect(error),
@@ -65,8 +66,11 @@ impl Sqlite {
     }
 
     pub(super) async fn migrate(&self, migrator: &Migrator) -> Result<(), OpenError> {
+        // One stays open, so that nobody else is the last to close the file, which would take the log away under the
+        // next connection of the writer.
+        let _open = self.readers.acquire().await.map_err(OpenError::Connect)?;
         let mut connection = self.writer.acquire().await.map_err(OpenError::Connect)?;
-        Ok(migrator.run(connection.unwatched()).await?)
+        Ok(migrating::run(connection.unwatched(), migrator).await?)
     }
 
     pub(super) async fn close(&self) {

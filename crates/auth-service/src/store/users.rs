@@ -76,6 +76,21 @@ impl Store {
         Ok(found.first().map(rows::credentials).transpose()?)
     }
 
+    /// The same for the caller's user; `None` when the caller's session is over.
+    pub async fn credentials_of_caller(
+        &self,
+        caller: Caller,
+    ) -> Result<Option<Credentials>, StoreError> {
+        let sql = concat!(
+            "with clock as materialized (select {now} as now) select ",
+            credentials_columns!(),
+            " from sessions s, users u, clock where ",
+            is_caller!()
+        );
+        let found = self.read(Lane::Logins, sql, caller_values(&caller)).await?;
+        Ok(found.first().map(rows::credentials).transpose()?)
+    }
+
     /// The caller's user; `None` when the caller's session is over.
     pub async fn user_of(&self, caller: Caller) -> Result<Option<UserRecord>, StoreError> {
         let sql = concat!(

@@ -17,6 +17,9 @@ use crate::store::{Client, ClientKind, Store, StoreError};
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// What tokens are given for, in the words of OAuth: `/login` takes a name and a password, as the grant of that name does.
+pub const GRANTS: [&str; 2] = ["password", "refresh_token"];
+
 /// What a client may have, ready to be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientPolicy {
@@ -184,8 +187,7 @@ fn of_settings(tokens: &Tokens) -> Client {
         scopes: tokens.scopes.clone(),
         default_scopes: tokens.default_scopes.clone(),
         audiences: tokens.audience.clone(),
-        // `/login` takes a name and a password, as the grant of that name does.
-        grants: ["password", "refresh_token"].map(str::to_owned).to_vec(),
+        grants: GRANTS.map(str::to_owned).to_vec(),
         access: Duration::from_secs(tokens.access_seconds),
         idle: limits.idle,
         absolute: limits.absolute,

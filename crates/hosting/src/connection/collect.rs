@@ -17,6 +17,7 @@ use super::framing::{Found, Framing};
 use super::timer::Timer;
 use super::waiting::{Place, Turn};
 use super::worker::{self, READ_BYTES, Worker};
+use crate::stop::LAST_REQUEST;
 
 /// Memory for a request grows by so much.
 const GROWTH_BYTES: usize = 2 * 1024;
@@ -27,7 +28,7 @@ const IDLE_TIME: Duration = Duration::from_secs(75);
 /// How often nothing but empty lines may come in place of a request. Some clients send one after a body.
 const MAX_EMPTY: u32 = 4;
 /// For a client to hear an answer while it still sends.
-const LINGER_TIME: Duration = Duration::from_secs(2);
+pub(crate) const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// What came of waiting for a request.
 pub(crate) enum Collected {
@@ -44,8 +45,10 @@ enum Came {
     Bytes,
     End,
     Late,
-    /// Closed for the sake of others, or because the service stops.
+    /// Closed for the sake of others.
     Closed,
+    /// There will be no answers any more.
+    Stopped,
 }
 
 /// Where a connection waits.
@@ -66,7 +69,7 @@ pub(crate) struct Connection {
     unread: Option<Turn>,
     pub(crate) place: Arc<Place>,
     pub(crate) timer: Timer,
-    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+    end: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Whether a request was answered.
     used: bool,
 }
@@ -82,7 +85,7 @@ impl Drop for Connection {
 impl Connection {
     pub(crate) fn new(stream: TcpStream, worker: Rc<Worker>) -> Self {
         worker.open.set(worker.open.get() + 1);
-        let stopping = Box::pin(worker.shared.stopping.clone().cancelled_owned());
+        let end = Box::pin(worker.shared.ending.due.clone().cancelled_owned());
         Self {
             stream: Rc::new(stream),
             worker,
@@ -91,7 +94,7 @@ impl Connection {
             unread: None,
             place: Arc::default(),
             timer: Timer::new(Instant::now() + PART_TIME),
-            stopping,
+            end,
             used: false,
         }
     }
@@ -135,7 +138,7 @@ impl Connection {
             };
             self.wait_for(idle);
             let time = if idle && self.used { IDLE_TIME } else { PART_TIME };
-            match poll_fn(|cx| self.poll_more(room, begun + time, idle, cx)).await {
+            match poll_fn(|cx| self.poll_more(room, (begun, time), idle, cx)).await {
                 Came::Bytes if idle => {
                     self.drop_empty_lines();
                     if self.is_nothing_held() {
@@ -148,6 +151,11 @@ impl Connection {
                 // The HTTP library says what is wrong with a body that breaks off.
                 Came::End if in_body => return self.request(self.held.len(), true),
                 Came::End | Came::Closed => return Collected::Over,
+                // Who sends at this very moment sees the connection end, and not break.
+                Came::Stopped => {
+                    self.linger(LAST_REQUEST).await;
+                    return Collected::Over;
+                }
                 // An answer that nobody asked for may be taken for that of the next request.
                 Came::Late if idle => {
                     if !self.used {
@@ -203,7 +211,7 @@ impl Connection {
     fn poll_more(
         &mut self,
         room: usize,
-        deadline: Instant,
+        (begun, time): (Instant, Duration),
         idle: bool,
         cx: &mut Context<'_>,
     ) -> Poll<Came> {
@@ -229,11 +237,13 @@ impl Connection {
             Poll::Ready(_) => return Poll::Ready(Came::End),
             Poll::Pending => {}
         }
-        if self.timer.is_over(deadline, cx) {
+        if self.timer.is_over(begun + time, cx) {
             return Poll::Ready(Came::Late);
         }
-        if idle && self.stopping.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Came::Closed);
+        let ends = idle && self.end.as_mut().poll(cx).is_ready();
+        // Its last answer may have begun before anybody knew.
+        if ends && self.timer.is_over(begun + LAST_REQUEST, cx) {
+            return Poll::Ready(Came::Stopped);
         }
         Poll::Pending
     }
@@ -309,13 +319,13 @@ impl Connection {
         self.wait_nowhere();
         let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
         if self.stream.try_write(answer.as_bytes()).is_ok() {
-            self.linger().await;
+            self.linger(LINGER_TIME).await;
         }
     }
 
     /// Closes so that the client hears the answer: the system resets a connection that is closed with
     /// something unread.
-    pub(crate) async fn linger(&mut self) {
+    pub(crate) async fn linger(&mut self, time: Duration) {
         self.held = Vec::new();
         self.wait_nowhere();
         let worker = Rc::clone(&self.worker);
@@ -333,22 +343,22 @@ impl Connection {
                 }
             }
         });
-        let _ = timeout(LINGER_TIME, to_the_end).await;
+        let _ = timeout(time, to_the_end).await;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncReadExt as _;
-    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::connection::Shared;
+    use crate::stop::Ending;
 
     #[tokio::test]
     async fn a_request_of_a_connection_that_was_closed_for_others_is_not_begun() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let shared = Arc::new(Shared::new(CancellationToken::new()));
+        let shared = Arc::new(Shared::new(Ending::default()));
         for closed in [false, true] {
             let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let worker = Rc::new(Worker::new(Arc::clone(&shared), 16));
@@ -365,7 +375,7 @@ mod tests {
     #[tokio::test]
     async fn empty_lines_after_a_body_leave_a_connection_idle_and_are_never_answered() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let shared = Arc::new(Shared::new(CancellationToken::new()));
+        let shared = Arc::new(Shared::new(Ending::default()));
         let worker = Rc::new(Worker::new(Arc::clone(&shared), 16));
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let mut connection = Connection::new(listener.accept().await.unwrap().0, worker.clone());

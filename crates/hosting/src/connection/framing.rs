@@ -125,7 +125,7 @@ impl Framing {
         let mut chunked = false;
         let mut plain = true;
         let mut asks = false;
-        let mut expects = Vec::new();
+        let mut hidden: Vec<(usize, &[u8])> = Vec::new();
         for header in request.headers.iter() {
             let name = header.name;
             if name.eq_ignore_ascii_case("content-length") {
@@ -138,16 +138,24 @@ impl Framing {
             } else if name.eq_ignore_ascii_case("expect") {
                 let known = header.value.trim_ascii().eq_ignore_ascii_case(b"100-continue");
                 asks |= known && request.version == Some(1);
-                expects.push(name.as_ptr().addr());
+                // The word that the client waits for is said here, once, and not where it is too late.
+                // Nobody knows any other expectation, or any of HTTP/1.0.
+                hidden.push((name.as_ptr().addr(), b"waited"));
+            } else if name.eq_ignore_ascii_case("upgrade") {
+                // There is no other protocol here, so the request is served as if none were offered (RFC 9110
+                // section 7.8). For the HTTP library a body would have no end, and the connection none but its own.
+                hidden.push((name.as_ptr().addr(), b"ignored"));
+            } else if name.eq_ignore_ascii_case("connection") {
+                let options = header.value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+                let offers = options.filter(|option| option.eq_ignore_ascii_case(b"upgrade"));
+                hidden.extend(offers.map(|option| (option.as_ptr().addr(), &b"ignored"[..])));
             }
         }
         let waits = matches!(request.method, Some("POST" | "PUT" | "PATCH"));
         let start = bytes.as_ptr().addr();
-        for at in expects {
-            // The word that the client waits for is said here, once, and not where it is too late.
-            // Nobody knows any other expectation, or any of HTTP/1.0.
-            if let Some(name) = bytes.get_mut(at - start..at - start + "expect".len()) {
-                name.copy_from_slice(b"waited");
+        for (at, word) in hidden {
+            if let Some(place) = bytes.get_mut(at - start..at - start + word.len()) {
+                place.copy_from_slice(word);
             }
         }
         let body = match (length, chunked) {
@@ -271,6 +279,34 @@ mod tests {
         assert_eq!(asks("Transfer-Encoding: chunked\r\n"), (true, false));
         assert_eq!(asks("Content-Length: 16385\r\n"), (false, false));
         assert_eq!(asks("Content-Length: 0\r\n"), (false, false));
+    }
+
+    #[test]
+    fn another_protocol_that_is_offered_goes_no_further_and_the_body_ends_where_it_says() {
+        for offer in [
+            "Upgrade: websocket\r\nConnection: Upgrade\r\n",
+            "Upgrade: websocket\r\n",
+            "UPGRADE: WebSocket\r\nconnection: keep-alive, UPGRADE\r\n",
+            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
+            "Connection: upgrade\r\nConnection: ,upgrade , x\r\nUpgrade: a/1\r\nUpgrade: b\r\n",
+        ] {
+            for version in ["1.0", "1.1"] {
+                let head = format!("POST / HTTP/{version}\r\nHost: x\r\n{offer}");
+                let mut bytes = format!("{head}Content-Length: 5\r\n\r\nabcdeGET /").into_bytes();
+                let whole = Found::Whole(bytes.len() - "GET /".len());
+                assert_eq!(Framing::default().look(&mut bytes), whole, "{head}");
+                let left = String::from_utf8(bytes).unwrap().to_lowercase();
+                assert!(!left.contains("upgrade"), "{left}");
+                let kept = head.to_lowercase().contains("keep-alive");
+                assert_eq!(left.contains("keep-alive"), kept, "{left}");
+            }
+        }
+        // Neither another header nor another option, nor what is in a body.
+        let other = "POST /upgrade HTTP/1.1\r\nHost: upgrade\r\nX-Upgrade: upgrade\r\n\
+                     Connection: upgrades, un-upgrade\r\nContent-Length: 7\r\n\r\nupgrade";
+        let mut bytes = other.as_bytes().to_vec();
+        assert_eq!(Framing::default().look(&mut bytes), Found::Whole(other.len()));
+        assert_eq!(bytes, other.as_bytes());
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::waiting::{Closed, Waiting};
+use crate::stop::Ending;
 
 /// Unfinished requests of one listener.
 const MAX_UNFINISHED: usize = 8192;
@@ -41,20 +41,20 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 pub(crate) struct Shared {
     pub(crate) unfinished: Waiting,
     pub(crate) unread: Waiting,
-    pub(crate) stopping: CancellationToken,
+    pub(crate) ending: Ending,
     /// Connections closed for the sake of others, not yet told.
     untold: AtomicU64,
 }
 
 impl Shared {
-    /// When `stopping` is cancelled, connections end as soon as nothing is begun on them.
-    pub(crate) fn new(stopping: CancellationToken) -> Self {
+    /// For a listener that ends so.
+    pub(crate) fn new(ending: Ending) -> Self {
         let unfinished = Waiting::new(MAX_UNFINISHED, MAX_UNFINISHED_BYTES);
         let unread = Waiting::new(MAX_UNREAD, MAX_UNREAD_BYTES);
         for reason in REASONS {
             count(reason, 0);
         }
-        Self { unfinished, unread, stopping, untold: AtomicU64::new(0) }
+        Self { unfinished, unread, ending, untold: AtomicU64::new(0) }
     }
 }
 

@@ -111,13 +111,23 @@ fn me() -> Vec<Route> {
 fn sessions() -> Vec<Route> {
     vec![
         Route::get("/sessions", "sessions", "Where am I logged in?")
-            .says(TAG, "The live sessions, at most 100, the caller's own always among them. `ip` and `user_agent` are those of the login.")
+            .says(
+                TAG,
+                "The live sessions, at most 100 on a page. The caller's own is on the first page always, and on no other. `ip` \
+                 and `user_agent` are those of the login.",
+            )
             .bearer()
+            .parameter(
+                ParameterIn::Query,
+                "after",
+                "`next` of the page before.",
+                &format!("1795287000000.{}", examples::session_id()),
+            )
             .problems(&[Code::Forbidden, Code::RateLimited])
             .answers(
                 200,
                 "The sessions.",
-                &Sessions { sessions: vec![examples::session()] },
+                &Sessions { sessions: vec![examples::session()], next: None },
             ),
         Route::get("/sessions/events", "sessionEvents", "Why was I logged out?")
             .says(TAG, "What happened to the account, as it was written down then: the latest 80 things, and the latest 20 failed logins.")

@@ -2,6 +2,7 @@
 
 use auth_service::config::RegistrationMode;
 use auth_service::schemas::{Health, Metadata};
+use auth_service::tokens::clients::GRANTS;
 use claims::jwk::{self, Algorithm, Jwk, JwkSet};
 use problem::ProblemCode as Code;
 
@@ -71,8 +72,8 @@ fn metadata() -> Metadata {
         issuer: super::ISSUER.to_owned(),
         jwks_uri: format!("{}/.well-known/jwks.json", super::ISSUER),
         scopes_supported: scopes.map(str::to_owned).to_vec(),
-        response_types_supported: [],
-        grant_types_supported: [],
+        grant_types_supported: GRANTS,
+        token_endpoint_auth_methods_supported: ["none"],
         account_registration: RegistrationMode::Open.as_str(),
     }
 }

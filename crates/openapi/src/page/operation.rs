@@ -86,7 +86,11 @@ fn parameters(out: &mut String, one: &Operation) {
             out,
             "<dt><code>{}</code> <small>{}</small></dt><dd>{}</dd>",
             escaped(text("name")),
-            if text("in") == "path" { "in the path" } else { "a header" },
+            match text("in") {
+                "path" => "in the path",
+                "query" => "in the query",
+                _ => "a header",
+            },
             line(text("description"))
         );
     }

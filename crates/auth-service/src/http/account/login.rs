@@ -25,7 +25,7 @@ use crate::policy::logins::{self, LogIn};
 pub struct LoginRequest {
     /// A name, or an address.
     username: String,
-    /// At most 1024 bytes.
+    /// At most 1024 bytes when it is composed (NFC).
     #[schema(value_type = String)]
     password: SecretString,
     /// Where the refresh token is to be kept.
@@ -37,8 +37,8 @@ pub struct LoginRequest {
     /// Which services the session is to be for, each exactly as in the `aud` of tokens (RFC 8707): one, or a list; all
     /// that may be had if absent. No token of the session is good at another one. A form names it once for each.
     resource: Option<Resource>,
-    /// What to call this device in the list of sessions, 1 to 64 characters.
-    #[schema(min_length = 1, max_length = 64)]
+    /// What to call this device in the list of sessions: 1 to 64 characters when it is composed (NFC), nothing invisible.
+    #[schema(min_length = 1)]
     device: Option<String>,
 }
 

@@ -37,7 +37,7 @@ pub struct Me {
 pub struct MePatch {
     /// As at a registration.
     #[serde(default, deserialize_with = "wish")]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 64)]
+    #[schema(value_type = Option<String>, min_length = 1)]
     username: Wish,
     /// As at a registration. Nobody has proved that a changed address is theirs.
     #[serde(default, deserialize_with = "wish")]
@@ -67,7 +67,7 @@ pub(crate) async fn change(
         Ok(patch) => patch,
         Err(error) => {
             let mut response = error.error_response();
-            if error == BadBody::Media {
+            if matches!(error, BadBody::Media | BadBody::Charset) {
                 let patches = HeaderValue::from_static(PATCHES);
                 response.headers_mut().insert(ACCEPT_PATCH, patches);
             }

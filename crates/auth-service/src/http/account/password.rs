@@ -34,8 +34,7 @@ pub(crate) async fn change(
     Json(request): Json<PasswordRequest>,
 ) -> Result<HttpResponse, Error> {
     let PasswordRequest { current_password, new_password, sessions } = request;
-    let (caller, subject) = (caller(&bearer)?, &bearer.0.verified().claims().sub);
-    let user = subject.user_id().ok_or(Error::Forbidden)?;
-    accounts::change_password(&app, caller, user, current_password, new_password, sessions).await?;
+    let caller = caller(&bearer)?;
+    accounts::change_password(&app, caller, current_password, new_password, sessions).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -17,9 +17,9 @@ use crate::store::UserView;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RegisterRequest {
-    /// May be left out where there is an `email`. 1 to 64 characters, no `@`, nothing invisible, no spaces
-    /// around it; not like a UUID, and without `id:`, `name:` or `email:` at its beginning.
-    #[schema(min_length = 1, max_length = 64)]
+    /// May be left out where there is an `email`. 1 to 64 characters when it is composed (NFC), no `@`, nothing
+    /// invisible, no spaces around it; not like a UUID, and without `id:`, `name:` or `email:` at its beginning.
+    #[schema(min_length = 1)]
     username: Option<String>,
     /// 15 to 256 characters, unless the service is set to other bounds.
     #[schema(value_type = String)]

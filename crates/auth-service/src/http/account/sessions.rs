@@ -1,9 +1,9 @@
 //! `GET /sessions` and `DELETE /sessions/{id}`
 
 use actix_web::http::header::CACHE_CONTROL;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use claims::SessionId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::app::App;
@@ -11,20 +11,46 @@ use crate::error::Error;
 use crate::http::edge::bearer::Bearer;
 use crate::policy::callers;
 use crate::policy::sessions;
-use crate::store::Caller;
-use crate::store::SessionView;
+use crate::store::{Caller, SessionPlace, SessionView};
 
 /// What `GET /sessions` answers.
 #[derive(Serialize, ToSchema)]
 pub struct Sessions {
     /// The latest login first.
     pub sessions: Vec<SessionView>,
+    /// What to send as `after` for the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub next: Option<String>,
 }
 
-pub(crate) async fn list(app: web::Data<App>, bearer: Bearer) -> Result<HttpResponse, Error> {
-    let sessions = sessions::list(&app, caller(&bearer)?).await?;
-    let no_store = (CACHE_CONTROL, "no-store");
-    Ok(HttpResponse::Ok().insert_header(no_store).json(Sessions { sessions }))
+/// What else is in a query means nothing here.
+#[derive(Deserialize)]
+struct SessionsQuery {
+    after: Option<String>,
+}
+
+pub(crate) async fn list(
+    app: web::Data<App>,
+    bearer: Bearer,
+    request: HttpRequest,
+) -> Result<HttpResponse, Error> {
+    let caller = caller(&bearer)?;
+    let page = sessions::list(&app, caller, after(&request)?).await?;
+    let next = page.next.map(|place| place.to_string());
+    let answer = Sessions { sessions: page.sessions, next };
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(answer))
+}
+
+fn after(request: &HttpRequest) -> Result<Option<SessionPlace>, Error> {
+    let invalid = || {
+        Error::InvalidRequest(
+            "The query is not acceptable: after is the next of another page, once.".to_owned(),
+        )
+    };
+    let asked: SessionsQuery =
+        serde_urlencoded::from_str(request.query_string()).map_err(|_| invalid())?;
+    asked.after.map(|text| text.parse().map_err(|_| invalid())).transpose()
 }
 
 pub(crate) async fn remove(

@@ -162,7 +162,7 @@ pub(crate) async fn show(
 pub struct ChangeUserRequest {
     /// `null` takes it away; there must be an `email` then.
     #[serde(default, deserialize_with = "wish")]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 64)]
+    #[schema(value_type = Option<String>, min_length = 1)]
     username: Wish,
     /// `null` takes it away; there must be a `username` then.
     #[serde(default, deserialize_with = "wish")]
