@@ -32,6 +32,7 @@ mod log_lines;
 mod metrics;
 mod migrations;
 mod planted;
+mod postgres_addresses;
 mod prometheus;
 mod proxies;
 mod proxy_examples;
