@@ -190,6 +190,24 @@ async fn what_cannot_be_set_otherwise_is_refused_for_as_long_as_it_is_so() {
     }
 }
 
+/// An encoding is for ever. LATIN1 and WIN1252 have no ł, and SQL_ASCII takes it for two of something.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_cannot_hold_every_name_is_refused_at_the_start() {
+    for encoding in ["LATIN1", "WIN1252", "SQL_ASCII"] {
+        let database = Database::encoded(encoding).await;
+        let settings = Service::auth(&database.url, &[]).settings;
+        for arguments in [&["serve"][..], &["migrate"], &["user", "list"]] {
+            let output = run("auth-service", arguments, &settings);
+            let parts = ["cannot be used", encoding, "encoding 'UTF8'", "pg_dump"];
+            assert_one_clear_line(&output, "auth-service", &parts);
+        }
+        let doctor = run("auth-service", &["doctor"], &settings);
+        let told = String::from_utf8_lossy(&doctor.stdout);
+        assert!(!doctor.status.success() && told.contains("BAD   database"), "{told}");
+        assert!(told.contains(&format!("its encoding is {encoding}")), "{told}");
+    }
+}
+
 /// The tables stay where they were found, wherever a later default leads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_tables_stay_where_they_were_found() {

@@ -134,10 +134,11 @@ impl Pins {
             return Err(unfit("synchronous_commit is off: logouts would be lost; set it to on"));
         }
         let encoding = value("server_encoding");
-        // Neither changes a byte.
-        if !["UTF8", "SQL_ASCII"].contains(&encoding) {
+        // SQL_ASCII takes every byte, and knows no letters: what PostgreSQL does with text is then wrong beyond ASCII.
+        if encoding != "UTF8" {
             return Err(unfit(format!(
-                "its encoding is {encoding}, which cannot hold every name; make one of UTF8"
+                "its encoding is {encoding}, which cannot hold every name: dump it with pg_dump, and restore it \
+                 into one that was made with `create database … template template0 encoding 'UTF8'`"
             )));
         }
         for (name, wanted) in &self.wanted {
