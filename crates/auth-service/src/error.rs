@@ -13,7 +13,7 @@ use verifier::Challenge;
 use crate::limits::Refusal;
 use crate::passwords::Overloaded;
 use crate::passwords::password_policy::Violation;
-use crate::store::{EndReason, StoreError};
+use crate::store::{EndReason, FaultKind, StoreError};
 
 /// Why a request was not done.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ pub enum Error {
     RateLimited(Refusal),
     /// Too many passwords are being checked.
     Overloaded,
-    /// The database does not answer.
+    /// The database failed.
     Store(StoreError),
     /// The revocations were not read yet.
     NotReady,
@@ -99,6 +99,8 @@ impl Error {
             Self::Conflict => ProblemCode::Conflict,
             Self::PasswordPolicy(_) => ProblemCode::PasswordPolicy,
             Self::RateLimited(_) => ProblemCode::RateLimited,
+            // Who is told to come back would come back for ever.
+            Self::Store(error) if error.kind() == FaultKind::Refused => ProblemCode::Internal,
             Self::Overloaded | Self::Store(_) | Self::NotReady | Self::RevocationsUnread => {
                 ProblemCode::Unavailable
             }
@@ -145,7 +147,20 @@ impl Error {
                 return format!("Too many attempts; try again in {seconds} s.");
             }
             Self::Overloaded => "Too many logins at once; try again shortly.",
-            Self::Store(_) => "The database does not answer; try again shortly.",
+            Self::Store(error) => match error.kind() {
+                FaultKind::Passing => "The database does not answer; try again shortly.",
+                FaultKind::ReadOnly => {
+                    "The database is read-only at the moment, so that nothing can be changed; try again later."
+                }
+                FaultKind::Unfit => {
+                    "The database cannot be used as it is set up; trying again does not help before whoever runs \
+                     this service has mended it."
+                }
+                FaultKind::Refused => {
+                    "The database refuses this as it is set up; trying again does not help before whoever runs \
+                     this service has mended it."
+                }
+            },
             Self::NotReady => "The service has just started; try again shortly.",
             Self::RevocationsUnread => {
                 "Revocations cannot be read from the database; ask another replica."

@@ -38,6 +38,7 @@ mod proxies;
 mod proxy_examples;
 mod redis;
 mod refresh_keys;
+mod refused_statements;
 mod replicas;
 mod resource;
 mod restart;

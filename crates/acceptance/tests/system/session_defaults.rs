@@ -165,7 +165,7 @@ async fn defaults_of_the_database_or_the_role_change_nothing() {
 async fn what_cannot_be_set_otherwise_is_refused_for_as_long_as_it_is_so() {
     for (number, (setting, value, part)) in [
         ("session_replication_role", "replica", "session_replication_role is \"replica\""),
-        ("default_transaction_read_only", "on", "only reads"),
+        ("default_transaction_read_only", "on", "is read-only"),
         ("synchronous_commit", "off", "logouts would be lost"),
     ]
     .into_iter()

@@ -87,7 +87,7 @@ fn describe_database() {
     describe_counter!(
         "latchkey_store_errors_total",
         Unit::Count,
-        "How many requests were answered 503 because the database failed."
+        "How many requests were not served because the database failed."
     );
     describe_counter!(
         "latchkey_trail_gaps_total",

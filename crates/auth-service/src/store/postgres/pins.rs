@@ -9,6 +9,8 @@
 use sqlx::postgres::{PgConnectOptions, PgConnection, Postgres};
 use sqlx::{Connection as _, Error, Executor, query_as, query_scalar};
 
+use super::super::fault::OnlyReads;
+
 /// What may take how long at the most: a statement, waiting for a lock, doing nothing in between.
 type Limits = [&'static str; 3];
 
@@ -122,11 +124,13 @@ impl Pins {
             setting.map_or("", |(_, value)| value.as_str())
         };
         if value("standby") != "no" {
-            return Err(unfit("the server is a standby, which only reads; name the primary"));
+            return Err(only_reads(
+                "the server is a standby, and so is read-only; name the primary",
+            ));
         }
         if value("transaction_read_only") != "off" {
-            return Err(unfit(
-                "the server only reads: default_transaction_read_only is on; turn it off, or name \
+            return Err(only_reads(
+                "the server is read-only: default_transaction_read_only is on; turn it off, or name \
                  the server that took its place",
             ));
         }
@@ -152,6 +156,10 @@ impl Pins {
         }
         Ok(())
     }
+}
+
+fn only_reads(why: &'static str) -> Error {
+    Error::Configuration(Box::new(OnlyReads(why)))
 }
 
 fn unfit(why: impl Into<String>) -> Error {
