@@ -5,7 +5,7 @@ use std::fmt;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
-use hosting::BadBody;
+use hosting::{BadBody, causes};
 use problem::actix::response as problem_response;
 use problem::{Problem, ProblemCode};
 use verifier::Challenge;
@@ -229,14 +229,8 @@ fn limited(headers: &mut HeaderMap, refusal: Refusal) {
 
 /// With its causes, once, here at the edge.
 fn log(error: &StoreError) {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
     metrics::counter!("latchkey_store_errors_total").increment(1);
-    tracing::warn!(error = text, "the store failed");
+    tracing::warn!(error = causes(error), "the store failed");
 }
 
 impl From<StoreError> for Error {

@@ -105,7 +105,7 @@ const ENDED_AT_ONCE: i64 = 2000;
 pub enum OpenError {
     /// It cannot be reached or read.
     #[error("database.url: cannot connect: {}", because(.0))]
-    Connect(#[source] sqlx::Error),
+    Connect(sqlx::Error),
     /// It is elsewhere, and nobody said how the way to it is protected.
     #[error(
         "database.url leads to another machine, and nothing says whether the connection is protected: set \

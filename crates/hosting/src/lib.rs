@@ -6,6 +6,7 @@
 
 pub mod answers;
 pub mod body;
+mod causes;
 mod connection;
 pub mod cors;
 pub mod docs;
@@ -23,6 +24,7 @@ mod workers;
 
 pub use answers::{allow, problem};
 pub use body::{BadBody, Json};
+pub use causes::causes;
 pub use cors::Cors;
 pub use server::{Server, listen};
 pub use workers::Workers;

@@ -29,6 +29,7 @@ mod limits;
 mod lineage;
 mod listeners;
 mod log_lines;
+mod log_reasons;
 mod metrics;
 mod migrations;
 mod planted;

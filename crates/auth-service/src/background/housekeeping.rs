@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claims::Timestamp;
+use hosting::causes;
 
 use crate::background::clock_watch::ClockWatch;
 use crate::config::{self, SessionLimits};
@@ -53,7 +54,7 @@ pub(crate) async fn run(
         };
         match done.await {
             Ok(()) => passes.increment(1),
-            Err(error) => tracing::debug!(%error, "housekeeping is put off"),
+            Err(error) => tracing::debug!(error = causes(&error), "housekeeping is put off"),
         }
         tokio::time::sleep(BETWEEN_PASSES).await;
     }
@@ -71,7 +72,10 @@ async fn lower_ends(store: &Store, limits: SessionLimits) {
                 tokio::time::sleep(BETWEEN_LOWERED).await;
             }
             Err(error) => {
-                tracing::debug!(%error, "the ends of sessions are brought down later");
+                tracing::debug!(
+                    error = causes(&error),
+                    "the ends of sessions are brought down later"
+                );
                 tokio::time::sleep(BETWEEN_BATCHES).await;
             }
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claims::UserId;
+use hosting::causes;
 
 use crate::background::clock_watch::ClockWatch;
 use crate::store::{EndReason, Store, StoreError};
@@ -23,7 +24,7 @@ const BETWEEN_PASSES: Duration = Duration::from_mins(10);
 pub(crate) async fn run(store: Store, most: u32, watch: Arc<ClockWatch>) {
     loop {
         if let Err(error) = pass(&store, most, &watch).await {
-            tracing::debug!(%error, "the limit of sessions is kept later");
+            tracing::debug!(error = causes(&error), "the limit of sessions is kept later");
         }
         tokio::time::sleep(BETWEEN_PASSES).await;
     }
@@ -37,7 +38,8 @@ async fn pass(store: &Store, most: u32, watch: &ClockWatch) -> Result<(), StoreE
         for user in crowded {
             // One who is busy, or has too many to count in time, holds nobody else up.
             if let Err(error) = trim(store, user, most).await {
-                tracing::warn!(user.id = %user, %error, "a user has too many sessions for now");
+                let error = causes(&error);
+                tracing::warn!(user.id = %user, error, "a user has too many sessions for now");
             }
         }
         if next.is_none() {
