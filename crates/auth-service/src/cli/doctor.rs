@@ -214,6 +214,9 @@ async fn redis(config: &Config, found: &mut Findings) {
     if redis.0.is_in_the_clear() {
         found.warn("redis", in_the_clear("rediss:// in redis.url"));
     }
+    if let Err(error) = redis.0.refuse_cluster().await {
+        return found.bad("redis", error);
+    }
     match redis.policy().await {
         Ok(policy) if policy == "noeviction" => found.ok("redis", "answers; noeviction"),
         Ok(policy) => found.bad(
