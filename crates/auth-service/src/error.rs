@@ -1,10 +1,12 @@
 //! Every way a request can fail, and the one place that says how each is answered.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
+use hosting::repeats::Repeats;
 use hosting::{BadBody, causes};
 use problem::actix::response as problem_response;
 use problem::{Problem, ProblemCode};
@@ -227,10 +229,16 @@ fn limited(headers: &mut HeaderMap, refusal: Refusal) {
     }
 }
 
+/// By what they say first, of which there are a few.
+static FAILURES: LazyLock<Repeats<String>> = LazyLock::new(Repeats::default);
+
 /// With its causes, once, here at the edge.
 fn log(error: &StoreError) {
     metrics::counter!("latchkey_store_errors_total").increment(1);
-    tracing::warn!(error = causes(error), "the store failed");
+    let line = |_: &String| tracing::warn!(error = causes(error), "the store failed");
+    FAILURES.write(error.to_string(), line, |error, left_out| {
+        tracing::warn!(error, left_out, "the store failed more often");
+    });
 }
 
 impl From<StoreError> for Error {

@@ -14,6 +14,7 @@ mod memory;
 pub mod origin;
 pub mod probe;
 pub mod process;
+pub mod repeats;
 pub mod routes;
 pub mod secret_file;
 pub mod server;

@@ -1,10 +1,13 @@
 //! What the log says of connections that fail and of requests that are refused: enough to mend it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
 use testbed::process::{Process, command, free_address};
 use testbed::service::until;
-use testbed::{Database, Kind, Service};
+use testbed::{Answer, Database, Kind, PASSWORD, Service};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const OTHER_SECRET: &str = "fedcba9876543210fedcba9876543210";
@@ -58,6 +61,76 @@ async fn each_reason_why_a_feed_cannot_be_followed_is_told() {
     for secret in [SECRET, OTHER_SECRET, "nonce="] {
         assert!(!told.iter().any(|line| line.contains(secret)), "{secret}");
     }
+}
+
+/// How many answers of a status the log tells of, each with its line or in a number; and the lines.
+fn told_of(lines: &[String], status: u16) -> (u64, usize) {
+    let (mut told, mut written) = (0, 0);
+    for line in lines {
+        let line: Value = serde_json::from_str(line).expect("an object");
+        if line["status"] == status {
+            written += 1;
+            told += line["left_out"].as_u64().unwrap_or(1);
+        }
+    }
+    (told, written)
+}
+
+/// At both services, whoever answers: the handler, the extractor of access tokens, nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_refused_requests_is_told_in_few_lines_that_leave_none_out() {
+    const MANY: usize = 1500;
+    let database = Database::create(Kind::Sqlite).await;
+    let auth = Service::auth(&database.url, &[]);
+    let resource = Service::resource(&auth, &[]);
+    let logged =
+        [Logged::start("auth-service", &auth), Logged::start("resource-service", &resource)];
+    auth.ready().await;
+    resource.ready().await;
+    let http = reqwest::Client::new();
+    for (service, path) in [(&auth, "/me"), (&resource, "/whoami")] {
+        let urls = [format!("{}{path}", service.public), format!("{}/nothing", service.public)];
+        let (http, urls) = (&http, &urls);
+        futures_util::stream::iter(0..MANY)
+            .for_each_concurrent(16, async |at| {
+                let answer = Answer::to(http.get(&urls[at % 2])).await;
+                assert_eq!(answer.status, [401, 404][at % 2]);
+            })
+            .await;
+    }
+    for logged in &logged {
+        for status in [401, 404] {
+            until("all are told of", async || told_of(&logged.lines(), status).0 >= 750).await;
+            let (told, written) = told_of(&logged.lines(), status);
+            assert_eq!(told, 750, "{status}");
+            assert!(written < 400, "{written} lines for {status}");
+        }
+    }
+}
+
+/// However many there are: who was attacked, and from where, is in them alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_security_event_is_left_out_in_a_flood() {
+    let database = Database::create(Kind::Sqlite).await;
+    let auth = Service::auth(&database.url, &[]);
+    let logged = Logged::start("auth-service", &auth);
+    auth.ready().await;
+    futures_util::stream::iter(0..200)
+        .for_each_concurrent(8, async |at| {
+            let body = json!({"username": format!("nobody-{at}"), "password": PASSWORD});
+            auth.post("/login", &body).await.assert_problem(401, "invalid-credentials");
+        })
+        .await;
+    let lines = logged.lines();
+    let failed = lines.iter().filter(|line| line.contains("\"event.name\":\"login-failed\""));
+    let subjects: BTreeSet<_> = failed
+        .map(|line| {
+            let line: Value = serde_json::from_str(line).expect("an object");
+            assert!(line["origin"].is_string(), "{line}");
+            line["subject"].as_str().expect("a pseudonym").to_owned()
+        })
+        .collect();
+    assert_eq!(subjects.len(), 200, "each under its pseudonym");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
