@@ -7,6 +7,7 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use testbed::process::{Process, command, free_address};
 use testbed::service::until;
+use testbed::world::{AUDIENCE, ISSUER};
 use testbed::{Answer, Database, Kind, PASSWORD, Service};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -61,6 +62,51 @@ async fn each_reason_why_a_feed_cannot_be_followed_is_told() {
     for secret in [SECRET, OTHER_SECRET, "nonce="] {
         assert!(!told.iter().any(|line| line.contains(secret)), "{secret}");
     }
+}
+
+/// Who set the audience or the issuer of a service wrong finds both in its log, once; whoever sent the token does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_is_set_up_for_other_tokens_says_what_they_are() {
+    let database = Database::create(Kind::Sqlite).await;
+    let mut auth = Service::auth(&database.url, &[]);
+    auth.start().await;
+    let tokens = auth.newcomer("ada").await;
+    for (setting, other, parts) in [
+        ("RESOURCE__AUDIENCE", "http://127.0.0.1:7777", ["its audience is", AUDIENCE]),
+        ("RESOURCE__ISSUER", "http://127.0.0.1:7777", ["its issuer is", ISSUER]),
+    ] {
+        let resource = Service::resource(&auth, &[(setting, other)]);
+        let logged = Logged::start("resource-service", &resource);
+        resource.ready().await;
+        for _ in 0..20 {
+            resource.whoami(&tokens.access).await.assert_problem(401, "invalid-token");
+        }
+        logged.says(&["a token is refused", parts[0], parts[1], other]).await;
+        let told = logged.lines();
+        assert_eq!(told.iter().filter(|line| line.contains("a token is refused")).count(), 1);
+        assert!(!told.iter().any(|line| line.contains(&tokens.access)), "{told:?}");
+    }
+}
+
+/// The same where the token is another issuer's: nothing of it is believed, and nothing repeated.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_with_the_keys_of_another_issuer_says_so() {
+    let databases = [Database::create(Kind::Sqlite).await, Database::create(Kind::Sqlite).await];
+    let mut issuers = [0, 1].map(|at: usize| Service::auth(&databases[at].url, &[]));
+    for issuer in &mut issuers {
+        issuer.start().await;
+    }
+    let resource = Service::resource(&issuers[0], &[]);
+    let logged = Logged::start("resource-service", &resource);
+    resource.ready().await;
+    let tokens = issuers[1].newcomer("ada").await;
+    for _ in 0..20 {
+        resource.whoami(&tokens.access).await.assert_problem(401, "invalid-token");
+    }
+    logged.says(&["a token is refused", "not in the key set"]).await;
+    let told = logged.lines();
+    assert_eq!(told.iter().filter(|line| line.contains("a token is refused")).count(), 1);
+    assert!(!told.iter().any(|line| line.contains(&tokens.access)), "{told:?}");
 }
 
 /// How many answers of a status the log tells of, each with its line or in a number; and the lines.
