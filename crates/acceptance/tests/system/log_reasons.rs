@@ -179,6 +179,23 @@ async fn no_security_event_is_left_out_in_a_flood() {
     assert_eq!(subjects.len(), 200, "each under its pseudonym");
 }
 
+/// Also at the end that refuses, and also where no secret is shown at all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_auth_service_says_that_a_follower_has_not_its_secret() {
+    for (secret, showed) in [(OTHER_SECRET, "another secret"), ("", "no secret")] {
+        let database = Database::create(Kind::Sqlite).await;
+        let auth = Service::auth(&database.url, &[("AUTH__FEED__SECRET", SECRET)]);
+        let logged = Logged::start("auth-service", &auth);
+        auth.ready().await;
+        let resource = Service::resource(&auth, &[("RESOURCE__FEED__SECRET", secret)]);
+        let follower = Logged::start("resource-service", &resource);
+        logged.says(&["WARN", "a follower showed", showed, "feed.secret"]).await;
+        follower
+            .says(&["the revocation feed cannot be fetched", "feed.secret is not the same"])
+            .await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_says_why_redis_is_lost() {
     let database = Database::create(Kind::Sqlite).await;
