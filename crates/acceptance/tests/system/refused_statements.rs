@@ -6,23 +6,22 @@ use std::path::Path;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor as _, PgPool};
 use testbed::process::{Process, command};
-use testbed::service::run;
+use testbed::service::{run, until};
 use testbed::{Answer, Database, Kind, PASSWORD, Service};
 use uuid::Uuid;
 
-/// A service whose role owns nothing, and its log.
+/// A service whose role owns nothing, and a log for it.
 struct Scene {
     auth: Service,
     admin: PgPool,
     role: String,
     log: tempfile::NamedTempFile,
-    _process: Process,
     _database: Database,
 }
 
 impl Scene {
-    async fn start() -> Self {
-        let database = Database::create(Kind::Postgres).await;
+    /// It does not run yet.
+    async fn prepare(database: Database) -> Self {
         let role = format!("service_{}", Uuid::new_v4().simple());
         let migrated =
             run("auth-service", &["migrate"], &Service::auth(&database.url, &[]).settings);
@@ -39,9 +38,7 @@ impl Scene {
         let url = database.url.replace("postgres@", &format!("{role}@"));
         let auth = Service::auth(&url, &[("AUTH__DATABASE__MIGRATE_ON_START", "false")]);
         let log = tempfile::NamedTempFile::new().expect("a file");
-        let process = recorded(&auth, log.path());
-        auth.ready().await;
-        Self { auth, admin, role, log, _process: process, _database: database }
+        Self { auth, admin, role, log, _database: database }
     }
 
     async fn run(&self, sql: String) {
@@ -72,7 +69,9 @@ fn recorded(service: &Service, log: &Path) -> Process {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_database_refuses_until_somebody_mends_it_is_not_told_as_passing() {
-    let scene = Scene::start().await;
+    let scene = Scene::prepare(Database::create(Kind::Postgres).await).await;
+    let _process = recorded(&scene.auth, scene.log.path());
+    scene.auth.ready().await;
     let tokens = scene.auth.newcomer("ada").await;
 
     scene.run(format!("revoke insert on users from {}", scene.role)).await;
@@ -86,6 +85,32 @@ async fn what_the_database_refuses_until_somebody_mends_it_is_not_told_as_passin
     scene.assert_refused_for_good("eve", "auth-service migrate", "events").await;
     scene.run("alter table events_away rename to events".to_owned()).await;
     assert_eq!(scene.register("eve").await.status, 201);
+}
+
+/// Tables that grow are nobody's trouble today. Without a right, and without a table.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn housekeeping_that_fails_is_told_and_counted() {
+    let scene = Scene::prepare(Database::create(Kind::Postgres).await).await;
+    scene.run(format!("revoke delete on revocations from {}", scene.role)).await;
+    let file = Database::create(Kind::Sqlite).await;
+    let settings = Service::auth(&file.url, &[]).settings;
+    assert!(run("auth-service", &["migrate"], &settings).status.success());
+    file.execute("alter table invitations rename to invitations_away").await;
+    let of_file = Service::auth(&file.url, &[]);
+    for (auth, cause) in [(&scene.auth, "permission denied"), (&of_file, "no such table")] {
+        let log = tempfile::NamedTempFile::new().expect("a file");
+        let _process = recorded(auth, log.path());
+        auth.ready().await;
+        until("the log says why", async || {
+            let log = std::fs::read_to_string(log.path()).expect("text");
+            let told = log.lines().find(|line| line.contains("what is old cannot be deleted"));
+            told.is_some_and(|line| line.contains("WARN") && line.contains(cause))
+        })
+        .await;
+        let counted = "latchkey_housekeeping_failures_total{task=\"housekeeping\"} 1";
+        let metrics = auth.metrics().await;
+        assert!(metrics.contains(counted), "{metrics}");
+    }
 }
 
 /// What passes is told as passing.

@@ -103,6 +103,11 @@ fn describe_database() {
 
 fn describe_upkeep() {
     describe_counter!(
+        "latchkey_housekeeping_failures_total",
+        Unit::Count,
+        "How many failures there were of what keeps the tables small, by task."
+    );
+    describe_counter!(
         "latchkey_background_failures_total",
         Unit::Count,
         "How many failures of background tasks there were, by task; each task was begun again."
