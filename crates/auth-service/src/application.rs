@@ -81,6 +81,9 @@ impl Application {
         let public = listen("http.listen", &config.http.listen)?;
         let internal = listen("http.internal_listen", &config.http.internal_listen)?;
         let redis = RedisServer::open(&config.redis)?;
+        if let Some(redis) = &redis {
+            redis.refuse_cluster().await?;
+        }
         let own_origin = own_origin(&config)?;
         let masters = MasterKeys::from_settings(&config)?;
         let pseudonyms = Arc::new(Pseudonyms::new(&*config.master_key()?));

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use hosting::{probe, process, settings, stop, telemetry};
+use hosting::{causes, probe, process, settings, stop, telemetry};
 use verifier::Clock;
 
 use crate::application::Application;
@@ -101,7 +101,7 @@ pub fn main() -> ExitCode {
     match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("auth-service: {error}");
+            eprintln!("auth-service: {}", causes(&*error));
             ExitCode::FAILURE
         }
     }

@@ -9,7 +9,7 @@ use claims::{Algorithm, ClientId, Scope};
 use hosting::cors::{HeaderName, header_names};
 use hosting::origin::{Origin, origins};
 pub use hosting::settings::ConfigError;
-use hosting::settings::{self, ClockOffset, Revocation, is_loopback, list};
+use hosting::settings::{self, ClockOffset, Revocation, is_loopback, list, one_of};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -84,12 +84,20 @@ pub struct Http {
 
 /// `SameSite` of the refresh cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String")]
 pub enum SameSite {
     /// Sent from pages of the issuer's site only.
     Strict,
     /// Sent from anywhere; the origin check is then the defence.
     None,
+}
+
+impl TryFrom<String> for SameSite {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        one_of(&text, &[("strict", Self::Strict), ("none", Self::None)])
+    }
 }
 
 /// `[database]`
@@ -125,6 +133,7 @@ pub struct Keys {
     /// Another one that opens; empty: none.
     pub other_master_key: SecretString,
     /// How new tokens are signed.
+    #[serde(deserialize_with = "algorithm")]
     pub algorithm: Algorithm,
     /// How long a key is published before it is used, seconds.
     pub publish_seconds: u32,
@@ -241,6 +250,13 @@ pub struct FeedSettings {
     pub secret: SecretString,
     /// Whether the secret itself is a bearer too.
     pub accept_plain_secret: bool,
+}
+
+/// An algorithm by its name.
+fn algorithm<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Algorithm, D::Error> {
+    let all = [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256];
+    let text = String::deserialize(deserializer)?;
+    one_of(&text, &all.map(|one| (one.as_str(), one))).map_err(serde::de::Error::custom)
 }
 
 /// Networks, or single addresses.
@@ -407,6 +423,29 @@ mod tests {
         ] {
             let error = load(&[(variable, value)]).unwrap_err().to_string();
             assert!(error.contains(key), "{variable}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_a_setting_does_not_know_is_refused_with_those_that_it_does() {
+        for (variable, key, alternatives) in [
+            ("AUTH__KEYS__ALGORITHM", "keys.algorithm", "must be ES256, EdDSA or RS256"),
+            ("AUTH__HTTP__COOKIE_SAME_SITE", "http.cookie_same_site", "must be strict or none"),
+            ("AUTH__REGISTRATION", "registration", "must be open, invite or closed"),
+            (
+                "AUTH__DATABASE__TLS",
+                "database.tls",
+                "must be disable, prefer, require, verify-ca or verify-full",
+            ),
+            (
+                "AUTH__REDIS__TLS",
+                "redis.tls",
+                "must be disable, prefer, require, verify-ca or verify-full",
+            ),
+        ] {
+            let error = load(&[(variable, "a secret")]).unwrap_err().to_string();
+            assert!(error.contains(key) && error.contains(alternatives), "{error}");
+            assert!(!error.contains("a secret") && !error.contains('\n'), "{error}");
         }
     }
 

@@ -1,11 +1,13 @@
 //! Every way a request can fail, and the one place that says how each is answered.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
-use hosting::BadBody;
+use hosting::repeats::Repeats;
+use hosting::{BadBody, causes};
 use problem::actix::response as problem_response;
 use problem::{Problem, ProblemCode};
 use verifier::Challenge;
@@ -13,7 +15,7 @@ use verifier::Challenge;
 use crate::limits::Refusal;
 use crate::passwords::Overloaded;
 use crate::passwords::password_policy::Violation;
-use crate::store::{EndReason, StoreError};
+use crate::store::{EndReason, FaultKind, StoreError};
 
 /// Why a request was not done.
 #[derive(Debug)]
@@ -66,7 +68,7 @@ pub enum Error {
     RateLimited(Refusal),
     /// Too many passwords are being checked.
     Overloaded,
-    /// The database does not answer.
+    /// The database failed.
     Store(StoreError),
     /// The revocations were not read yet.
     NotReady,
@@ -99,6 +101,8 @@ impl Error {
             Self::Conflict => ProblemCode::Conflict,
             Self::PasswordPolicy(_) => ProblemCode::PasswordPolicy,
             Self::RateLimited(_) => ProblemCode::RateLimited,
+            // Who is told to come back would come back for ever.
+            Self::Store(error) if error.kind() == FaultKind::Refused => ProblemCode::Internal,
             Self::Overloaded | Self::Store(_) | Self::NotReady | Self::RevocationsUnread => {
                 ProblemCode::Unavailable
             }
@@ -145,7 +149,20 @@ impl Error {
                 return format!("Too many attempts; try again in {seconds} s.");
             }
             Self::Overloaded => "Too many logins at once; try again shortly.",
-            Self::Store(_) => "The database does not answer; try again shortly.",
+            Self::Store(error) => match error.kind() {
+                FaultKind::Passing => "The database does not answer; try again shortly.",
+                FaultKind::ReadOnly => {
+                    "The database is read-only at the moment, so that nothing can be changed; try again later."
+                }
+                FaultKind::Unfit => {
+                    "The database cannot be used as it is set up; trying again does not help before whoever runs \
+                     this service has mended it."
+                }
+                FaultKind::Refused => {
+                    "The database refuses this as it is set up; trying again does not help before whoever runs \
+                     this service has mended it."
+                }
+            },
             Self::NotReady => "The service has just started; try again shortly.",
             Self::RevocationsUnread => {
                 "Revocations cannot be read from the database; ask another replica."
@@ -212,16 +229,16 @@ fn limited(headers: &mut HeaderMap, refusal: Refusal) {
     }
 }
 
+/// By what they say first, of which there are a few.
+static FAILURES: LazyLock<Repeats<String>> = LazyLock::new(Repeats::default);
+
 /// With its causes, once, here at the edge.
 fn log(error: &StoreError) {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
     metrics::counter!("latchkey_store_errors_total").increment(1);
-    tracing::warn!(error = text, "the store failed");
+    let line = |_: &String| tracing::warn!(error = causes(error), "the store failed");
+    FAILURES.write(error.to_string(), line, |error, left_out| {
+        tracing::warn!(error, left_out, "the store failed more often");
+    });
 }
 
 impl From<StoreError> for Error {

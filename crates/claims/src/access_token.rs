@@ -1,5 +1,7 @@
 //! The claims of an access token (RFC 9068 §2.2).
 
+use std::fmt;
+
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::ids::{ClientId, SessionId, Subject, TokenId};
@@ -83,6 +85,16 @@ impl Audience {
         match self {
             Self::One(one) => one == recipient,
             Self::Many(many) => many.iter().any(|one| one == recipient),
+        }
+    }
+}
+
+/// Quoted and with commas between, for messages.
+impl fmt::Display for Audience {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(one) => write!(f, "{one:?}"),
+            Self::Many(many) => f.debug_list().entries(many).finish(),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! document, a log line, no content after a panic, and a word when it is the last of its connection.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -21,6 +22,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::cors::{REQUEST_ID, TRACEPARENT};
+use crate::repeats::Repeats;
 use crate::stop::Ending;
 
 /// ASVS 3.4: on every answer, unless the route set its own.
@@ -85,6 +87,7 @@ pub async fn complete(
             (None, problem(ProblemCode::Internal, "The service failed."))
         }
     };
+    let code = response.extensions().get::<Problem>().map(|problem| problem.code);
     let mut response = complete_problem(response, base.as_ref().map(|base| base.as_ref()), &id);
     if preflight && response.status() == StatusCode::OK {
         *response.status_mut() = StatusCode::NO_CONTENT;
@@ -95,7 +98,9 @@ pub async fn complete(
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
     let route = request.as_ref().and_then(HttpRequest::match_pattern);
-    span.in_scope(|| report(response.status(), route, method, started));
+    let route = route.unwrap_or_else(|| "(no such route)".to_owned());
+    let answered = Answered { status: response.status().as_u16(), route, method, code };
+    span.in_scope(|| report(answered, started));
     match request {
         Some(request) => Ok(ServiceResponse::new(request, response)),
         // The request went with whatever failed; the framework takes the answer from the error.
@@ -150,20 +155,48 @@ fn complete_headers(headers: &mut HeaderMap, id: &str) {
     }
 }
 
-fn report(status: StatusCode, route: Option<String>, method: &'static str, started: Instant) {
-    let route = route.unwrap_or_else(|| "(no such route)".to_owned());
-    let status = status.as_u16();
+/// What a line about an answer is about: the kinds are as many as the routes and what they may answer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Answered {
+    status: u16,
+    route: String,
+    method: &'static str,
+    /// Of the problem, where it is one.
+    code: Option<&'static str>,
+}
+
+/// Of this process: both of its listeners write the same log.
+static REFUSED: LazyLock<Repeats<Answered>> = LazyLock::new(Repeats::default);
+
+/// Counts an answer, and writes a line about it.
+fn report(answered: Answered, started: Instant) {
+    let Answered { status, ref route, method, .. } = answered;
     let seconds = started.elapsed().as_secs_f64();
     metrics::counter!("latchkey_http_requests_total",
         "route" => route.clone(), "method" => method, "status" => status.to_string())
     .increment(1);
     metrics::histogram!("latchkey_http_request_seconds", "route" => route.clone()).record(seconds);
     let duration_ms = seconds * 1000.0;
-    match status {
-        500.. => tracing::warn!(method, route, status, duration_ms, "answered {status}"),
-        400.. => tracing::info!(method, route, status, duration_ms, "answered {status}"),
-        _ => tracing::debug!(method, route, status, duration_ms, "answered {status}"),
+    if status < 400 {
+        tracing::debug!(method, route, status, duration_ms, "answered {status}");
+        return;
     }
+    let line = |answered: &Answered| {
+        let Answered { status, route, method, code } = answered;
+        if *status < 500 {
+            tracing::info!(method, route, status, code, duration_ms, "answered {status}");
+        } else {
+            tracing::warn!(method, route, status, code, duration_ms, "answered {status}");
+        }
+    };
+    REFUSED.write(answered, line, |answered, left_out| {
+        let Answered { status, route, method, code } = answered;
+        if *status < 500 {
+            tracing::info!(method, route, status, code, left_out, "answered {status} more often");
+        } else {
+            tracing::warn!(method, route, status, code, left_out, "answered {status} more often");
+        }
+    });
 }
 
 /// The caller's request id where it is harmless, else a new one.

@@ -6,6 +6,7 @@
 
 pub mod answers;
 pub mod body;
+mod causes;
 mod connection;
 pub mod cors;
 pub mod docs;
@@ -13,6 +14,7 @@ mod memory;
 pub mod origin;
 pub mod probe;
 pub mod process;
+pub mod repeats;
 pub mod routes;
 pub mod secret_file;
 pub mod server;
@@ -23,6 +25,7 @@ mod workers;
 
 pub use answers::{allow, problem};
 pub use body::{BadBody, Json};
+pub use causes::causes;
 pub use cors::Cors;
 pub use server::{Server, listen};
 pub use workers::Workers;

@@ -4,6 +4,8 @@
 //! holds the value instead, which is how secrets should come (a variable is seen by every child
 //! process and by whoever may list processes).
 
+mod names;
+
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -11,6 +13,8 @@ use config::{Config, Environment, File, FileFormat};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
+
+use names::Names;
 
 /// More threads would each have too few of the connections that a listener takes.
 const MAX_WORKERS: usize = 512;
@@ -29,6 +33,14 @@ pub enum SettingsError {
         variable: String,
         /// Why.
         source: std::io::Error,
+    },
+    /// A variable looks like one of ours, and nothing reads it.
+    #[error("{variable} is not the name of a setting; the nearest is {nearest}")]
+    Unknown {
+        /// The variable.
+        variable: String,
+        /// The one that was probably meant.
+        nearest: String,
     },
     /// A value is given twice.
     #[error("{0} and {0}_FILE are both set; set one")]
@@ -167,13 +179,19 @@ impl ClockOffset {
 }
 
 /// Reads settings. `defaults` is TOML and names every key; `file` is optional TOML; `variables` are
-/// those of the environment, of which only those with `prefix` count.
+/// those of the environment, of which only those with `prefix` count. One of them that was meant for a setting and
+/// names none is refused, unless it is empty.
 pub fn load<T: DeserializeOwned>(
     prefix: &str,
     defaults: &str,
     file: Option<&Path>,
     variables: impl IntoIterator<Item = (String, String)>,
 ) -> Result<T, SettingsError> {
+    let variables: Vec<_> = variables.into_iter().collect();
+    let names = Names::of(prefix, defaults)?;
+    for (variable, _) in variables.iter().filter(|(_, value)| !value.is_empty()) {
+        names.check(variable)?;
+    }
     let variables = resolve_files(prefix, variables)?;
     let mut builder = Config::builder().add_source(File::from_str(defaults, FileFormat::Toml));
     if let Some(path) = file {
@@ -239,6 +257,22 @@ pub fn list<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Str
     })
 }
 
+/// The value that `text` names; an error lists all names.
+///
+/// # Errors
+/// When it is none of them.
+pub fn one_of<T: Copy>(text: &str, all: &[(&str, T)]) -> Result<T, String> {
+    let found = all.iter().find(|(name, _)| *name == text);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<_> = all.iter().map(|(name, _)| *name).filter(|it| !it.is_empty()).collect();
+        match names.split_last() {
+            Some((last, [])) => format!("must be {last}"),
+            Some((last, others)) => format!("must be {} or {last}", others.join(", ")),
+            None => "must be empty".to_owned(),
+        }
+    })
+}
+
 /// Whether an address names this machine and nothing else: then development defaults are harmless.
 #[must_use]
 pub fn is_loopback(url: &str) -> bool {
@@ -298,7 +332,10 @@ mod tests {
         let error = read(&[("AUTH__HTTP__PORT", "x")]).unwrap_err().to_string();
         assert!(error.contains("http.port"), "{error}");
         let error = read(&[("AUTH__HTTP__PROT", "7")]).unwrap_err().to_string();
-        assert!(error.contains("prot"), "{error}");
+        assert!(
+            error.contains("AUTH__HTTP__PROT ") && error.ends_with("AUTH__HTTP__PORT"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -327,6 +364,15 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         let error = read(&[("AUTH__HTTP__PORT_FILE", name)]).unwrap_err().to_string();
         assert!(error.contains("AUTH__HTTP__PORT_FILE"), "{error}");
+    }
+
+    #[test]
+    fn a_word_that_is_none_is_refused_with_all_that_are() {
+        let words = [("", 0), ("one", 1), ("two", 2), ("three", 3)];
+        assert_eq!((one_of("two", &words), one_of("", &words)), (Ok(2), Ok(0)));
+        for bad in ["Two", "four", " two"] {
+            assert_eq!(one_of(bad, &words), Err("must be one, two or three".to_owned()));
+        }
     }
 
     #[test]

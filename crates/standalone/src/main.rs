@@ -16,7 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Parser;
 use hosting::origin::Origin;
-use hosting::{process, secret_file, settings, stop, telemetry};
+use hosting::{causes, process, secret_file, settings, stop, telemetry};
 use resource_service::{Application as ResourceService, Config as ResourceConfig};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::watch;
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("latchkey: {error}");
+            eprintln!("latchkey: {}", causes(&*error));
             ExitCode::FAILURE
         }
     }

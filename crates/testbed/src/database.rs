@@ -38,20 +38,28 @@ impl Database {
     /// # Panics
     /// When there is no server to make one on: a missing backend is a failure, not a skip.
     pub async fn create(kind: Kind) -> Self {
-        let name = format!("test_{}", Uuid::new_v4().simple());
         match kind {
             Kind::Sqlite => {
                 Self::sqlite_in(tempfile::tempdir().expect("a temporary directory can be made"))
             }
-            Kind::Postgres => {
-                administer(format!("create database {name}")).await;
-                let url = server().rsplit_once('/').map_or_else(
-                    || panic!("{SERVER} must be a URL with a database"),
-                    |(base, _)| format!("{base}/{name}"),
-                );
-                Self { url, kind, name, directory: None }
-            }
+            Kind::Postgres => Self::on_postgres("").await,
         }
+    }
+
+    /// A new, empty database on Postgres with another encoding than that of the server.
+    pub async fn encoded(encoding: &str) -> Self {
+        let like = format!("template template0 encoding '{encoding}' lc_collate 'C' lc_ctype 'C'");
+        Self::on_postgres(&like).await
+    }
+
+    async fn on_postgres(options: &str) -> Self {
+        let name = format!("test_{}", Uuid::new_v4().simple());
+        administer(format!("create database {name} {options}")).await;
+        let url = server().rsplit_once('/').map_or_else(
+            || panic!("{SERVER} must be a URL with a database"),
+            |(base, _)| format!("{base}/{name}"),
+        );
+        Self { url, kind: Kind::Postgres, name, directory: None }
     }
 
     /// A new, empty database on SQLite in a directory that is removed with it.

@@ -55,6 +55,11 @@ impl Redis {
         self.process.take().expect("it runs").kill();
     }
 
+    /// Sets something for the next start.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.arguments.extend([format!("--{name}"), value.to_owned()]);
+    }
+
     /// Starts it again, and waits until it answers.
     pub async fn restart(&mut self) {
         let mut command = Command::new("redis-server");

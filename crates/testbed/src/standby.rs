@@ -73,7 +73,15 @@ impl OwnPostgres {
         self.directory.path().join("data")
     }
 
-    fn port(&self) -> &str {
+    /// The directory that a server has its socket in that was started with `unix_socket_directories=.`.
+    #[must_use]
+    pub fn socket_directory(&self) -> String {
+        self.data().display().to_string()
+    }
+
+    /// The port of its address, which is part of the name of its socket too.
+    #[must_use]
+    pub fn port(&self) -> &str {
         self.address.split_once(':').expect("a port").1
     }
 

@@ -38,6 +38,7 @@ mod feed_secret;
 #[cfg(feature = "follow")]
 pub mod follow;
 mod keys;
+mod mismatch;
 mod presented;
 mod protection;
 mod rejection;

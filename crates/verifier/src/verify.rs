@@ -17,6 +17,7 @@ use serde::Deserialize;
 use crate::cache::TokenCache;
 use crate::clock::Clock;
 use crate::keys::Keys;
+use crate::mismatch::Mismatches;
 use crate::presented::PresentedToken;
 use crate::rejection::Rejection;
 use crate::revocations::RevocationList;
@@ -61,6 +62,7 @@ pub struct Verifier {
     keys: Keys,
     revocations: RevocationList,
     cache: TokenCache,
+    mismatches: Mismatches,
     clock: Clock,
 }
 
@@ -73,16 +75,22 @@ impl Verifier {
             keys: Keys::default(),
             revocations: RevocationList::default(),
             cache: TokenCache::new(),
+            mismatches: Mismatches::default(),
             clock,
         }
     }
 
     /// Verifies what was presented. Does no I/O and never waits.
+    ///
+    /// Where this service and the issuer seem to be set up differently, the log (`tracing`) says so, at the most once
+    /// a minute for each reason: another issuer or audience, with both, a key that is not in the key set, a clock
+    /// that is behind.
     pub fn verify(&self, presented: &PresentedToken<'_>) -> Result<Arc<Verified>, Rejection> {
         let outcome = self.judge(presented.token());
         if let Err(rejection) = &outcome {
             metrics::counter!("latchkey_tokens_rejected_total", "reason" => rejection.label())
                 .increment(1);
+            self.mismatches.token(*rejection, self.clock.elapsed());
         }
         outcome
     }
@@ -175,7 +183,9 @@ impl Verifier {
         strict_json::check_object(&claims)?;
         let claims: AccessTokenClaims =
             serde_json::from_slice(&claims).map_err(|_| Rejection::ClaimType)?;
-        self.check_claims(&claims)?;
+        self.check_claims(&claims).inspect_err(|why| {
+            self.mismatches.claims(*why, &claims, &self.expectations, self.clock.elapsed());
+        })?;
         Ok(Verified::new(claims, header.kid))
     }
 

@@ -20,7 +20,8 @@ const HEAD: &str = "\
 A setting is a key in a TOML file, which `--config FILE` names, or an environment variable, which counts before the file. A
 variable with `_FILE` appended names a file that holds the value: secrets should come that way. A variable that is set to
 nothing is as good as none. A list may be written with commas between its items. A value that cannot be used is refused at
-the start, with the name of its key and without the value.
+the start, with the name of its key and without the value. So is a variable that was meant for a setting and names none, such
+as `AUTH_TOKENS__ACCESS_SECONDS`, with the name of the nearest one.
 
 `auth-service doctor` says what is wrong with the settings of an installation. [.env.example](../.env.example) has
 the settings that are most likely to be changed, and says which ones `docker-compose.yml` passes on.

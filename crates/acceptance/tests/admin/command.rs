@@ -133,6 +133,8 @@ on_both_databases! {
         bad(&remote(&world, &token, &["session", "end-all", "--after-restore"], ""), "needs the database");
         bad(&remote(&world, &token, &["doctor"], ""), "needs the database");
         bad(&remote(&world, &token, &["keys", "revoke", "nokey"], ""), "no such key");
+        let unknown = ["session", "revoke", "AAAAAAAAAAAAAAAAAAAAAA"];
+        bad(&remote(&world, &token, &unknown, ""), "no such session");
         let narrow = login_for(&world, "sue", &["latchkey:users:read", "latchkey:users:write"]).await;
         let narrow = TokenFile::of(&narrow.access);
         bad(&remote(&world, &narrow, &["user", "disable", "root"], ""), "more than you may");

@@ -89,7 +89,39 @@ on_both_databases! {
         world.until_refused(&two.access).await;
         bad(&command(&world, &["session", "revoke", "nonsense"]), "no session id");
         for hyphened in ["-AAAAAAAAAAAAAAAAAAAAA", "--AAAAAAAAAAAAAAAAAAAA", "-hAAAAAAAAAAAAAAAAAAAA"] {
-            good(&command(&world, &["session", "revoke", hyphened]));
+            bad(&command(&world, &["session", "revoke", hyphened]), "there is no such session");
+        }
+        // One that is over is over.
+        assert_eq!(
+            good(&command(&world, &["session", "revoke", &one.session])),
+            format!("session {} is over\n", one.session)
+        );
+    }
+
+    /// Whoever mistypes an id must not read that it is done.
+    async fn what_nobody_knows_is_not_done(world) {
+        let nobody = "id:01a20013-fec0-70fb-8f69-81a9924a8b57";
+        world.register("ada").await;
+        for (arguments, why) in [
+            (&["session", "revoke", "AAAAAAAAAAAAAAAAAAAAAA"][..], "no such session"),
+            (&["session", "revoke", "--all-of", nobody], "no user"),
+            (&["session", "list", nobody], "no user"),
+            (&["user", "show", nobody], "no user"),
+            (&["user", "rename", nobody, "bob"], "no user"),
+            (&["user", "set-email", nobody, "bob@example.com"], "no user"),
+            (&["user", "delete", nobody], "no user"),
+            (&["user", "export", nobody], "no user"),
+            (&["user", "disable", nobody], "no user"),
+            (&["user", "enable", nobody], "no user"),
+            (&["user", "roles", nobody, "admin"], "no user"),
+            (&["user", "set-password", nobody], "no user"),
+            (&["user", "uninvite", "01a20013-fec0-70fb-8f69-81a9924a8b57"], "no such invitation"),
+            (&["user", "list", "--search", "ada", "--after", nobody], "no user"),
+            (&["keys", "revoke", "AAAAAAAAAAAAAAAA"], "no such key"),
+        ] {
+            let output = command(&world, arguments);
+            bad(&output, why);
+            assert_eq!(output.stdout, b"", "{arguments:?}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! A Postgres that only reads, where it wrote before: a standby behind the same address, a server on
 //! which writing was turned off, and a failover. Connections that are open stay open in all of them.
 
-use testbed::service::until;
+use testbed::service::{assert_one_clear_line, run, until};
 use testbed::standby::OwnPostgres;
 use testbed::{Link, Service, Tokens};
 
@@ -21,8 +21,18 @@ async fn serves(auth: &Service, tokens: &mut Tokens) {
 }
 
 async fn says_that_it_cannot(auth: &Service, tokens: &Tokens) {
-    until("it is not ready", async || auth.get("/health/ready").await.status == 503).await;
-    auth.refresh(&tokens.refresh).await.assert_problem(503, "unavailable");
+    // Before it learns of it, what it has are connections that were cut.
+    until("it says why it is not ready", async || {
+        let ready = auth.get("/health/ready").await;
+        ready.status == 503 && ready.member("status") == "database is read-only"
+    })
+    .await;
+    until("it says so to clients", async || {
+        let refused = auth.refresh(&tokens.refresh).await;
+        refused.assert_problem(503, "unavailable");
+        refused.member("detail").contains("is read-only")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -38,6 +48,17 @@ async fn a_server_that_only_reads_is_left_as_soon_as_there_is_one_that_writes() 
     let mut auth = Service::auth(&OwnPostgres::url_by(&link.address()), &settings);
     auth.start().await;
     let mut tokens = auth.newcomer("ada").await;
+
+    // Nothing starts on the standby, and everything says why.
+    let only_reads = Service::auth(&OwnPostgres::url_by(&standby.address), &settings).settings;
+    for arguments in [&["serve"][..], &["migrate"], &["user", "list"]] {
+        let output = run("auth-service", arguments, &only_reads);
+        assert_one_clear_line(&output, "auth-service", &["standby", "is read-only", "primary"]);
+    }
+    let doctor = run("auth-service", &["doctor"], &only_reads);
+    let told = String::from_utf8_lossy(&doctor.stdout);
+    assert!(!doctor.status.success() && told.contains("BAD   database"), "{told}");
+    assert!(told.contains("standby") && told.contains("is read-only"), "{told}");
 
     // The address leads to the standby, and new connections get there; then back, and nothing is cut.
     link.lead_to(standby.address.clone());

@@ -227,6 +227,7 @@ fn only_the_clock_reads_the_time() {
         "hosting/src/connection/exchange.rs",
         "hosting/src/connection/timer.rs",
         "hosting/src/connection/worker.rs",
+        "hosting/src/repeats.rs",
         "verifier/src/follow/keys.rs",
     ]);
     assert_eq!(naming(&PRODUCT, &["Instant::now"]), expected);

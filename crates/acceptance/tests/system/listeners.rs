@@ -150,6 +150,50 @@ async fn a_setting_that_is_looser_than_what_uses_it_is_refused_at_the_start() {
 }
 
 /// The system has no room for so many threads: some start, some do not.
+/// Whoever set it believes that it counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_variable_that_nothing_reads_is_refused_with_the_nearest_name() {
+    for (program, name, nearest) in [
+        ("auth-service", "AUTH_TOKENS__ACCESS_SECONDS", "AUTH__TOKENS__ACCESS_SECONDS"),
+        ("auth-service", "AUTH__TOKENS__ACESS_SECONDS", "AUTH__TOKENS__ACCESS_SECONDS"),
+        ("auth-service", "AUTH_ISSUER", "AUTH__ISSUER"),
+        ("auth-service", "auth__http__workers", "AUTH__HTTP__WORKERS"),
+        ("auth-service", "AUTH_DATABASE_URL_FILE", "AUTH__DATABASE__URL_FILE"),
+        ("resource-service", "RESOURCE_FEED__SECRET", "RESOURCE__FEED__SECRET"),
+        ("resource-service", "RESOURCE__AUDIENCES", "RESOURCE__AUDIENCE"),
+        ("latchkey", "AUTH_PAGE__ENABLED", "AUTH__PAGE__ENABLED"),
+        ("latchkey", "RESOURCE_AUDIENCE", "RESOURCE__AUDIENCE"),
+    ] {
+        let said = Started::of(program, &[(name, "600")]).failed().await;
+        assert!(said.contains(name) && said.contains(nearest), "{program} {name}: {said}");
+    }
+    // Of others, although they begin so.
+    let directory = tempfile::tempdir().expect("a directory");
+    let others = [
+        ("AUTH_PORT", "tcp://10.0.0.1:8080"),
+        ("AUTH_SERVICE_HOST", "10.0.0.1"),
+        ("AUTH_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("AUTH_ADMIN_URL", "https://auth.example.com"),
+        ("AUTH__TOKENS__ACESS_SECONDS", ""),
+    ];
+    let all = settings("auth-service", directory.path(), &others);
+    let output = run("auth-service", &["migrate"], &all);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_word_that_a_setting_does_not_know_is_refused_with_its_alternatives() {
+    for (name, alternatives) in [
+        ("AUTH__KEYS__ALGORITHM", "keys.algorithm"),
+        ("AUTH__HTTP__COOKIE_SAME_SITE", "http.cookie_same_site"),
+    ] {
+        for program in ["auth-service", "latchkey"] {
+            let said = Started::of(program, &[(name, "HS256")]).failed().await;
+            assert!(said.contains(alternatives) && said.contains("must be"), "{program}: {said}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_whose_workers_cannot_all_start_ends_with_an_error() {
     for (program, name) in [

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use redis::AsyncTypedCommands as _;
 use testbed::link::Mode;
 use testbed::process::command;
-use testbed::service::{run, until};
+use testbed::service::{assert_one_clear_line, run, until};
 use testbed::{Answer, Database, Kind, Link, Redis, Service, Tokens};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -342,6 +342,70 @@ async fn the_access_list_lets_the_service_do_what_it_needs_and_nothing_else() {
             assert!(error.contains("NOPERM") || error.contains("no permission"), "{error}");
         }
     }
+}
+
+/// Of two keys in one script a cluster says CROSSSLOT, and the blacklist would never be complete.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_cluster_is_refused_by_name_at_the_start_and_by_the_doctor() {
+    let cluster = Redis::start(&[("cluster-enabled", "yes")]).await;
+    let database = Database::create(Kind::Sqlite).await;
+    let settings = Service::auth(&database.url, &[("AUTH__REDIS__URL", &cluster.url())]).settings;
+    let output = run("auth-service", &["serve"], &settings);
+    assert_one_clear_line(&output, "auth-service", &["redis.url", "Redis Cluster"]);
+    assert!(run("auth-service", &["migrate"], &settings).status.success());
+    let doctor = run("auth-service", &["doctor"], &settings);
+    let told = String::from_utf8_lossy(&doctor.stdout);
+    assert!(!doctor.status.success(), "{told}");
+    assert!(told.contains("BAD   redis      redis.url: leads to a Redis Cluster"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_becomes_a_cluster_is_away_and_the_log_says_why() {
+    let mut redis = Redis::start(&[]).await;
+    let database = Database::create(Kind::Postgres).await;
+    let auth = Service::auth(&database.url, &[("AUTH__REDIS__URL", &redis.url())]);
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut starting: Command = command("auth-service", &[], &auth.settings);
+    starting.stdout(Stdio::null()).stderr(log.reopen().unwrap());
+    let _process = testbed::process::Process::run(&mut starting);
+    auth.ready().await;
+    let is_up = |task: &str, up: u8| format!("latchkey_redis_up{{task=\"{task}\"}} {up}");
+    let shown = async |task: &str, up: u8| {
+        let line = is_up(task, up);
+        until(&line, async || auth.metrics().await.contains(&line)).await;
+    };
+    for task in ["blacklist", "limits"] {
+        shown(task, 1).await;
+    }
+
+    redis.kill();
+    redis.set("cluster-enabled", "yes");
+    redis.restart().await;
+    let tokens = auth.newcomer("ada").await;
+    until("the log says why, for each task that needs it", async || {
+        // What counts attempts tries again when there is one.
+        auth.login("ada").await;
+        let log = fs::read_to_string(log.path()).unwrap();
+        ["announcing", "blacklist", "limits"].iter().all(|task| {
+            let task = format!("\"task\":\"{task}\"");
+            log.lines().any(|line| line.contains(&task) && line.contains("Redis Cluster"))
+        })
+    })
+    .await;
+    for task in ["announcing", "blacklist", "limits"] {
+        shown(task, 0).await;
+    }
+    assert_eq!(auth.refresh(&tokens.refresh).await.status, 200, "nothing depends on it");
+
+    redis.kill();
+    redis.set("cluster-enabled", "no");
+    redis.restart().await;
+    until("it is back", async || {
+        auth.login("ada").await;
+        let metrics = auth.metrics().await;
+        ["announcing", "blacklist", "limits"].iter().all(|task| metrics.contains(&is_up(task, 1)))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -165,7 +165,7 @@ async fn defaults_of_the_database_or_the_role_change_nothing() {
 async fn what_cannot_be_set_otherwise_is_refused_for_as_long_as_it_is_so() {
     for (number, (setting, value, part)) in [
         ("session_replication_role", "replica", "session_replication_role is \"replica\""),
-        ("default_transaction_read_only", "on", "only reads"),
+        ("default_transaction_read_only", "on", "is read-only"),
         ("synchronous_commit", "off", "logouts would be lost"),
     ]
     .into_iter()
@@ -187,6 +187,24 @@ async fn what_cannot_be_set_otherwise_is_refused_for_as_long_as_it_is_so() {
         scene.run(format!("alter {holder} reset {setting}")).await;
         until("it serves", async || auth.refresh(&tokens.refresh).await.status == 200).await;
         until("it says so", async || auth.get("/health/ready").await.status == 200).await;
+    }
+}
+
+/// An encoding is for ever. LATIN1 and WIN1252 have no ł, and SQL_ASCII takes it for two of something.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_cannot_hold_every_name_is_refused_at_the_start() {
+    for encoding in ["LATIN1", "WIN1252", "SQL_ASCII"] {
+        let database = Database::encoded(encoding).await;
+        let settings = Service::auth(&database.url, &[]).settings;
+        for arguments in [&["serve"][..], &["migrate"], &["user", "list"]] {
+            let output = run("auth-service", arguments, &settings);
+            let parts = ["cannot be used", encoding, "encoding 'UTF8'", "pg_dump"];
+            assert_one_clear_line(&output, "auth-service", &parts);
+        }
+        let doctor = run("auth-service", &["doctor"], &settings);
+        let told = String::from_utf8_lossy(&doctor.stdout);
+        assert!(!doctor.status.success() && told.contains("BAD   database"), "{told}");
+        assert!(told.contains(&format!("its encoding is {encoding}")), "{told}");
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use claims::Timestamp;
 
 use crate::background::clock_watch::ClockWatch;
+use crate::background::outage::Outage;
 use crate::config::{self, SessionLimits};
 use crate::store::{Store, StoreError};
 
@@ -42,6 +43,12 @@ pub(crate) async fn run(
     // It is there from the start, so that an alert can see that it does not grow.
     let passes = metrics::counter!("latchkey_housekeeping_passes_total");
     passes.increment(0);
+    failed("housekeeping", 0);
+    let mut outage = Outage::new(
+        "housekeeping",
+        "what is old cannot be deleted, and the tables grow; may the role that serves delete (migrations/README.md)?",
+        "what is old is deleted again",
+    );
     lower_ends(&store, limits).await;
     loop {
         let done = async {
@@ -52,26 +59,44 @@ pub(crate) async fn run(
             purge_idempotency_keys(&store, &watch).await
         };
         match done.await {
-            Ok(()) => passes.increment(1),
-            Err(error) => tracing::debug!(%error, "housekeeping is put off"),
+            Ok(()) => {
+                passes.increment(1);
+                outage.works();
+            }
+            Err(error) => {
+                failed("housekeeping", 1);
+                outage.failed(&error);
+            }
         }
         tokio::time::sleep(BETWEEN_PASSES).await;
     }
 }
 
+/// Counts what could not be done for a while of what keeps the tables small.
+pub(crate) fn failed(task: &'static str, times: u64) {
+    metrics::counter!("latchkey_housekeeping_failures_total", "task" => task).increment(times);
+}
+
 /// A refresh judges by the present limits itself. This is for whatever else looks at the end of a
 /// session: the list that its owner sees, and routes that take an access token. No clock is asked.
 async fn lower_ends(store: &Store, limits: SessionLimits) {
+    let mut outage = Outage::new(
+        "housekeeping",
+        "the ends of sessions cannot be brought down to the present limits",
+        "the ends of sessions are brought down to the present limits again",
+    );
     let mut after = None;
     loop {
         match store.lower_ends(limits, after.clone(), BATCH).await {
-            Ok(None) => return,
+            Ok(None) => return outage.works(),
             Ok(next) => {
                 after = next;
+                outage.works();
                 tokio::time::sleep(BETWEEN_LOWERED).await;
             }
             Err(error) => {
-                tracing::debug!(%error, "the ends of sessions are brought down later");
+                failed("housekeeping", 1);
+                outage.failed(&error);
                 tokio::time::sleep(BETWEEN_BATCHES).await;
             }
         }

@@ -1,9 +1,14 @@
-//! Tells once that something is away, and once that it is back, however often it is asked meanwhile.
+//! Tells once that something is away, and why, and once that it is back, however often it is asked meanwhile.
 
-use std::fmt::Display;
+use std::error::Error;
 use std::time::Duration;
 
+use hosting::causes;
 use tokio::time::Instant;
+
+/// Another reason is told as well: a server that comes back may be another one. Reasons with a number in them would
+/// have no end.
+const MOST_REASONS: usize = 4;
 
 /// What the log is told of something that may be away.
 #[derive(Debug)]
@@ -15,7 +20,8 @@ pub(crate) struct Outage {
     /// How long it must work before it counts as back. With none, one that fails again and again would
     /// fill the log.
     holds_after: Duration,
-    told: bool,
+    /// Why it is away, as far as that was told; empty while it is not away.
+    told: Vec<String>,
     works_since: Option<Instant>,
 }
 
@@ -23,20 +29,24 @@ impl Outage {
     /// Nothing is away yet. `task` is the log's field of that name; `away` and `back` are its messages.
     pub(crate) const fn new(task: &'static str, away: &'static str, back: &'static str) -> Self {
         let holds_after = Duration::ZERO;
-        Self { task, away, back, holds_after, told: false, works_since: None }
+        Self { task, away, back, holds_after, told: Vec::new(), works_since: None }
     }
 
     /// It counts as back only after it has worked for as long as this.
-    pub(crate) const fn back_after(self, holds_after: Duration) -> Self {
+    pub(crate) fn back_after(self, holds_after: Duration) -> Self {
         Self { holds_after, ..self }
     }
 
     /// To be called whenever it fails. Answers whether it had worked for long enough before.
-    pub(crate) fn failed(&mut self, error: &dyn Display) -> bool {
+    pub(crate) fn failed(&mut self, error: &dyn Error) -> bool {
         let held = self.held();
         self.works_since = None;
-        if !std::mem::replace(&mut self.told, true) {
-            tracing::warn!(task = self.task, %error, "{}", self.away);
+        if self.told.len() < MOST_REASONS {
+            let error = causes(error);
+            if !self.told.contains(&error) {
+                tracing::warn!(task = self.task, error, "{}", self.away);
+                self.told.push(error);
+            }
         }
         held
     }
@@ -44,15 +54,15 @@ impl Outage {
     /// To be called whenever it works.
     pub(crate) fn works(&mut self) {
         self.works_since.get_or_insert_with(Instant::now);
-        if self.told && self.held() {
-            self.told = false;
+        if self.is_on() && self.held() {
+            self.told.clear();
             tracing::info!(task = self.task, "{}", self.back);
         }
     }
 
     /// Whether it failed, and is not back yet.
     pub(crate) const fn is_on(&self) -> bool {
-        self.told
+        !self.told.is_empty()
     }
 
     fn held(&self) -> bool {
@@ -64,15 +74,35 @@ impl Outage {
 mod tests {
     use super::*;
 
+    fn error(text: &str) -> Box<dyn Error> {
+        text.into()
+    }
+
+    #[test]
+    fn each_reason_is_told_once_and_reasons_without_an_end_are_not() {
+        let mut outage = Outage::new("test", "it is away", "it is back");
+        for reason in ["refused", "refused", "a cluster", "refused"] {
+            outage.failed(&*error(reason));
+        }
+        assert_eq!(outage.told, ["refused", "a cluster"]);
+        for number in 0..100 {
+            outage.failed(&*error(&number.to_string()));
+        }
+        assert_eq!(outage.told.len(), MOST_REASONS);
+        outage.works();
+        outage.failed(&*error("refused"));
+        assert_eq!(outage.told, ["refused"], "it is another time");
+    }
+
     #[test]
     fn it_is_away_from_the_first_failure_until_it_works_again() {
         let mut outage = Outage::new("test", "it is away", "it is back");
-        assert!(!outage.failed(&"at the start"), "it had never worked");
+        assert!(!outage.failed(&*error("at the start")), "it had never worked");
         assert!(outage.is_on());
-        outage.failed(&"again");
+        outage.failed(&*error("again"));
         outage.works();
         assert!(!outage.is_on());
-        assert!(outage.failed(&"once more"));
+        assert!(outage.failed(&*error("once more")));
     }
 
     #[test]
@@ -81,7 +111,7 @@ mod tests {
         let mut outage = Outage::new("test", "it is away", "it is back").back_after(hour);
         outage.works();
         assert!(!outage.is_on(), "it never was away");
-        assert!(!outage.failed(&"after a moment"));
+        assert!(!outage.failed(&*error("after a moment")));
         outage.works();
         assert!(outage.is_on());
     }

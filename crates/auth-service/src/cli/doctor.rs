@@ -8,6 +8,7 @@ use crate::store::{KeyPurpose, KeyState, Protection, Store};
 use crate::tokens::keyring;
 use crate::tokens::seal::MasterKeys;
 use claims::time::LEEWAY_SECONDS;
+use hosting::causes;
 use hosting::settings::is_loopback;
 use secrecy::ExposeSecret as _;
 use verifier::Clock;
@@ -64,7 +65,7 @@ async fn examine(config: &Config, found: &mut Findings) {
             keys(config, &store, found).await;
             store.close().await;
         }
-        Err(error) => found.bad("database", error),
+        Err(error) => found.bad("database", causes(&*error)),
     }
     redis(config, found).await;
 }
@@ -89,7 +90,7 @@ fn settings(config: &Config, found: &mut Findings) {
 async fn database(store: &Store, found: &mut Findings) {
     let inspection = match store.inspect().await {
         Ok(inspection) => inspection,
-        Err(error) => return found.bad("database", error),
+        Err(error) => return found.bad("database", causes(&error)),
     };
     let schema = store.newer_schema().map_or_else(
         || "the schema is this program's".to_owned(),
@@ -102,7 +103,7 @@ async fn database(store: &Store, found: &mut Findings) {
             "database",
             "is a backup that was restored: run `auth-service session end-all --after-restore`",
         ),
-        Err(error) => found.bad("database", error),
+        Err(error) => found.bad("database", causes(&error)),
     }
     match inspection.protection {
         None => {}
@@ -142,7 +143,7 @@ async fn database(store: &Store, found: &mut Findings) {
                 found.ok("clock", text);
             }
         }
-        Err(error) => found.bad("clock", error),
+        Err(error) => found.bad("clock", causes(&error)),
     }
     match inspection.oldest_snapshot_ms {
         Some(age) if age > OLD_SNAPSHOT_MS => found.warn(
@@ -160,18 +161,18 @@ async fn database(store: &Store, found: &mut Findings) {
 async fn keys(config: &Config, store: &Store, found: &mut Findings) {
     let read = match store.keys().await {
         Ok(read) => read,
-        Err(error) => return found.bad("keys", error),
+        Err(error) => return found.bad("keys", causes(&error)),
     };
     if read.keys.is_empty() {
         return found.warn("keys", "there are none yet; the first start of the service makes them");
     }
     let masters = match MasterKeys::from_settings(config) {
         Ok(masters) => masters,
-        Err(error) => return found.bad("keys", error),
+        Err(error) => return found.bad("keys", causes(&error)),
     };
     match keyring::open(&read.keys, &masters, config) {
         Ok(_) => found.ok("keys", "all open with the master key"),
-        Err(error) => return found.bad("keys", error),
+        Err(error) => return found.bad("keys", causes(&error)),
     }
     for purpose in [KeyPurpose::Sign, KeyPurpose::Refresh] {
         let Some(active) = read.one(purpose, KeyState::Active) else { continue };
@@ -212,6 +213,9 @@ async fn redis(config: &Config, found: &mut Findings) {
     };
     if redis.0.is_in_the_clear() {
         found.warn("redis", in_the_clear("rediss:// in redis.url"));
+    }
+    if let Err(error) = redis.0.refuse_cluster().await {
+        return found.bad("redis", error);
     }
     match redis.policy().await {
         Ok(policy) if policy == "noeviction" => found.ok("redis", "answers; noeviction"),

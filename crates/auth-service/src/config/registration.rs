@@ -1,5 +1,6 @@
 //! Who may make an account.
 
+use hosting::settings::one_of;
 use serde::{Deserialize, Deserializer};
 
 /// Who may make an account by `POST /register`.
@@ -29,11 +30,8 @@ impl RegistrationMode {
 pub(super) fn mode_or_unset<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<RegistrationMode>, D::Error> {
-    match String::deserialize(deserializer)?.as_str() {
-        "" => Ok(None),
-        "open" => Ok(Some(RegistrationMode::Open)),
-        "invite" => Ok(Some(RegistrationMode::Invite)),
-        "closed" => Ok(Some(RegistrationMode::Closed)),
-        _ => Err(serde::de::Error::custom("must be open, invite or closed")),
-    }
+    let all = [RegistrationMode::Open, RegistrationMode::Invite, RegistrationMode::Closed];
+    let [open, invite, closed] = all.map(|mode| (mode.as_str(), Some(mode)));
+    let text = String::deserialize(deserializer)?;
+    one_of(&text, &[("", None), open, invite, closed]).map_err(serde::de::Error::custom)
 }

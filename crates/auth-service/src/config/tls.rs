@@ -1,5 +1,6 @@
 //! How connections to Postgres and Redis are protected, in the words of libpq.
 
+use hosting::settings::one_of;
 use serde::Deserialize;
 
 /// `sslmode`, as libpq means it. `allow` is missing: it protects nothing that `prefer` does not.
@@ -21,18 +22,18 @@ pub enum Tls {
 }
 
 impl TryFrom<String> for Tls {
-    type Error = &'static str;
+    type Error = String;
 
-    fn try_from(text: String) -> Result<Self, &'static str> {
-        Ok(match text.as_str() {
-            "" => Self::Unsaid,
-            "disable" => Self::Disable,
-            "prefer" => Self::Prefer,
-            "require" => Self::Require,
-            "verify-ca" => Self::VerifyCa,
-            "verify-full" => Self::VerifyFull,
-            _ => return Err("must be disable, prefer, require, verify-ca or verify-full"),
-        })
+    fn try_from(text: String) -> Result<Self, String> {
+        let all = [
+            ("", Self::Unsaid),
+            ("disable", Self::Disable),
+            ("prefer", Self::Prefer),
+            ("require", Self::Require),
+            ("verify-ca", Self::VerifyCa),
+            ("verify-full", Self::VerifyFull),
+        ];
+        one_of(&text, &all)
     }
 }
 

@@ -59,6 +59,8 @@ pub(crate) enum Refused {
     Lifetime,
     #[error("--email: whoever has this address has an account already")]
     HasAccount,
+    #[error("there is no such session, or it ended more than a week ago; see `session list`")]
+    NoSession,
     #[error("there is no such invitation that could still be used; see `user invitations`")]
     NoInvitation,
     /// What would be refused to a person, too.
@@ -76,6 +78,9 @@ impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Unknown => Self::Missing(NO_USER),
+            Refused::NoSession => {
+                Self::Missing("There is no such session, or it ended more than a week ago.")
+            }
             Refused::NoInvitation => {
                 Self::Missing("There is no such invitation that could still be used.")
             }
@@ -306,9 +311,12 @@ pub(crate) async fn change(store: &Store, user: UserId, change: Change) -> Resul
     Ok(())
 }
 
-/// Ends a session, whosever it is. No error where there is none.
+/// Ends a session, whosever it is, or finds that it is over. Of a session that nobody knows, nobody may believe that
+/// it was ended.
 pub(crate) async fn end_session(store: &Store, session: SessionId) -> Result<(), Refused> {
-    store.end_session(session, EndReason::Admin).await?;
+    if !store.end_session(session, EndReason::Admin).await? {
+        return Err(Refused::NoSession);
+    }
     tracing::info!(
         event.name = "session-ended", event.outcome = "success", reason = EndReason::Admin.as_str(),
         actor.id = store.administrator().map(field::display), session.id = %session,

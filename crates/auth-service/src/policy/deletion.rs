@@ -6,6 +6,7 @@ use std::time::Duration;
 use claims::UserId;
 
 use crate::app::App;
+use crate::background::housekeeping::failed;
 use crate::background::outage::Outage;
 use crate::error::Error;
 use crate::identity::pseudonyms::Pseudonyms;
@@ -35,10 +36,12 @@ pub(crate) async fn run(store: Store, pseudonyms: Arc<Pseudonyms>) {
         "what is left of deleted users cannot be removed; may the role that serves do so (migrations/README.md)?",
         "what is left of deleted users is removed again",
     );
+    failed("deletions", 0);
     loop {
         match pass(&store, &pseudonyms).await {
             Ok(()) => outage.works(),
             Err(error) => {
+                failed("deletions", 1);
                 outage.failed(&error);
             }
         }

@@ -10,8 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claims::UserId;
+use hosting::causes;
 
 use crate::background::clock_watch::ClockWatch;
+use crate::background::housekeeping::failed;
+use crate::background::outage::Outage;
 use crate::store::{EndReason, Store, StoreError};
 
 const BATCH: i64 = 1000;
@@ -21,9 +24,19 @@ const BETWEEN_PASSES: Duration = Duration::from_mins(10);
 /// Walks the users for ever, a small batch a second, so that it is never felt. Replicas may all do so.
 /// `most` is at least 1.
 pub(crate) async fn run(store: Store, most: u32, watch: Arc<ClockWatch>) {
+    failed("session_limit", 0);
+    let mut outage = Outage::new(
+        "session_limit",
+        "the limit of sessions cannot be kept for whoever is beyond it and does not log in",
+        "the limit of sessions is kept again",
+    );
     loop {
-        if let Err(error) = pass(&store, most, &watch).await {
-            tracing::debug!(%error, "the limit of sessions is kept later");
+        match pass(&store, most, &watch).await {
+            Ok(()) => outage.works(),
+            Err(error) => {
+                failed("session_limit", 1);
+                outage.failed(&error);
+            }
         }
         tokio::time::sleep(BETWEEN_PASSES).await;
     }
@@ -37,7 +50,8 @@ async fn pass(store: &Store, most: u32, watch: &ClockWatch) -> Result<(), StoreE
         for user in crowded {
             // One who is busy, or has too many to count in time, holds nobody else up.
             if let Err(error) = trim(store, user, most).await {
-                tracing::warn!(user.id = %user, %error, "a user has too many sessions for now");
+                let error = causes(&error);
+                tracing::warn!(user.id = %user, error, "a user has too many sessions for now");
             }
         }
         if next.is_none() {

@@ -4,6 +4,7 @@
 //! Joins tokens, passwords and the store. It knows nothing of HTTP.
 
 use claims::{SessionId, Transport};
+use hosting::causes;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::app::App;
@@ -131,7 +132,7 @@ pub(crate) async fn refresh(
 async fn record(app: &App, grant: &Grant, entry: AuditEntry) {
     let (user, session) = (Some(grant.user.id), Some(grant.session_id));
     if let Err(error) = app.store.record(AuditEntry { user, session, ..entry }).await {
-        tracing::warn!(%error, "the audit log has a gap");
+        tracing::warn!(error = causes(&error), "the audit log has a gap");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hosting::settings::is_this_machine;
 use redis::aio::{MultiplexedConnection, PubSub};
@@ -9,11 +10,16 @@ use redis::{
     Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisError, TlsCertificates,
 };
 use secrecy::ExposeSecret as _;
+use tokio::time::timeout;
 
 use crate::config::{self, ConfigError, Tls};
 
 const URL: &str = "redis.url";
 const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+/// Scripts and MGET name several keys, which a cluster keeps at several servers. Each would be refused with CROSSSLOT.
+const CLUSTER: &str = "leads to a Redis Cluster, which refuses what is done here with several keys at once: name a Redis that is none";
+/// How long a start waits for what Redis says of itself.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where Redis is. Nothing is connected yet.
 #[derive(Debug, Clone)]
@@ -69,9 +75,37 @@ impl RedisServer {
         matches!(self.info.addr(), ConnectionAddr::Tcp(host, _) if !is_this_machine(host))
     }
 
-    /// A new connection for commands.
+    /// Refuses a Redis that answers and is a cluster. One that does not answer may come later, and
+    /// [`connect`](Self::connect) looks again.
+    pub async fn refuse_cluster(&self) -> Result<(), ConfigError> {
+        // What negotiates TLS is large.
+        match timeout(LOOK_TIMEOUT, Box::pin(self.look())).await {
+            Ok(Ok((_, true))) => Err(ConfigError::Value { key: URL, problem: CLUSTER.to_owned() }),
+            _ => Ok(()),
+        }
+    }
+
+    /// A new connection for commands; an error says so where it leads to a cluster.
     pub async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
-        self.client()?.get_multiplexed_async_connection().await.map_err(explained)
+        match self.look().await? {
+            (_, true) => Err(io::Error::other(format!("{URL} {CLUSTER}")).into()),
+            (connection, false) => Ok(connection),
+        }
+    }
+
+    /// A new connection, and whether it leads to a cluster.
+    async fn look(&self) -> Result<(MultiplexedConnection, bool), RedisError> {
+        let connecting = self.client()?;
+        let mut connection =
+            connecting.get_multiplexed_async_connection().await.map_err(explained)?;
+        let asking = redis::cmd("INFO").arg("cluster").query_async(&mut connection).await;
+        let told: String = match asking {
+            Ok(told) => told,
+            // It answers, and does not tell everybody.
+            Err(error) if error.code().is_some() => String::new(),
+            Err(error) => return Err(error),
+        };
+        Ok((connection, told.lines().any(|line| line.trim() == "cluster_enabled:1")))
     }
 
     /// A new connection for messages.

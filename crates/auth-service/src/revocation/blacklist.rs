@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use claims::{RevocationEntry, Revoked};
 use futures_util::StreamExt as _;
+use hosting::causes;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisError};
 use tokio::sync::watch;
@@ -71,7 +72,7 @@ impl Blacklist {
             let mut connection = self.0.connect().await?;
             redis::cmd("INFO").arg("memory").query_async::<String>(&mut connection).await
         };
-        let info = in_time(asking).await.map_err(|error| error.to_string())?;
+        let info = in_time(asking).await.map_err(|error| causes(&error))?;
         Ok(policy_in(&info).to_owned())
     }
 
@@ -280,7 +281,11 @@ async fn check_policy(link: &mut Link, connection: &mut MultiplexedConnection) {
             if std::mem::replace(&mut link.policy, "not told".to_owned()) == "not told" {
                 return;
             }
-            tracing::warn!(%error, "Redis does not tell its maxmemory-policy; it must be noeviction");
+            let error = causes(&error);
+            tracing::warn!(
+                error,
+                "Redis does not tell its maxmemory-policy; it must be noeviction"
+            );
             return;
         }
     };

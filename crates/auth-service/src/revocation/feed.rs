@@ -17,7 +17,7 @@ use verifier::Verifier;
 use crate::background::clock_watch::ClockWatch;
 use crate::background::outage::Outage;
 use crate::identity::random;
-use crate::store::{RevocationRead, Store};
+use crate::store::{RevocationRead, Store, StoreError};
 
 use super::cursor::Cursor;
 use super::log::Log;
@@ -191,11 +191,9 @@ pub(crate) async fn poll(feed: Arc<Feed>, store: Store, watch: Arc<ClockWatch>) 
                 // A read that was cut off may have left its connection in the middle of an answer.
                 reader.reset();
                 read_all_at = Instant::now();
-                let error = failure.map_or_else(
-                    |_| "no answer in time".to_owned(),
-                    |read| read.map_or_else(|error| error.to_string(), |_| String::new()),
-                );
-                outage.failed(&error);
+                if let Err(error) = failure.unwrap_or(Err(StoreError::Timeout)) {
+                    outage.failed(&error);
+                }
             }
         }
         tokio::select! {

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use claims::{SessionId, Timestamp, UserId};
+use hosting::causes;
 
 use super::postgres::Lane;
 use super::records::{Caller, Requester};
@@ -116,7 +117,7 @@ impl Store {
             let _place = place;
             if let Err(error) = store.record(entry).await {
                 metrics::counter!("latchkey_trail_gaps_total").increment(1);
-                tracing::debug!(%error, "the audit log has a gap");
+                tracing::debug!(error = causes(&error), "the audit log has a gap");
             }
         };
         self.tasks.spawn_on(telling, &self.runtime);

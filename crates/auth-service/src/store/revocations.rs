@@ -19,6 +19,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, query, query_scalar};
 use verifier::Clock;
 
+use super::fault::OnlyReads;
 use super::postgres::{Lane, Pins, Trust};
 use super::rows::{self, Columns};
 use super::sqlite::Pool;
@@ -256,9 +257,8 @@ async fn read_postgres(
     // A standby may lag behind what was acknowledged, and a server on which somebody turned writing
     // off may have a successor; they prove nothing.
     if first.flag("only_reads")? {
-        return Err(
-            sqlx::Error::Configuration("connected to a server that only reads".into()).into()
-        );
+        let why = OnlyReads("the server of an open connection is read-only now");
+        return Err(sqlx::Error::Configuration(Box::new(why)).into());
     }
     let horizon = Horizon { epoch: first.text("epoch")?, xid: number(&first, "horizon")? };
     let (now, keys) = (first.time("now")?, first.text("keys")?);

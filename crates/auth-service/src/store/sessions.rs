@@ -53,13 +53,20 @@ impl Store {
         .await
     }
 
-    /// Ends a session. Ending it twice, or one that never was, changes nothing.
-    pub async fn end_session(&self, id: SessionId, why: EndReason) -> Result<(), StoreError> {
+    /// Ends a session; `false` where there is none, or it was forgotten since it ended. Ending it twice changes
+    /// nothing.
+    pub async fn end_session(&self, id: SessionId, why: EndReason) -> Result<bool, StoreError> {
+        const THERE: &str = "select id from sessions where id = $1";
         if self.acting.is_none() {
-            return self.end_each(vec![id], why).await;
+            self.end_each(vec![id], why).await?;
+            return Ok(!self.read(Lane::Main, THERE, vec![id.into()]).await?.is_empty());
         }
         self.transaction(Lane::Main, self.announcement(), move |tx| {
-            async move { end(tx, id, why).await }.boxed()
+            async move {
+                end(tx, id, why).await?;
+                Ok(!tx.fetch_all(THERE, &[id.into()]).await?.is_empty())
+            }
+            .boxed()
         })
         .await
     }

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use verifier::Clock;
 
 use super::postgres::Lane;
-use super::{Backend, Store, StoreError};
+use super::{Backend, FaultKind, Store, StoreError};
 
 /// How long a write that worked speaks for the next one.
 const FRESH: Duration = Duration::from_secs(5);
@@ -28,8 +28,8 @@ pub(super) struct Writes {
 struct Known {
     /// When one last worked, if nothing has failed since.
     worked: Option<Duration>,
-    /// When a probe last failed.
-    probe_failed: Option<Duration>,
+    /// When a probe last failed, and how.
+    probe_failed: Option<(Duration, FaultKind)>,
     /// Whether anything has failed since one last worked.
     failed: bool,
 }
@@ -63,13 +63,13 @@ impl Writes {
     }
 
     /// What can be said without trying.
-    fn verdict(&self) -> Option<bool> {
+    fn verdict(&self) -> Option<Result<(), FaultKind>> {
         let (known, now) = (*self.known(), self.clock.elapsed());
-        let within = |at: Option<Duration>, limit| at.is_some_and(|at| now < at + limit);
-        if within(known.worked, FRESH) {
-            return Some(true);
+        if known.worked.is_some_and(|at| now < at + FRESH) {
+            return Some(Ok(()));
         }
-        within(known.probe_failed, PROBE_EVERY).then_some(false)
+        let failed = known.probe_failed.filter(|(at, _)| now < *at + PROBE_EVERY);
+        failed.map(|(_, kind)| Err(kind))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -78,15 +78,15 @@ impl Writes {
 }
 
 impl Store {
-    /// Whether the database answers and a write works. Nothing is written to find out where one has
-    /// worked within the last five seconds and nothing has failed since.
-    pub async fn takes_writes(&self) -> bool {
+    /// Whether the database answers and a write works; an error says why not. Nothing is written to find out
+    /// where one has worked within the last five seconds and nothing has failed since.
+    pub async fn takes_writes(&self) -> Result<(), FaultKind> {
         if let Some(verdict) = self.writes.verdict() {
-            return verdict && self.answers().await;
+            return self.confirmed(verdict).await;
         }
         let _turn = self.writes.turn.lock().await;
         if let Some(verdict) = self.writes.verdict() {
-            return verdict && self.answers().await;
+            return self.confirmed(verdict).await;
         }
         // After a failure a little may still fit where nothing of use does.
         let thorough = self.writes.known().failed;
@@ -97,15 +97,20 @@ impl Store {
                 Backend::Sqlite(db) => db.probe(thorough).await,
             }
         };
-        let probed = self.run(probe.boxed()).await;
-        match &probed {
+        let probed = self.run(probe.boxed()).await.map_err(|error| error.kind());
+        match probed {
             Ok(()) => self.writes.worked(),
-            Err(_) => self.writes.known().probe_failed = Some(self.writes.clock.elapsed()),
+            Err(kind) => {
+                self.writes.known().probe_failed = Some((self.writes.clock.elapsed(), kind));
+            }
         }
-        probed.is_ok()
+        probed
     }
 
-    async fn answers(&self) -> bool {
-        self.read(Lane::Main, "select 1", Vec::new()).await.is_ok()
+    /// What is known of writing, if the database answers now.
+    async fn confirmed(&self, verdict: Result<(), FaultKind>) -> Result<(), FaultKind> {
+        verdict?;
+        let read = self.read(Lane::Main, "select 1", Vec::new()).await;
+        read.map(drop).map_err(|error| error.kind())
     }
 }

@@ -134,7 +134,11 @@ fn sessions() -> Vec<Route> {
             .says(TAG, "All of them. Takes `latchkey:sessions:end`.")
             .empty(204, "They are over.");
     let one = Route::delete("/admin/v1/sessions/{id}", "endSession", "End a session")
-        .says(TAG, "Whosever it is. Takes `latchkey:sessions:end`.")
+        .says(
+            TAG,
+            "Whosever it is. One that nobody knows, or that ended more than a week ago, is answered 404. Takes \
+             `latchkey:sessions:end`.",
+        )
         .parameter(ParameterIn::Path, "id", "The id of the session.", "xpiap7Dtk4nF3UttaF01FA")
         .empty(204, "It is over, now or before.")
         .problems(&[Code::NotFound]);

@@ -178,11 +178,14 @@ pub(super) const fn explain(code: ProblemCode) -> Explanation {
         )
         .operator("If honest callers share an address, a proxy may be in front of which the service does not know."),
         ProblemCode::Internal => says(
-            "The service has a defect. Nothing is said of it here.",
+            "The service has a defect, or somebody has to mend its database. Nothing more is said of it here.",
             "Try again once. If it stays so, tell whoever runs the service, with the `request_id`.",
             "The service failed.",
         )
-        .operator("The log has the panic beside the `request_id`, and `latchkey_panics_total` counts it. Please report it."),
+        .operator(
+            "The log says why, beside the `request_id`: a panic is a defect, which `latchkey_panics_total` counts; please \
+             report it. Where it is the database, the log says what to do.",
+        ),
         ProblemCode::Unavailable => says(
             "The service cannot answer for the moment: its database is away, it has just started, or more passwords \
              wait to be checked than it can check.",

@@ -35,8 +35,9 @@ pub(super) async fn ask(
     let request = request.bearer_auth(secret.bearer());
     let (headers, body) = fetch(request, patience, max_bytes).await?;
     let Some(code) = headers.get(MAC_HEADER) else {
-        let what = "the answer has no x-latchkey-mac: it is not the auth-service's, or that is of \
-            an older version; auth-services are upgraded before the services that follow them";
+        let what = "the answer has no x-latchkey-mac: it is not the auth-service's, or that has no \
+            feed.secret, or is of an older version; auth-services are upgraded before the services \
+            that follow them";
         return Err(what.into());
     };
     if !secret.proves(code.as_bytes(), &nonce, cursor, &body) {
@@ -54,7 +55,10 @@ pub(super) async fn fetch(
     patience: Duration,
     max_bytes: usize,
 ) -> Result<(HeaderMap, Vec<u8>), Failure> {
-    let mut response = timeout(patience, request.send()).await??;
+    // The address is told beside the error, and without what differs from question to question.
+    let told = reqwest::Error::without_url;
+    let late = |_| "there was no answer in time";
+    let mut response = timeout(patience, request.send()).await.map_err(late)?.map_err(told)?;
     if response.status() == StatusCode::UNAUTHORIZED {
         let what = "refused with 401: feed.secret is not the same at both ends, or the auth-service \
             is of an older version; auth-services are upgraded before the services that follow them";
@@ -65,7 +69,7 @@ pub(super) async fn fetch(
     }
     let headers = std::mem::take(response.headers_mut());
     let mut body = Vec::new();
-    while let Some(chunk) = timeout(SILENCE, response.chunk()).await?? {
+    while let Some(chunk) = timeout(SILENCE, response.chunk()).await.map_err(late)?.map_err(told)? {
         if body.len() + chunk.len() > max_bytes {
             return Err(format!("the answer is longer than {max_bytes} bytes").into());
         }

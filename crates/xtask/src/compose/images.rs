@@ -71,7 +71,7 @@ const POSTGRES_ENTRY: &str = r#"#!/bin/bash
 set -eu
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
     chmod 700 "$PGDATA"
-    initdb --username="$POSTGRES_USER" --pwfile=<(cat "$POSTGRES_PASSWORD_FILE"; echo)
+    initdb --encoding=UTF8 --locale=C --username="$POSTGRES_USER" --pwfile=<(cat "$POSTGRES_PASSWORD_FILE"; echo)
     printf '\nhost all all all scram-sha-256\n' >> "$PGDATA/pg_hba.conf"
     pg_ctl -w -o "-c listen_addresses=''" start
     createdb --username="$POSTGRES_USER" --maintenance-db=postgres "$POSTGRES_DB"

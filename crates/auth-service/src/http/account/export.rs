@@ -4,6 +4,7 @@ use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::{Stream, TryStreamExt as _, stream};
+use hosting::causes;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -53,7 +54,7 @@ pub(in crate::http) fn streamed(
         return response.streaming(stream::empty::<Result<web::Bytes, StoreError>>());
     }
     let parts = parts.map_ok(web::Bytes::from).inspect_err(|error| {
-        tracing::warn!(%error, "an export was cut off");
+        tracing::warn!(error = causes(error), "an export was cut off");
     });
     response.streaming(parts)
 }

@@ -49,7 +49,6 @@ pub(crate) async fn end(
     admin: Admin<SessionsEnd>,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Error> {
-    // A session that is over is as good as one that never was.
     let id: SessionId =
         id.parse().map_err(|_| Error::Missing("There is no session with such an id."))?;
     administration::end_session(&admin.who.store(&app), id).await?;

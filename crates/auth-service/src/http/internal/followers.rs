@@ -1,5 +1,8 @@
 //! Who may ask on the internal listener, and how they know that the answer is ours.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -10,6 +13,9 @@ use verifier::{FeedSecret, MAC_HEADER, bearer_token};
 use crate::app::App;
 use crate::error::Error;
 
+/// How often a secret that is not ours is told of: a follower that has one asks twice a second.
+const TOLD_EVERY: Duration = Duration::from_mins(1);
+
 /// Lets in who knows the feed's secret; everybody where there is none.
 pub(crate) fn admit(app: &App, request: &HttpRequest) -> Result<(), Error> {
     let feed = &app.config.feed;
@@ -17,7 +23,7 @@ pub(crate) fn admit(app: &App, request: &HttpRequest) -> Result<(), Error> {
     if secret.is_empty() {
         return Ok(());
     }
-    let given = bearer_token(authorization(request)).map_err(|_| Error::InvalidToken)?;
+    let given = bearer_token(authorization(request)).map_err(|_| stranger(app, "no secret"))?;
     if FeedSecret::new(secret).is_bearer(given) {
         return Ok(());
     }
@@ -27,7 +33,21 @@ pub(crate) fn admit(app: &App, request: &HttpRequest) -> Result<(), Error> {
         metrics::counter!("latchkey_feed_plain_secret_total").increment(1);
         return Ok(());
     }
-    Err(Error::InvalidToken)
+    Err(stranger(app, "another secret than feed.secret of this service"))
+}
+
+/// Somebody who is not let in, and probably should be: nobody else reaches this listener.
+fn stranger(app: &App, showed: &str) -> Error {
+    static TOLD: Mutex<Option<Duration>> = Mutex::new(None);
+    let now = app.verifier.clock().elapsed();
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.is_none_or(|told| now >= told + TOLD_EVERY) {
+        *told = Some(now);
+        tracing::warn!(
+            "a follower showed {showed}, and is refused; give every service that follows this one its feed.secret"
+        );
+    }
+    Error::InvalidToken
 }
 
 /// Refuses what is no nonce. 128 bits are 22 characters of base64url or 32 hexadecimal digits.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::store::FaultKind;
 
 /// What `GET /health/live` and `GET /health/ready` answer.
 #[derive(Serialize, ToSchema)]
@@ -30,8 +31,13 @@ pub(crate) async fn ready(app: web::Data<App>, public: web::Data<Workers>) -> Ht
     if !public.answer().await {
         return answer(false, "public listener unavailable");
     }
-    if !app.store.takes_writes().await {
-        return answer(false, "database unavailable");
+    if let Err(kind) = app.store.takes_writes().await {
+        let why = match kind {
+            FaultKind::Passing => "database unavailable",
+            FaultKind::ReadOnly => "database is read-only",
+            FaultKind::Unfit | FaultKind::Refused => "database has to be mended",
+        };
+        return answer(false, why);
     }
     if app.broken.any() {
         return answer(false, "background task failing");

@@ -87,7 +87,7 @@ fn describe_database() {
     describe_counter!(
         "latchkey_store_errors_total",
         Unit::Count,
-        "How many requests were answered 503 because the database failed."
+        "How many requests were not served because the database failed."
     );
     describe_counter!(
         "latchkey_trail_gaps_total",
@@ -102,6 +102,11 @@ fn describe_database() {
 }
 
 fn describe_upkeep() {
+    describe_counter!(
+        "latchkey_housekeeping_failures_total",
+        Unit::Count,
+        "How many failures there were of what keeps the tables small, by task."
+    );
     describe_counter!(
         "latchkey_background_failures_total",
         Unit::Count,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use claims::UserId;
+use hosting::causes;
 use secrecy::SecretString;
 use tracing::field;
 
@@ -124,7 +125,12 @@ impl OutdatedHash {
                 Ok(true) => tracing::info!(user.id = %user, "renewed the hash of the password"),
                 // It was changed meanwhile, or another login was first.
                 Ok(false) => {}
-                Err(error) => tracing::warn!(%error, "the hash of a password was not renewed"),
+                Err(error) => {
+                    tracing::warn!(
+                        error = causes(&error),
+                        "the hash of a password was not renewed"
+                    );
+                }
             }
         });
     }

@@ -6,7 +6,7 @@ use std::str::FromStr as _;
 use hosting::settings::is_this_machine;
 use secrecy::ExposeSecret as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use url::Url;
+use url::{Host, ParseError, Url};
 
 use super::super::OpenError;
 use crate::config::{self, Tls};
@@ -45,10 +45,12 @@ const FILES: [(&[&str], &str, &str); 3] = [
 /// By itself sqlx would try TLS with anybody and go on without it.
 pub(super) fn options(settings: &config::Database) -> Result<PgConnectOptions, OpenError> {
     let unfit = |why: String| OpenError::Unfit(format!("database.url: {why}"));
-    let url = settings.url.expose_secret();
-    let parsed = Url::parse(url).map_err(|error| unfit(error.to_string()))?;
-    let given = parameters(&parsed).map_err(unfit)?;
-    let options = PgConnectOptions::from_str(url).map_err(OpenError::Connect)?;
+    let mut url = parse(settings.url.expose_secret()).map_err(|error| unfit(error.to_string()))?;
+    let given = parameters(&url).map_err(unfit)?;
+    if !given.contains_key("host") && !given.contains_key("hostaddr") {
+        name_the_host(&mut url);
+    }
+    let options = PgConnectOptions::from_str(url.as_str()).map_err(OpenError::Connect)?;
     for (names, variable, wanted) in FILES {
         let file = given.get(names[0]).cloned().or_else(|| std::env::var(variable).ok());
         if let Some(file) = file {
@@ -90,6 +92,33 @@ pub(super) fn options(settings: &config::Database) -> Result<PgConnectOptions, O
     }))
 }
 
+/// Stands for the host of a URL that names none before its path. RFC 6761 keeps it for nobody.
+const NO_HOST: &str = "no-host.invalid";
+
+/// libpq takes a URL with a user or a port and no host, such as `postgres://u:p@/db?host=/run/postgresql`;
+/// the standard of URLs does not.
+fn parse(text: &str) -> Result<Url, ParseError> {
+    let parsed = Url::parse(text);
+    if parsed != Err(ParseError::EmptyHost) {
+        return parsed;
+    }
+    let (scheme, rest) = text.split_once("://").ok_or(ParseError::EmptyHost)?;
+    let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (user, port) = authority.rsplit_once('@').unwrap_or(("", authority));
+    Url::parse(&format!("{scheme}://{user}@{NO_HOST}{port}{rest}"))
+}
+
+/// Says the host of the URL in a parameter where sqlx does not understand it in its place: of `[::1]` it would
+/// look for a host with these brackets in its name. Who names no host gets the one that libpq would take.
+fn name_the_host(url: &mut Url) {
+    let host = match url.host() {
+        Some(Host::Ipv6(address)) => address.to_string(),
+        Some(Host::Domain(NO_HOST)) => PgConnectOptions::new_without_pgpass().get_host().to_owned(),
+        _ => return,
+    };
+    url.query_pairs_mut().append_pair("host", &host);
+}
+
 /// The parameters of the URL by their first names. Of one that is there twice, or that nobody knows,
 /// only the name is told: its value may be a secret.
 fn parameters(url: &Url) -> Result<BTreeMap<&'static str, String>, String> {
@@ -121,6 +150,8 @@ pub(super) fn is_here(options: &PgConnectOptions) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::ConnectOptions as _;
+
     use super::*;
 
     fn mode(url: &str, tls: Tls) -> Result<String, String> {
@@ -152,6 +183,9 @@ mod tests {
             "postgres://localhost/l?host=db.example.com",
             "postgres://localhost/l?hostaddr=192.0.2.1",
             "postgres://127.0.0.1.example.com/l",
+            "postgres://u:p@[2001:db8::7]/l",
+            "postgres://u:p@[::ffff:192.0.2.1]/l",
+            "postgres://u:p@/l?host=db.example.com",
         ] {
             assert!(mode(url, Tls::Unsaid).is_err(), "{url}");
         }
@@ -187,16 +221,86 @@ mod tests {
         }
     }
 
+    fn read(url: &str) -> PgConnectOptions {
+        let settings = config::Database {
+            url: url.into(),
+            tls: Tls::Disable,
+            max_connections: 2,
+            migrate_on_start: false,
+        };
+        options(&settings).unwrap_or_else(|error| panic!("{url}: {error}"))
+    }
+
+    #[test]
+    fn an_address_may_have_brackets_or_no_host_before_its_path() {
+        for (url, host, port) in [
+            ("postgres://u:p%40@[::1]/db", "::1", 5432),
+            ("postgres://u:p%40@[::1]:5433/db", "::1", 5433),
+            ("postgresql://u:p%40@[2001:db8:0::7]:5433/db", "2001:db8::7", 5433),
+            ("postgres://u:p%40@[::1]/db?hostaddr=::2", "::2", 5432),
+            ("postgres://u:p%40@/db?host=db.example.com&port=5433", "db.example.com", 5433),
+        ] {
+            let options = read(url);
+            assert_eq!((options.get_host(), options.get_port()), (host, port), "{url}");
+            assert_eq!(options.get_socket(), None, "{url}");
+            assert_is_of_u(&options, url);
+        }
+        for (url, port) in [
+            ("postgres://u:p%40@/db?host=/run/pg", 5432),
+            ("postgres://u:p%40@:5433/db?host=/run/pg", 5433),
+            ("postgres://u:p%40@/db?host=%2Frun%2Fpg&port=5433", 5433),
+            ("postgres://u:p%40@localhost/db?host=/run/pg", 5432),
+            ("postgres://u:p%40@%2Frun%2Fpg/db", 5432),
+            ("postgres:///db?host=/run/pg&user=u&password=p%40", 5432),
+            ("postgres://:5433/db?host=/run/pg&user=u&password=p%40", 5433),
+        ] {
+            let options = read(url);
+            let socket = options.get_socket().and_then(|socket| socket.to_str());
+            assert_eq!((socket, options.get_port()), (Some("/run/pg"), port), "{url}");
+            assert_is_of_u(&options, url);
+        }
+        // Nothing says where: as libpq, and never at the name that stands for nothing.
+        assert!(is_here(&read("postgres://u:p@/db")));
+    }
+
+    #[track_caller]
+    fn assert_is_of_u(options: &PgConnectOptions, url: &str) {
+        // What makes a URL again knows no IPv6 addresses.
+        let seen = options.clone().host("x").to_url_lossy();
+        assert_eq!((options.get_username(), options.get_database()), ("u", Some("db")), "{url}");
+        assert_eq!(seen.password(), Some("p%40"), "{url}");
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_refused_and_not_repeated() {
+        for url in [
+            "postgres://u:hidden@[::1/db",
+            "postgres://u:hidden@:x/db",
+            "postgres://u:hidden@[hidden]/db",
+        ] {
+            let refused = mode(url, Tls::Disable).expect_err(url);
+            assert!(refused.contains("database.url"), "{refused}");
+            assert!(!refused.contains("hidden"), "{refused}");
+        }
+    }
+
     #[test]
     fn on_this_machine_nothing_needs_to_be_said() {
-        for url in ["postgres://localhost/l", "postgres://127.0.0.1:5433/l"] {
+        for url in [
+            "postgres://localhost/l",
+            "postgres://127.0.0.1:5433/l",
+            "postgres://u:p@[::1]:5433/l",
+            "postgres://u:p@/l?host=::1",
+        ] {
             assert_eq!(mode(url, Tls::Unsaid).as_deref(), Ok("Disable"), "{url}");
             assert_eq!(mode(url, Tls::VerifyFull).as_deref(), Ok("VerifyFull"), "{url}");
         }
         // A socket has no TLS, whatever is wished for.
-        for url in
-            ["postgres://%2Fvar%2Frun%2Fpostgresql/l", "postgres:///l?host=/var/run/postgresql"]
-        {
+        for url in [
+            "postgres://%2Fvar%2Frun%2Fpostgresql/l",
+            "postgres:///l?host=/var/run/postgresql",
+            "postgres://u:p@/l?host=/var/run/postgresql",
+        ] {
             for tls in [Tls::Unsaid, Tls::VerifyFull] {
                 assert_eq!(mode(url, tls).as_deref(), Ok("Disable"), "{url}");
             }

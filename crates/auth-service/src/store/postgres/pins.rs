@@ -9,6 +9,8 @@
 use sqlx::postgres::{PgConnectOptions, PgConnection, Postgres};
 use sqlx::{Connection as _, Error, Executor, query_as, query_scalar};
 
+use super::super::fault::OnlyReads;
+
 /// What may take how long at the most: a statement, waiting for a lock, doing nothing in between.
 type Limits = [&'static str; 3];
 
@@ -122,11 +124,13 @@ impl Pins {
             setting.map_or("", |(_, value)| value.as_str())
         };
         if value("standby") != "no" {
-            return Err(unfit("the server is a standby, which only reads; name the primary"));
+            return Err(only_reads(
+                "the server is a standby, and so is read-only; name the primary",
+            ));
         }
         if value("transaction_read_only") != "off" {
-            return Err(unfit(
-                "the server only reads: default_transaction_read_only is on; turn it off, or name \
+            return Err(only_reads(
+                "the server is read-only: default_transaction_read_only is on; turn it off, or name \
                  the server that took its place",
             ));
         }
@@ -134,10 +138,11 @@ impl Pins {
             return Err(unfit("synchronous_commit is off: logouts would be lost; set it to on"));
         }
         let encoding = value("server_encoding");
-        // Neither changes a byte.
-        if !["UTF8", "SQL_ASCII"].contains(&encoding) {
+        // SQL_ASCII takes every byte, and knows no letters: what PostgreSQL does with text is then wrong beyond ASCII.
+        if encoding != "UTF8" {
             return Err(unfit(format!(
-                "its encoding is {encoding}, which cannot hold every name; make one of UTF8"
+                "its encoding is {encoding}, which cannot hold every name: dump it with pg_dump, and restore it \
+                 into one that was made with `create database … template template0 encoding 'UTF8'`"
             )));
         }
         for (name, wanted) in &self.wanted {
@@ -151,6 +156,10 @@ impl Pins {
         }
         Ok(())
     }
+}
+
+fn only_reads(why: &'static str) -> Error {
+    Error::Configuration(Box::new(OnlyReads(why)))
 }
 
 fn unfit(why: impl Into<String>) -> Error {
