@@ -1,5 +1,6 @@
-/** Why there is no answer. `code` is the server's problem code, or `network`, or `signed-out`, or
- * `superseded` for a refresh that a login or logout overtook. */
+/** Why there is no answer. `code` is the server's problem code; or `network`, where nothing came or
+ * what came is not the server's (`status` tells the two apart); or `signed-out`; or `superseded` for a
+ * refresh that a login or logout overtook. */
 export class LatchkeyError extends Error {
     /**
      * @param {string} code
@@ -13,7 +14,7 @@ export class LatchkeyError extends Error {
         problem?: Record<string, any>;
     });
     code: string;
-    /** The HTTP status, where there was an answer. */
+    /** The HTTP status, where there was an answer, whoever gave it. */
     status: number | undefined;
     /** Seconds to wait before trying again, where the server named them. */
     retryAfter: number | undefined;
@@ -53,7 +54,8 @@ export class Client extends EventTarget {
     }): Promise<void>;
     /**
      * The Fetch API's `fetch` with the access token added. A token that is about to expire, or that
-     * the service does not accept, is replaced first, once. Anything else that the service answers is
+     * the service does not accept, is replaced first, once; and once more where the one in its place ran out
+     * on the way, as it does when a laptop sleeps. Anything else that the service answers is
      * the caller's, a step-up challenge included. Rejects with a `LatchkeyError` when no token is to be had.
      * @param {RequestInfo | URL} input
      * @param {RequestInit} [init]
@@ -108,6 +110,10 @@ export type Credentials = {
      */
     device?: string | undefined;
 };
+/**
+ * What is known of the session: the same object until something of it changes, as
+ * `useSyncExternalStore` of React needs it. The seconds in it count down by themselves.
+ */
 export type Session = {
     /**
      * `unknown` until the server was asked.
