@@ -1,6 +1,7 @@
 /** Why there is no answer. `code` is the server's problem code; or `network`, where nothing came or
  * what came is not the server's (`status` tells the two apart); or `signed-out`; or `superseded` for a
- * refresh that a login or logout overtook. */
+ * refresh that a login or logout overtook; or `cookie-refused` for a login whose cookie the browser did
+ * not keep. */
 export class LatchkeyError extends Error {
     /**
      * @param {string} code
@@ -139,9 +140,10 @@ export type Limit = "idle" | "absolute";
  * Why a session is over. `logout`: here or in another tab. `ended`: from another device. `expired`:
  * see `limit`. `password`, `admin`, `disabled`, `reuse`, `limit` (of sessions that an account may
  * have): the server says so. `replaced`: another tab signed in anew; `restore()` joins it.
- * `cookie-lost`: the browser no longer has the cookie. `invalid`: the server does not know the cookie.
+ * `cookie-lost`: the browser no longer has the cookie. `cookie-refused`: it never kept it, as it does where the
+ * page and the issuer are different sites; the console says more. `invalid`: the server does not know the cookie.
  */
-export type Reason = "logout" | "ended" | "expired" | "password" | "admin" | "disabled" | "reuse" | "limit" | "replaced" | "cookie-lost" | "invalid";
+export type Reason = "logout" | "ended" | "expired" | "password" | "admin" | "disabled" | "reuse" | "limit" | "replaced" | "cookie-lost" | "cookie-refused" | "invalid";
 export type Events = {
     signedin: CustomEvent<{
         sessionId: string;

@@ -43,9 +43,10 @@
  * Why a session is over. `logout`: here or in another tab. `ended`: from another device. `expired`:
  * see `limit`. `password`, `admin`, `disabled`, `reuse`, `limit` (of sessions that an account may
  * have): the server says so. `replaced`: another tab signed in anew; `restore()` joins it.
- * `cookie-lost`: the browser no longer has the cookie. `invalid`: the server does not know the cookie.
+ * `cookie-lost`: the browser no longer has the cookie. `cookie-refused`: it never kept it, as it does where the
+ * page and the issuer are different sites; the console says more. `invalid`: the server does not know the cookie.
  * @typedef {'logout' | 'ended' | 'expired' | 'password' | 'admin' | 'disabled' | 'reuse' |
- *   'limit' | 'replaced' | 'cookie-lost' | 'invalid'} Reason
+ *   'limit' | 'replaced' | 'cookie-lost' | 'cookie-refused' | 'invalid'} Reason
  */
 
 /**
@@ -85,7 +86,8 @@ const LOGIN_FACTOR = 5;
 
 /** Why there is no answer. `code` is the server's problem code; or `network`, where nothing came or
  * what came is not the server's (`status` tells the two apart); or `signed-out`; or `superseded` for a
- * refresh that a login or logout overtook. */
+ * refresh that a login or logout overtook; or `cookie-refused` for a login whose cookie the browser did
+ * not keep. */
 export class LatchkeyError extends Error {
   /**
    * @param {string} code
@@ -112,7 +114,7 @@ export class LatchkeyError extends Error {
 
 /** A person's session in this tab. Make one per page. */
 export class Client extends EventTarget {
-  #issuer; #origins; #lead; #timeout; #jitter;
+  #issuer; #origins; #site; #lead; #timeout; #jitter;
   /** @type {Session['state']} */
   #state = 'unknown';
   /** @type {string | undefined} */
@@ -155,6 +157,7 @@ export class Client extends EventTarget {
     this.#issuer = (issuer ?? here ?? '').replace(/\/$/, '');
     this.#origins = new Set([this.#issuer, ...resources].map((one) => new URL(one).origin));
     if (here) this.#origins.add(here);
+    this.#site = siteOf(globalThis.location, new URL(this.#issuer));
     this.#lead = lead;
     this.#timeout = timeout;
     this.#jitter = jitter;
@@ -224,6 +227,7 @@ export class Client extends EventTarget {
     const body = { username, password, transport: 'cookie', scope, resource, device };
     const at = now();
     const answer = await this.#inTurn(() => this.#post('/login', body, LOGIN_FACTOR));
+    if (this.#site !== 'same' || globalThis.navigator?.cookieEnabled === false) await this.#prove(answer);
     await this.#supersede();
     this.#sessionId = undefined;
     this.#adopt(answer, at, false);
@@ -331,6 +335,27 @@ export class Client extends EventTarget {
     return flight;
   }
 
+  /** Uses the cookie of a login once, at once. Where the browser did not keep it, the next reload would sign out
+   * without a word: so the login is taken back, and has failed. @param {Answer} answer */
+  async #prove({ access_token }) {
+    const error = await this.#inTurn(() => this.#post('/refresh', {})).then(() => {}, (thrown) => thrown);
+    // Any other failure says nothing about the cookie.
+    if (error?.code !== 'unauthenticated') return;
+    await this.#post('/logout', {}, 1, access_token).catch(() => {});
+    this.#warn('The browser did not keep the cookie of a login.');
+    this.#leave('cookie-refused');
+    throw new LatchkeyError('cookie-refused', { cause: error });
+  }
+
+  /** Tells whoever made the page what its visitors cannot know. @param {string} what */
+  #warn(what) {
+    const why = this.#site === 'same' ? 'Cookies are turned off in it.' :
+      `The page (${globalThis.location.origin}) and the issuer (${this.#issuer}) are not the same site, or cookies of ` +
+      'other sites are blocked. Serve both with one scheme below one domain (localhost and 127.0.0.1 are two), or set ' +
+      'AUTH__HTTP__COOKIE_SAME_SITE=none where browsers still take such cookies.';
+    console.warn(`latchkey-browser: ${what} ${why}`);
+  }
+
   /** Before login and logout: a refresh still under way would put its own cookie in place of theirs. */
   async #supersede() {
     this.#epoch++;
@@ -400,15 +425,15 @@ export class Client extends EventTarget {
   }
 
   /** One request to the auth-service.
-   * @param {string} path @param {object} body @param {number} [patience]
+   * @param {string} path @param {object} body @param {number} [patience] @param {string} [token]
    * @returns {Promise<any>} */
-  async #post(path, body, patience = 1) {
+  async #post(path, body, patience = 1, token = this.#token) {
     const controller = new AbortController();
     const timer = setTimeout(() => controller.abort(), this.#timeout * patience * 1000);
     /** @type {Record<string, string>} */
     const headers = { 'content-type': 'application/json', 'x-latchkey': '1' };
     // Where the cookie is gone already, this is what says who wants out.
-    if (path === '/logout' && this.#token) headers.authorization = `Bearer ${this.#token}`;
+    if (path === '/logout' && token) headers.authorization = `Bearer ${token}`;
     let response, text;
     try {
       response = await fetch(this.#issuer + path, {
@@ -459,7 +484,10 @@ export class Client extends EventTarget {
     const ended = this.#ends && this.session.endsIn === 0;
     // The browser drops the cookie at the session's end, so that nothing is left to be told about.
     if (code === 'session-expired' || (code === 'unauthenticated' && ended)) this.#leave('expired');
-    else if (code === 'unauthenticated') this.#leave('cookie-lost');
+    else if (code === 'unauthenticated') {
+      if (this.#site === 'other') this.#warn('No cookie came along with a refresh.');
+      this.#leave('cookie-lost');
+    }
     else if (code === 'token-reused') this.#leave('reuse');
     else if (code === 'session-revoked') {
       this.#leave(problem?.reason === 'logout' ? 'ended' : (problem?.reason ?? 'ended'));
@@ -570,6 +598,19 @@ export class Client extends EventTarget {
 
 /** @param {Options} [options] */
 export const createClient = (options) => new Client(options);
+
+/** Whether a page and the issuer are one site, to which browsers give the cookie: for certain (`same`), for
+ * certain not (`other`), or `unknown`, as which names belong together is a list that scripts do not have.
+ * @param {Location | undefined} page @param {URL} issuer */
+const siteOf = (page, issuer) => {
+  if (!page) return 'same';
+  if (page.protocol !== issuer.protocol) return 'other';
+  if (page.hostname === issuer.hostname) return 'same';
+  // Of a name its last two parts; an address and a name without a dot are whole.
+  const [one, other] = [page, issuer].map(({ hostname }) =>
+    (/^[\d.]+$/.test(hostname) ? hostname : hostname.split('.').slice(-2).join('.')));
+  return one === other ? 'unknown' : 'other';
+};
 
 /** @returns {Moment} */
 const now = () => ({ steady: performance.now(), wall: Date.now() });

@@ -4,7 +4,7 @@ import { createClient } from '/assets/latchkey.js';
 const $ = (id) => document.getElementById(id);
 
 const settings = await fetch('/assets/page.json').then((answer) => answer.json()).catch(() => ({}));
-const { resource = null, demo = null, registration = 'open', password_min: passwordMin = 15 } = settings;
+const { issuer, resource = null, demo = null, registration = 'open', password_min: passwordMin = 15 } = settings;
 const auth = createClient({ resources: resource ? [resource] : [] });
 
 const REASONS = {
@@ -20,6 +20,7 @@ const REASONS = {
   limit: 'This session was ended because you signed in on more devices than you may.',
   replaced: 'Another tab of this browser signed in anew.',
   'cookie-lost': 'You were signed out because the browser no longer has the session\'s cookie.',
+  'cookie-refused': 'Your browser does not keep the session\'s cookie. Allow cookies for this site, and sign in again.',
   invalid: 'The session\'s cookie is not valid here. Please sign in again.',
 };
 
@@ -153,6 +154,7 @@ function explain(error) {
   }
   if (code === 'conflict') return 'That name or address is taken.';
   if (code === 'invitation-invalid') return 'This invitation is not good for that address, or not any more. Ask for a new one.';
+  if (code === 'cookie-refused') return REASONS[code];
   if (code === 'rate-limited') return `Too many attempts. ${later}`;
   if (code === 'network' || error instanceof TypeError) return 'The server cannot be reached. You are still signed in if you were. Try again.';
   if (code === 'unavailable' || code === 'revocation-stale') return `The server is busy. ${later}`;
@@ -491,16 +493,38 @@ $('confirm').addEventListener('close', () => $('confirm-form').reset());
 
 /* The start */
 
+/** Sessions are of the issuer's origin: elsewhere a login is refused, or its cookie is not kept. So a page that was
+ * opened elsewhere goes there, once: a proxy may lead back. Says whether it is there already. */
+function isAtIssuer() {
+  const home = new URL(issuer ? `${issuer}/` : location.href);
+  const hash = new URLSearchParams(location.hash.slice(1));
+  const moved = hash.has('moved');
+  if (home.origin === location.origin) {
+    hash.delete('moved');
+    const rest = String(hash);
+    if (moved) history.replaceState(null, '', location.pathname + location.search + (rest && `#${rest}`));
+    return true;
+  }
+  if (moved) {
+    const link = element('a', { href: home.href }, home.href);
+    why('This page works at the address of the service alone, and leads from there to here. Its address is ', link);
+    $('loading').hidden = true;
+    return false;
+  }
+  hash.set('moved', '1');
+  home.search = location.search;
+  home.hash = String(hash);
+  location.replace(home.href);
+  return false;
+}
+
 for (const id of ['up-hint', 'new-hint']) {
   $(id).textContent = `At least ${passwordMin} characters. Anything goes; a sentence is easy to remember.`;
 }
 $('demo').hidden = !demo;
 offerSignUp();
-takeInvitation();
-addEventListener('hashchange', takeInvitation);
 $('api').hidden = !resource;
 $('api-origin').textContent = resource ?? '';
-setInterval(tick, 1000);
 
 async function start() {
   show('loading');
@@ -513,4 +537,10 @@ async function start() {
     show('outside', { focus: false });
   }
 }
-await start();
+
+if (isAtIssuer()) {
+  takeInvitation();
+  addEventListener('hashchange', takeInvitation);
+  setInterval(tick, 1000);
+  await start();
+}
