@@ -53,15 +53,23 @@ impl Origin {
         (web && good).then(|| Self(url.origin().ascii_serialization()))
     }
 
-    /// The origin of pages that come with an application: `capacitor://localhost`, `tauri://localhost`, and
-    /// `file://` of web views that send that and not `null`.
+    /// The origin of pages that come with an application: `capacitor://localhost`, `tauri://localhost`,
+    /// `chrome-extension://` and an id, and `file://` of web views that send that and not `null`. Browsers keep such a
+    /// host as it is written.
     fn of_app(text: &str) -> Option<Self> {
         let (scheme, host) = text.split_once("://")?;
         let is_scheme = scheme.starts_with(|first: char| first.is_ascii_lowercase())
             && scheme.bytes().all(|byte| is_host_byte(byte) && byte != b'_')
             && !matches!(scheme, "http" | "https" | "ws" | "wss" | "ftp");
-        let is_host = (scheme == "file") == host.is_empty() && host.bytes().all(is_host_byte);
+        let is_host = (scheme == "file") == host.is_empty()
+            && host.bytes().all(|byte| is_host_byte(byte) || byte.is_ascii_uppercase());
         (is_scheme && is_host).then(|| Self(text.to_owned()))
+    }
+
+    /// Whether its pages are on the web. Those of an application are of no site that a cookie could be for.
+    #[must_use]
+    pub fn is_of_web(&self) -> bool {
+        self.0.starts_with("http://") || self.0.starts_with("https://")
     }
 
     /// As browsers send it.
@@ -122,10 +130,25 @@ mod tests {
             "http://[::1]:8081",
             "http://localhost",
             "https://under_score.example.com",
-            "capacitor://localhost",
-            "file://",
         ] {
             assert_eq!(Origin::parse(good).map(|origin| origin.0), Ok(good.to_owned()));
+            assert!(Origin::parse(good).unwrap().is_of_web(), "{good}");
+        }
+    }
+
+    #[test]
+    fn the_origin_of_an_application_is_taken_as_it_is() {
+        for good in [
+            "capacitor://localhost",
+            "ionic://localhost",
+            "tauri://localhost",
+            "file://",
+            "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+            "moz-extension://2c127fa4-62c7-7e4f-90e5-472b45eecfdc",
+            "safari-web-extension://60C06D38-2E4A-4B0B-9A3E-1F0A9D0C7E11",
+        ] {
+            assert_eq!(Origin::parse(good).map(|origin| origin.0), Ok(good.to_owned()));
+            assert!(!Origin::parse(good).unwrap().is_of_web(), "{good}");
         }
     }
 
@@ -173,6 +196,14 @@ mod tests {
             "Capacitor://localhost",
             "capacitor://",
             "capacitor://localhost/",
+            "capacitor://*",
+            "chrome-extension://*",
+            "*://localhost",
+            "capacitor:localhost",
+            "tauri://localhost?x",
+            "tauri://me@localhost",
+            "javascript://x y",
+            "data:text/html,x",
             "https://a.example https://b.example",
             "//app.example.com",
         ] {

@@ -106,10 +106,12 @@ impl Config {
 
     fn check_page(&self) -> Result<(), ConfigError> {
         let page = &self.page;
-        if !page.resource.is_empty()
-            && let Err(problem) = Origin::parse(&page.resource)
-        {
-            return fail("page.resource", &problem.to_string());
+        if !page.resource.is_empty() {
+            match Origin::parse(&page.resource) {
+                Ok(origin) if origin.is_of_web() => {}
+                Ok(_) => return fail("page.resource", "must begin with https:// or http://"),
+                Err(problem) => return fail("page.resource", &problem.to_string()),
+            }
         }
         if !page.demo_username.is_empty() && !self.is_local() {
             return fail("page.demo_username", "is for trying out; the issuer is not this machine");
