@@ -75,7 +75,7 @@ export class Client extends EventTarget {
 export function createClient(options?: Options): Client;
 export type Options = {
     /**
-     * Where the auth-service is; by default where the page came from.
+     * Where the auth-service is, with its path if it has one; by default the page's origin.
      */
     issuer?: string | undefined;
     /**

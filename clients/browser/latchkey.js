@@ -9,7 +9,7 @@
 
 /**
  * @typedef {object} Options
- * @property {string} [issuer] Where the auth-service is; by default where the page came from.
+ * @property {string} [issuer] Where the auth-service is, with its path if it has one; by default the page's origin.
  * @property {string[]} [resources] Origins, besides the page's and the issuer's, that get the token.
  * @property {number} [lead] Seconds before the session's end at which `expiring` is sent; 120.
  * @property {number} [timeout] Seconds that one refresh may take; 4.
@@ -154,7 +154,8 @@ export class Client extends EventTarget {
   constructor({ issuer, resources = [], lead = 120, timeout = 4, jitter = 1 } = {}) {
     super();
     const here = globalThis.location?.origin;
-    this.#issuer = (issuer ?? here ?? '').replace(/\/$/, '');
+    // In one spelling, as it names what the tabs share.
+    this.#issuer = new URL(issuer ?? here ?? '').href.replace(/\/+$/, '');
     this.#origins = new Set([this.#issuer, ...resources].map((one) => new URL(one).origin));
     if (here) this.#origins.add(here);
     this.#site = siteOf(globalThis.location, new URL(this.#issuer));

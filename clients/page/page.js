@@ -1,11 +1,14 @@
 // The demo and account page: plain DOM on top of the browser client. No token passes through here.
-import { createClient } from '/assets/latchkey.js';
+import { createClient } from './latchkey.js';
 
 const $ = (id) => document.getElementById(id);
 
-const settings = await fetch('/assets/page.json').then((answer) => answer.json()).catch(() => ({}));
+/** Where the service is, below which paths are: a proxy may have put all of it below one. */
+const root = new URL('..', import.meta.url);
+
+const settings = await fetch(new URL('assets/page.json', root)).then((answer) => answer.json()).catch(() => ({}));
 const { issuer, resource = null, demo = null, registration = 'open', password_min: passwordMin = 15 } = settings;
-const auth = createClient({ resources: resource ? [resource] : [] });
+const auth = createClient({ issuer: root.href, resources: resource ? [resource] : [] });
 
 const REASONS = {
   logout: 'You signed out in another tab.',
@@ -124,7 +127,7 @@ async function call(url, { json, ...init } = {}) {
   if (json) {
     Object.assign(init, { body: JSON.stringify(json), headers: { 'content-type': 'application/json' } });
   }
-  const response = await auth.fetch(new URL(url, location.origin), init);
+  const response = await auth.fetch(new URL(url, root), init);
   const body = response.status === 204 ? undefined : await response.json().catch(() => ({}));
   if (!response.ok) throw new Refused(body, response);
   return body;
@@ -309,7 +312,7 @@ let lost = false;
 
 onSubmit('sign-up', async ({ username, email, password }, form) => {
   if (!username && !email) throw new Error('Name: please give a name, an e-mail address, or both.');
-  const answer = await fetch('/register', {
+  const answer = await fetch(new URL('register', root), {
     method: 'POST', headers: { 'content-type': 'application/json' },
     body: JSON.stringify({
       ...(username && { username }), ...(email && { email }), password, ...(invitation && { invitation }),
@@ -358,12 +361,12 @@ async function load() {
 }
 
 async function loadMe() {
-  const me = await fetched('/me');
+  const me = await fetched('me');
   $('name').textContent = $('password-user').value = me.username || me.email;
 }
 
 async function loadSessions() {
-  const { sessions } = await fetched('/sessions');
+  const { sessions } = await fetched('sessions');
   $('sessions').replaceChildren(...sessions.map((one) => {
     const name = one.device ?? browser(one.user_agent ?? '');
     const about = element('div', {}, element('strong', {}, name),
@@ -374,7 +377,7 @@ async function loadSessions() {
     const button = element('button', { type: 'button', className: 'quiet small' }, 'End');
     button.setAttribute('aria-label', `End the session of ${name}, last used ${instant.format(new Date(one.last_used_at))}`);
     button.addEventListener('click', () => attempt(button, async () => {
-      await call(`/sessions/${encodeURIComponent(one.id)}`, { method: 'DELETE' });
+      await call(`sessions/${encodeURIComponent(one.id)}`, { method: 'DELETE' });
       say(`The session of ${name} was ended.`);
       loadEvents();
       await loadSessions();
@@ -396,7 +399,7 @@ onClick('all', () => auth.logout({ sessions: 'all' }));
 
 onSubmit('password', async (fields, form) => {
   const { current_password, new_password, sessions } = fields;
-  await call('/password', { method: 'POST', json: { current_password, new_password, sessions } });
+  await call('password', { method: 'POST', json: { current_password, new_password, sessions } });
   form.reset();
   if (sessions !== 'all') say('The password was changed.');
   loadEvents();
@@ -425,7 +428,7 @@ const HAPPENED = {
 /** "Why was I logged out?" Older servers do not have the route, and newer ones have more to tell. */
 async function loadEvents() {
   const before = cleared;
-  const { events } = await call('/sessions/events').catch(() => ({ events: [] }));
+  const { events } = await call('sessions/events').catch(() => ({ events: [] }));
   if (before !== cleared) return;
   $('activity').hidden = events.length === 0;
   $('events').replaceChildren(...events.slice(0, 12).map((one) => {

@@ -64,6 +64,21 @@ for (const [page, issuer] of [...others, ...unknown]) {
   });
 }
 
+test('an issuer has one spelling and may have a path', async (t) => {
+  const there = new World(t);
+  const tabs = ['https://Auth.test:443/', 'https://auth.test'].map((issuer) => there.tab({ issuer }));
+  await tabs[0].login(PASSWORD);
+  await there.pass(0.1);
+  assert.equal(tabs[1].session.state, 'signed-in', 'they are tabs of one issuer');
+
+  for (const issuer of ['https://auth.test/id/v1', 'https://auth.test/id/v1/']) {
+    there.requests.length = 0;
+    there.answers['/id/v1/login'] = [there.token];
+    await there.tab({ issuer }).login(PASSWORD);
+    assert.deepEqual(there.requests.map((one) => one.path), ['/id/v1/login']);
+  }
+});
+
 test('a page of the same host is believed, whatever its port', async (t) => {
   for (const [page, issuer] of [
     ['https://auth.test', 'https://auth.test'], ['http://localhost:3000', 'http://localhost:8080'],

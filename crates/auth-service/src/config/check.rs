@@ -77,11 +77,12 @@ impl Config {
     }
 
     fn check_issuer(&self) -> Result<(), ConfigError> {
+        origin::check_identifier("issuer", &self.issuer)?;
         let local = self.is_local() && self.issuer.starts_with("http://");
         if !local && !self.issuer.starts_with("https://") {
             return fail("issuer", "must be https, unless it is this machine");
         }
-        origin::check_identifier("issuer", &self.issuer)
+        Ok(())
     }
 
     fn check_keys(&self) -> Result<(), ConfigError> {
