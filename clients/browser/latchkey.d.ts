@@ -1,5 +1,7 @@
-/** Why there is no answer. `code` is the server's problem code, or `network`, or `signed-out`, or
- * `superseded` for a refresh that a login or logout overtook. */
+/** Why there is no answer. `code` is the server's problem code; or `network`, where nothing came or
+ * what came is not the server's (`status` tells the two apart); or `signed-out`; or `superseded` for a
+ * refresh that a login or logout overtook; or `cookie-refused` for a login whose cookie the browser did
+ * not keep. */
 export class LatchkeyError extends Error {
     /**
      * @param {string} code
@@ -13,7 +15,7 @@ export class LatchkeyError extends Error {
         problem?: Record<string, any>;
     });
     code: string;
-    /** The HTTP status, where there was an answer. */
+    /** The HTTP status, where there was an answer, whoever gave it. */
     status: number | undefined;
     /** Seconds to wait before trying again, where the server named them. */
     retryAfter: number | undefined;
@@ -53,7 +55,8 @@ export class Client extends EventTarget {
     }): Promise<void>;
     /**
      * The Fetch API's `fetch` with the access token added. A token that is about to expire, or that
-     * the service does not accept, is replaced first, once. Anything else that the service answers is
+     * the service does not accept, is replaced first, once; and once more where the one in its place ran out
+     * on the way, as it does when a laptop sleeps. Anything else that the service answers is
      * the caller's, a step-up challenge included. Rejects with a `LatchkeyError` when no token is to be had.
      * @param {RequestInfo | URL} input
      * @param {RequestInit} [init]
@@ -72,7 +75,7 @@ export class Client extends EventTarget {
 export function createClient(options?: Options): Client;
 export type Options = {
     /**
-     * Where the auth-service is; by default where the page came from.
+     * Where the auth-service is, with its path if it has one; by default the page's origin.
      */
     issuer?: string | undefined;
     /**
@@ -108,6 +111,10 @@ export type Credentials = {
      */
     device?: string | undefined;
 };
+/**
+ * What is known of the session: the same object until something of it changes, as
+ * `useSyncExternalStore` of React needs it. The seconds in it count down by themselves.
+ */
 export type Session = {
     /**
      * `unknown` until the server was asked.
@@ -133,9 +140,10 @@ export type Limit = "idle" | "absolute";
  * Why a session is over. `logout`: here or in another tab. `ended`: from another device. `expired`:
  * see `limit`. `password`, `admin`, `disabled`, `reuse`, `limit` (of sessions that an account may
  * have): the server says so. `replaced`: another tab signed in anew; `restore()` joins it.
- * `cookie-lost`: the browser no longer has the cookie. `invalid`: the server does not know the cookie.
+ * `cookie-lost`: the browser no longer has the cookie. `cookie-refused`: it never kept it, as it does where the
+ * page and the issuer are different sites; the console says more. `invalid`: the server does not know the cookie.
  */
-export type Reason = "logout" | "ended" | "expired" | "password" | "admin" | "disabled" | "reuse" | "limit" | "replaced" | "cookie-lost" | "invalid";
+export type Reason = "logout" | "ended" | "expired" | "password" | "admin" | "disabled" | "reuse" | "limit" | "replaced" | "cookie-lost" | "cookie-refused" | "invalid";
 export type Events = {
     signedin: CustomEvent<{
         sessionId: string;

@@ -9,7 +9,7 @@
 
 /**
  * @typedef {object} Options
- * @property {string} [issuer] Where the auth-service is; by default where the page came from.
+ * @property {string} [issuer] Where the auth-service is, with its path if it has one; by default the page's origin.
  * @property {string[]} [resources] Origins, besides the page's and the issuer's, that get the token.
  * @property {number} [lead] Seconds before the session's end at which `expiring` is sent; 120.
  * @property {number} [timeout] Seconds that one refresh may take; 4.
@@ -26,6 +26,8 @@
  */
 
 /**
+ * What is known of the session: the same object until something of it changes, as
+ * `useSyncExternalStore` of React needs it. The seconds in it count down by themselves.
  * @typedef {object} Session
  * @property {'unknown' | 'signed-in' | 'signed-out'} state `unknown` until the server was asked.
  * @property {string} [sessionId]
@@ -41,9 +43,10 @@
  * Why a session is over. `logout`: here or in another tab. `ended`: from another device. `expired`:
  * see `limit`. `password`, `admin`, `disabled`, `reuse`, `limit` (of sessions that an account may
  * have): the server says so. `replaced`: another tab signed in anew; `restore()` joins it.
- * `cookie-lost`: the browser no longer has the cookie. `invalid`: the server does not know the cookie.
+ * `cookie-lost`: the browser no longer has the cookie. `cookie-refused`: it never kept it, as it does where the
+ * page and the issuer are different sites; the console says more. `invalid`: the server does not know the cookie.
  * @typedef {'logout' | 'ended' | 'expired' | 'password' | 'admin' | 'disabled' | 'reuse' |
- *   'limit' | 'replaced' | 'cookie-lost' | 'invalid'} Reason
+ *   'limit' | 'replaced' | 'cookie-lost' | 'cookie-refused' | 'invalid'} Reason
  */
 
 /**
@@ -72,13 +75,19 @@
 const PATIENCE = 10_000;
 const ATTEMPTS = 3;
 const LONGEST_PAUSE = 30_000;
+/** The longest wait that an answer can ask for, in seconds: it may come from anything on the way. */
+const LONGEST_RETRY_AFTER = 600;
+/** With these the server says that there is no session. */
+const ENDS = ['unauthenticated', 'session-expired', 'session-revoked', 'token-reused', 'invalid-token'];
 /** How often time is looked at anew: timers are late after a sleep. */
 const LONGEST_TIMER = 60_000;
 /** Logins wait for their turn to hash, so they get this many times the patience of a refresh. */
 const LOGIN_FACTOR = 5;
 
-/** Why there is no answer. `code` is the server's problem code, or `network`, or `signed-out`, or
- * `superseded` for a refresh that a login or logout overtook. */
+/** Why there is no answer. `code` is the server's problem code; or `network`, where nothing came or
+ * what came is not the server's (`status` tells the two apart); or `signed-out`; or `superseded` for a
+ * refresh that a login or logout overtook; or `cookie-refused` for a login whose cookie the browser did
+ * not keep. */
 export class LatchkeyError extends Error {
   /**
    * @param {string} code
@@ -89,7 +98,7 @@ export class LatchkeyError extends Error {
     super(problem?.detail ?? code, { cause });
     this.name = 'LatchkeyError';
     this.code = code;
-    /** The HTTP status, where there was an answer. */
+    /** The HTTP status, where there was an answer, whoever gave it. */
     this.status = status;
     /** Seconds to wait before trying again, where the server named them. */
     this.retryAfter = retryAfter;
@@ -105,7 +114,7 @@ export class LatchkeyError extends Error {
 
 /** A person's session in this tab. Make one per page. */
 export class Client extends EventTarget {
-  #issuer; #origins; #lead; #timeout; #jitter;
+  #issuer; #origins; #site; #lead; #timeout; #jitter;
   /** @type {Session['state']} */
   #state = 'unknown';
   /** @type {string | undefined} */
@@ -136,14 +145,20 @@ export class Client extends EventTarget {
   /** @type {BroadcastChannel | undefined} */
   #channel;
   #closing = new AbortController();
+  /** What `session` was made of, and it. @type {unknown[]} */
+  #known = [];
+  /** @type {Session | undefined} */
+  #session;
 
   /** @param {Options} [options] */
   constructor({ issuer, resources = [], lead = 120, timeout = 4, jitter = 1 } = {}) {
     super();
     const here = globalThis.location?.origin;
-    this.#issuer = (issuer ?? here ?? '').replace(/\/$/, '');
+    // In one spelling, as it names what the tabs share.
+    this.#issuer = new URL(issuer ?? here ?? '').href.replace(/\/+$/, '');
     this.#origins = new Set([this.#issuer, ...resources].map((one) => new URL(one).origin));
     if (here) this.#origins.add(here);
+    this.#site = siteOf(globalThis.location, new URL(this.#issuer));
     this.#lead = lead;
     this.#timeout = timeout;
     this.#jitter = jitter;
@@ -174,16 +189,22 @@ export class Client extends EventTarget {
 
   /** What is known of the session now. @returns {Session} */
   get session() {
-    const left = (/** @type {{ at: Moment, seconds: number } | undefined} */ span) =>
-      span && Math.max(0, span.seconds - since(span.at));
-    return {
-      state: this.#state,
-      sessionId: this.#sessionId,
-      scope: this.#scope,
-      accessExpiresIn: this.#token ? left(this.#access) : undefined,
-      endsIn: left(this.#ends),
-      limit: this.#limit,
-    };
+    const [access, ends] = [this.#token ? this.#access : undefined, this.#ends];
+    const known = [this.#state, this.#sessionId, this.#scope, access, ends];
+    if (!this.#session || known.some((one, at) => one !== this.#known[at])) {
+      const left = (/** @type {{ at: Moment, seconds: number } | undefined} */ span) =>
+        span && Math.max(0, span.seconds - since(span.at));
+      this.#known = known;
+      this.#session = Object.freeze({
+        state: this.#state,
+        sessionId: this.#sessionId,
+        scope: this.#scope,
+        get accessExpiresIn() { return left(access); },
+        get endsIn() { return left(ends); },
+        limit: this.#limit,
+      });
+    }
+    return this.#session;
   }
 
   /**
@@ -207,6 +228,7 @@ export class Client extends EventTarget {
     const body = { username, password, transport: 'cookie', scope, resource, device };
     const at = now();
     const answer = await this.#inTurn(() => this.#post('/login', body, LOGIN_FACTOR));
+    if (this.#site !== 'same' || globalThis.navigator?.cookieEnabled === false) await this.#prove(answer);
     await this.#supersede();
     this.#sessionId = undefined;
     this.#adopt(answer, at, false);
@@ -223,7 +245,7 @@ export class Client extends EventTarget {
     await this.#supersede();
     const send = () => this.#inTurn(() => this.#post('/logout', { sessions }));
     await send().catch((error) => {
-      if (error.code !== 'network') throw error;
+      if (error.code !== 'network' || error.status) throw error;
       return send();
     });
     if (sessions !== 'others') this.#leave('logout');
@@ -231,7 +253,8 @@ export class Client extends EventTarget {
 
   /**
    * The Fetch API's `fetch` with the access token added. A token that is about to expire, or that
-   * the service does not accept, is replaced first, once. Anything else that the service answers is
+   * the service does not accept, is replaced first, once; and once more where the one in its place ran out
+   * on the way, as it does when a laptop sleeps. Anything else that the service answers is
    * the caller's, a step-up challenge included. Rejects with a `LatchkeyError` when no token is to be had.
    * @param {RequestInfo | URL} input
    * @param {RequestInit} [init]
@@ -242,14 +265,17 @@ export class Client extends EventTarget {
     if (!this.#origins.has(new URL(request.url).origin)) {
       throw new TypeError(`${new URL(request.url).origin} is not among the client's resources`);
     }
-    const first = await this.#accessToken();
+    let token = await this.#accessToken();
     const session = this.#sessionId;
-    const response = await send(request.clone(), first);
-    if (!(await isTokenRefused(response))) return response;
-    const second = await this.#accessToken(first);
-    // What one person asked for is not done in the name of the next.
-    if (this.#sessionId !== session) throw new LatchkeyError('superseded');
-    return send(request, second);
+    for (let attempt = 1; ; attempt++) {
+      const response = await send(request.clone(), token);
+      if (!(await isTokenRefused(response))) return response;
+      const isOver = token !== this.#token || this.session.accessExpiresIn === 0;
+      if (attempt === ATTEMPTS || (attempt > 1 && !isOver)) return response;
+      token = await this.#accessToken(token);
+      // What one person asked for is not done in the name of the next.
+      if (this.#sessionId !== session) throw new LatchkeyError('superseded');
+    }
   };
 
   /**
@@ -310,6 +336,27 @@ export class Client extends EventTarget {
     return flight;
   }
 
+  /** Uses the cookie of a login once, at once. Where the browser did not keep it, the next reload would sign out
+   * without a word: so the login is taken back, and has failed. @param {Answer} answer */
+  async #prove({ access_token }) {
+    const error = await this.#inTurn(() => this.#post('/refresh', {})).then(() => {}, (thrown) => thrown);
+    // Any other failure says nothing about the cookie.
+    if (error?.code !== 'unauthenticated') return;
+    await this.#post('/logout', {}, 1, access_token).catch(() => {});
+    this.#warn('The browser did not keep the cookie of a login.');
+    this.#leave('cookie-refused');
+    throw new LatchkeyError('cookie-refused', { cause: error });
+  }
+
+  /** Tells whoever made the page what its visitors cannot know. @param {string} what */
+  #warn(what) {
+    const why = this.#site === 'same' ? 'Cookies are turned off in it.' :
+      `The page (${globalThis.location.origin}) and the issuer (${this.#issuer}) are not the same site, or cookies of ` +
+      'other sites are blocked. Serve both with one scheme below one domain (localhost and 127.0.0.1 are two), or set ' +
+      'AUTH__HTTP__COOKIE_SAME_SITE=none where browsers still take such cookies.';
+    console.warn(`latchkey-browser: ${what} ${why}`);
+  }
+
   /** Before login and logout: a refresh still under way would put its own cookie in place of theirs. */
   async #supersede() {
     this.#epoch++;
@@ -347,7 +394,7 @@ export class Client extends EventTarget {
       } catch (thrown) {
         const error = /** @type {LatchkeyError} */ (thrown);
         if (epoch !== this.#epoch) throw error;
-        if (error.status === 401 && !error.transient) this.#refused(error);
+        if (ENDS.includes(error.code)) this.#refused(error);
         if (!error.transient) throw error;
         this.#lastFailure = error;
         this.#notBefore = performance.now() + pauseAfter(error, ++this.#failures);
@@ -379,15 +426,15 @@ export class Client extends EventTarget {
   }
 
   /** One request to the auth-service.
-   * @param {string} path @param {object} body @param {number} [patience]
+   * @param {string} path @param {object} body @param {number} [patience] @param {string} [token]
    * @returns {Promise<any>} */
-  async #post(path, body, patience = 1) {
+  async #post(path, body, patience = 1, token = this.#token) {
     const controller = new AbortController();
     const timer = setTimeout(() => controller.abort(), this.#timeout * patience * 1000);
     /** @type {Record<string, string>} */
     const headers = { 'content-type': 'application/json', 'x-latchkey': '1' };
     // Where the cookie is gone already, this is what says who wants out.
-    if (path === '/logout' && this.#token) headers.authorization = `Bearer ${this.#token}`;
+    if (path === '/logout' && token) headers.authorization = `Bearer ${token}`;
     let response, text;
     try {
       response = await fetch(this.#issuer + path, {
@@ -400,14 +447,16 @@ export class Client extends EventTarget {
     } finally {
       clearTimeout(timer);
     }
-    const { ok, status } = response;
-    const json = parse(text);
-    if (ok && (status === 204 || typeof json?.access_token === 'string')) return json;
-    // An answer in no form of ours comes from something in between, such as a hotel's sign-in page.
-    if (ok || (!json?.code && status < 500)) throw new LatchkeyError('network', { status });
+    const { status } = response;
+    const json = isJson(response) ? parse(text) : undefined;
+    if (path === '/logout' ? status === 204 : status === 200 && isAnswer(json)) return json;
     const seconds = Number(response.headers.get('retry-after') || NaN);
-    const retryAfter = seconds >= 0 ? seconds : undefined;
-    throw new LatchkeyError(json?.code ?? 'unavailable', { status, retryAfter, problem: json });
+    const retryAfter = seconds >= 0 ? Math.min(seconds, LONGEST_RETRY_AFTER) : undefined;
+    if (isProblem(response, json)) {
+      throw new LatchkeyError(json.code, { status, retryAfter, problem: json });
+    }
+    // Of something in between, such as a proxy or a hotel's sign-in page. It says nothing about the session.
+    throw new LatchkeyError('network', { status, retryAfter });
   }
 
   /** @param {Answer} answer @param {Moment} at @param {boolean} restored */
@@ -436,7 +485,10 @@ export class Client extends EventTarget {
     const ended = this.#ends && this.session.endsIn === 0;
     // The browser drops the cookie at the session's end, so that nothing is left to be told about.
     if (code === 'session-expired' || (code === 'unauthenticated' && ended)) this.#leave('expired');
-    else if (code === 'unauthenticated') this.#leave('cookie-lost');
+    else if (code === 'unauthenticated') {
+      if (this.#site === 'other') this.#warn('No cookie came along with a refresh.');
+      this.#leave('cookie-lost');
+    }
     else if (code === 'token-reused') this.#leave('reuse');
     else if (code === 'session-revoked') {
       this.#leave(problem?.reason === 'logout' ? 'ended' : (problem?.reason ?? 'ended'));
@@ -548,6 +600,19 @@ export class Client extends EventTarget {
 /** @param {Options} [options] */
 export const createClient = (options) => new Client(options);
 
+/** Whether a page and the issuer are one site, to which browsers give the cookie: for certain (`same`), for
+ * certain not (`other`), or `unknown`, as which names belong together is a list that scripts do not have.
+ * @param {Location | undefined} page @param {URL} issuer */
+const siteOf = (page, issuer) => {
+  if (!page) return 'same';
+  if (page.protocol !== issuer.protocol) return 'other';
+  if (page.hostname === issuer.hostname) return 'same';
+  // Of a name its last two parts; an address and a name without a dot are whole.
+  const [one, other] = [page, issuer].map(({ hostname }) =>
+    (/^[\d.]+$/.test(hostname) ? hostname : hostname.split('.').slice(-2).join('.')));
+  return one === other ? 'unknown' : 'other';
+};
+
 /** @returns {Moment} */
 const now = () => ({ steady: performance.now(), wall: Date.now() });
 
@@ -556,12 +621,12 @@ const now = () => ({ steady: performance.now(), wall: Date.now() });
 const since = (then) =>
   Math.max(performance.now() - then.steady, Date.now() - then.wall) / 1000;
 
-/** How long to leave the server alone, in ms: as it says; else not at all the first time, as a reply
- * is easily lost, and then longer each time. @param {LatchkeyError} error @param {number} failures */
+/** How long to leave the server alone, in ms: as the answer says; else, where none came, not at all the
+ * first time, as a reply is easily lost; and then longer each time. @param {LatchkeyError} error @param {number} failures */
 const pauseAfter = (error, failures) => {
   const spread = 1 + Math.random() / 4;
   if (error.retryAfter !== undefined) return error.retryAfter * 1000 * spread;
-  if (error.code === 'network' && failures === 1) return 0;
+  if (error.status === undefined && failures === 1) return 0;
   return Math.min(LONGEST_PAUSE, 250 * 2 ** failures * spread);
 };
 
@@ -571,6 +636,23 @@ const send = (request, token) => {
   return fetch(request);
 };
 
+/** @param {Response} response */
+const isJson = (response) => /[/+]json\b/.test(response.headers.get('content-type') ?? '');
+
+/** Whether this is the server's answer to a login or a refresh. @param {any} json */
+const isAnswer = (json) =>
+  ['access_token', 'scope', 'session_id'].every((name) => typeof json?.[name] === 'string') &&
+  ['expires_in', 'refresh_token_timeout', 'authorization_expires_in']
+    .every((name) => Number.isFinite(json[name]) && json[name] >= 0) &&
+  // What may stand in a header (RFC 6750 §2.1).
+  /^[\w.~+/-]+=*$/.test(json.access_token);
+
+/** Whether this is a problem in the server's words: its codes are pages below its address. What
+ * others answer may have a `code` too. @param {Response} response @param {any} json */
+const isProblem = ({ status }, json) =>
+  typeof json?.code === 'string' && json.status === status &&
+  typeof json.type === 'string' && json.type.endsWith(`/problems/${json.code}`);
+
 /** Whether a service wants another token (RFC 6750 §3.1), rather than another login (RFC 9470) or
  * another password. @param {Response} response */
 const isTokenRefused = async (response) => {
@@ -578,7 +660,7 @@ const isTokenRefused = async (response) => {
   const error = /error="?(\w+)/.exec(response.headers.get('www-authenticate') ?? '')?.[1];
   if (error) return error === 'invalid_token';
   // Across origins the header may be hidden.
-  if (!response.headers.get('content-type')?.includes('json')) return false;
+  if (!isJson(response)) return false;
   const code = parse(await response.clone().text().catch(() => ''))?.code;
   return code === 'invalid-token' || code === 'unauthenticated';
 };

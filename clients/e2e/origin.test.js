@@ -1,28 +1,15 @@
 // The README's snippet, on a page of another origin.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
-import { after, test } from 'node:test';
-import { Latchkey, PASSWORD, profile } from './support.js';
+import { test } from 'node:test';
+import { Latchkey, PASSWORD, frontEnd, profile } from './support.js';
 
-const read = (name) => readFile(new URL(`../browser/${name}`, import.meta.url), 'utf8');
-const [, snippet] = /## In your front end\n[^]*?```js\n([^]*?)```/.exec(await read('README.md'));
+const readme = await readFile(new URL('../browser/README.md', import.meta.url), 'utf8');
+const [, snippet] = /## In your front end\n[^]*?```js\n([^]*?)```/.exec(readme);
 
 test('the snippet works from another origin', { timeout: 60_000 }, async () => {
-  const client = await read('latchkey.js');
   let script;
-  const site = createServer((request, answer) => {
-    const [type, body] = {
-      '/': ['text/html', '<!doctype html><title>App</title><script type="module" src="/app.js"></script>'],
-      '/app.js': ['text/javascript', script],
-      '/latchkey.js': ['text/javascript', client],
-    }[request.url] ?? ['text/plain', ''];
-    answer.writeHead(200, { 'content-type': type }).end(body);
-  }).listen(0, '127.0.0.1');
-  after(() => site.close());
-  await once(site, 'listening');
-  const origin = `http://127.0.0.1:${site.address().port}`;
+  const origin = `http://127.0.0.1:${await frontEnd(() => script)}`;
   const latchkey = await Latchkey.start({
     AUTH__HTTP__ALLOWED_ORIGINS: origin, RESOURCE__HTTP__ALLOWED_ORIGINS: origin,
   });

@@ -7,7 +7,8 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer as createSite, request as ask } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -130,6 +131,54 @@ export class Latchkey {
   }
 }
 
+/** A site on an origin of its own; answers its port. */
+const site = async (serve) => {
+  const server = createSite(serve).listen(0, '127.0.0.1');
+  after(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  await once(server, 'listening');
+  return server.address().port;
+};
+
+/** A front end: one page with a script, which `script` gives, and the client beside it. */
+export async function frontEnd(script) {
+  const client = await readFile(new URL('../browser/latchkey.js', import.meta.url), 'utf8');
+  return site((request, answer) => {
+    const [type, body] = {
+      '/': ['text/html', '<!doctype html><title>App</title><script type="module" src="/app.js"></script>'],
+      '/app.js': ['text/javascript', script()],
+      '/latchkey.js': ['text/javascript', client],
+    }[request.url] ?? ['text/plain', ''];
+    answer.writeHead(200, { 'content-type': type }).end(body);
+  });
+}
+
+/** A proxy. `lead` says to which address a path leads: what it leads nowhere is not found. */
+export const proxy = (lead) =>
+  site((asked, answer) => {
+    const address = lead(asked.url);
+    if (!address) return answer.writeHead(404).end();
+    const { method, headers } = asked;
+    const onward = ask(address, { method, headers }, (reply) => {
+      answer.writeHead(reply.statusCode, reply.headers);
+      reply.pipe(answer);
+    });
+    onward.on('error', () => answer.destroy());
+    return asked.pipe(onward);
+  });
+
+/** A site that leads every visitor elsewhere, and counts them. */
+export async function crossroads(address) {
+  const visits = [];
+  const port = await site((request, answer) => {
+    visits.push(request.url);
+    answer.writeHead(302, { location: address() }).end();
+  });
+  return { port, visits };
+}
+
 let browser;
 after(() => browser?.close());
 
@@ -147,8 +196,8 @@ export async function profile(latchkey, options = {}) {
   return context;
 }
 
-export async function signIn(page, username) {
-  await page.goto('/');
+export async function signIn(page, username, address = '/') {
+  await page.goto(address);
   await page.getByLabel('Name or e-mail').fill(username);
   await page.getByLabel('Password', { exact: true }).first().fill(PASSWORD);
   await page.getByRole('button', { name: 'Sign in', exact: true }).first().click();

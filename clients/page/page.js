@@ -1,11 +1,14 @@
 // The demo and account page: plain DOM on top of the browser client. No token passes through here.
-import { createClient } from '/assets/latchkey.js';
+import { createClient } from './latchkey.js';
 
 const $ = (id) => document.getElementById(id);
 
-const settings = await fetch('/assets/page.json').then((answer) => answer.json()).catch(() => ({}));
-const { resource = null, demo = null, registration = 'open', password_min: passwordMin = 15 } = settings;
-const auth = createClient({ resources: resource ? [resource] : [] });
+/** Where the service is, below which paths are: a proxy may have put all of it below one. */
+const root = new URL('..', import.meta.url);
+
+const settings = await fetch(new URL('assets/page.json', root)).then((answer) => answer.json()).catch(() => ({}));
+const { issuer, resource = null, demo = null, registration = 'open', password_min: passwordMin = 15 } = settings;
+const auth = createClient({ issuer: root.href, resources: resource ? [resource] : [] });
 
 const REASONS = {
   logout: 'You signed out in another tab.',
@@ -20,6 +23,7 @@ const REASONS = {
   limit: 'This session was ended because you signed in on more devices than you may.',
   replaced: 'Another tab of this browser signed in anew.',
   'cookie-lost': 'You were signed out because the browser no longer has the session\'s cookie.',
+  'cookie-refused': 'Your browser does not keep the session\'s cookie. Allow cookies for this site, and sign in again.',
   invalid: 'The session\'s cookie is not valid here. Please sign in again.',
 };
 
@@ -123,7 +127,7 @@ async function call(url, { json, ...init } = {}) {
   if (json) {
     Object.assign(init, { body: JSON.stringify(json), headers: { 'content-type': 'application/json' } });
   }
-  const response = await auth.fetch(new URL(url, location.origin), init);
+  const response = await auth.fetch(new URL(url, root), init);
   const body = response.status === 204 ? undefined : await response.json().catch(() => ({}));
   if (!response.ok) throw new Refused(body, response);
   return body;
@@ -153,6 +157,7 @@ function explain(error) {
   }
   if (code === 'conflict') return 'That name or address is taken.';
   if (code === 'invitation-invalid') return 'This invitation is not good for that address, or not any more. Ask for a new one.';
+  if (code === 'cookie-refused') return REASONS[code];
   if (code === 'rate-limited') return `Too many attempts. ${later}`;
   if (code === 'network' || error instanceof TypeError) return 'The server cannot be reached. You are still signed in if you were. Try again.';
   if (code === 'unavailable' || code === 'revocation-stale') return `The server is busy. ${later}`;
@@ -307,7 +312,7 @@ let lost = false;
 
 onSubmit('sign-up', async ({ username, email, password }, form) => {
   if (!username && !email) throw new Error('Name: please give a name, an e-mail address, or both.');
-  const answer = await fetch('/register', {
+  const answer = await fetch(new URL('register', root), {
     method: 'POST', headers: { 'content-type': 'application/json' },
     body: JSON.stringify({
       ...(username && { username }), ...(email && { email }), password, ...(invitation && { invitation }),
@@ -356,12 +361,12 @@ async function load() {
 }
 
 async function loadMe() {
-  const me = await fetched('/me');
+  const me = await fetched('me');
   $('name').textContent = $('password-user').value = me.username || me.email;
 }
 
 async function loadSessions() {
-  const { sessions, next } = await fetched('/sessions');
+  const { sessions, next } = await fetched('sessions');
   $('sessions').replaceChildren(...sessions.map(sessionItem), ...olderSessions(next));
   $('others').hidden = sessions.length < 2;
 }
@@ -377,7 +382,7 @@ function sessionItem(one) {
   const button = element('button', { type: 'button', className: 'quiet small' }, 'End');
   button.setAttribute('aria-label', `End the session of ${name}, last used ${instant.format(new Date(one.last_used_at))}`);
   button.addEventListener('click', () => attempt(button, async () => {
-    await call(`/sessions/${encodeURIComponent(one.id)}`, { method: 'DELETE' });
+    await call(`sessions/${encodeURIComponent(one.id)}`, { method: 'DELETE' });
     say(`The session of ${name} was ended.`);
     loadEvents();
     await loadSessions();
@@ -392,7 +397,7 @@ function olderSessions(next) {
   const button = element('button', { type: 'button', className: 'quiet small' }, 'Show older sessions');
   const item = element('li', {}, button);
   button.addEventListener('click', () => attempt(button, async () => {
-    const page = await fetched(`/sessions?after=${encodeURIComponent(next)}`);
+    const page = await fetched(`sessions?after=${encodeURIComponent(next)}`);
     item.replaceWith(...page.sessions.map(sessionItem), ...olderSessions(page.next));
     $('sessions-title').focus();
   }));
@@ -410,7 +415,7 @@ onClick('all', () => auth.logout({ sessions: 'all' }));
 
 onSubmit('password', async (fields, form) => {
   const { current_password, new_password, sessions } = fields;
-  await call('/password', { method: 'POST', json: { current_password, new_password, sessions } });
+  await call('password', { method: 'POST', json: { current_password, new_password, sessions } });
   form.reset();
   if (sessions !== 'all') say('The password was changed.');
   loadEvents();
@@ -439,7 +444,7 @@ const HAPPENED = {
 /** "Why was I logged out?" Older servers do not have the route, and newer ones have more to tell. */
 async function loadEvents() {
   const before = cleared;
-  const { events } = await call('/sessions/events').catch(() => ({ events: [] }));
+  const { events } = await call('sessions/events').catch(() => ({ events: [] }));
   if (before !== cleared) return;
   $('activity').hidden = events.length === 0;
   $('events').replaceChildren(...events.slice(0, 12).map((one) => {
@@ -507,16 +512,38 @@ $('confirm').addEventListener('close', () => $('confirm-form').reset());
 
 /* The start */
 
+/** Sessions are of the issuer's origin: elsewhere a login is refused, or its cookie is not kept. So a page that was
+ * opened elsewhere goes there, once: a proxy may lead back. Says whether it is there already. */
+function isAtIssuer() {
+  const home = new URL(issuer ? `${issuer}/` : location.href);
+  const hash = new URLSearchParams(location.hash.slice(1));
+  const moved = hash.has('moved');
+  if (home.origin === location.origin) {
+    hash.delete('moved');
+    const rest = String(hash);
+    if (moved) history.replaceState(null, '', location.pathname + location.search + (rest && `#${rest}`));
+    return true;
+  }
+  if (moved) {
+    const link = element('a', { href: home.href }, home.href);
+    why('This page works at the address of the service alone, and leads from there to here. Its address is ', link);
+    $('loading').hidden = true;
+    return false;
+  }
+  hash.set('moved', '1');
+  home.search = location.search;
+  home.hash = String(hash);
+  location.replace(home.href);
+  return false;
+}
+
 for (const id of ['up-hint', 'new-hint']) {
   $(id).textContent = `At least ${passwordMin} characters. Anything goes; a sentence is easy to remember.`;
 }
 $('demo').hidden = !demo;
 offerSignUp();
-takeInvitation();
-addEventListener('hashchange', takeInvitation);
 $('api').hidden = !resource;
 $('api-origin').textContent = resource ?? '';
-setInterval(tick, 1000);
 
 async function start() {
   show('loading');
@@ -529,4 +556,10 @@ async function start() {
     show('outside', { focus: false });
   }
 }
-await start();
+
+if (isAtIssuer()) {
+  takeInvitation();
+  addEventListener('hashchange', takeInvitation);
+  setInterval(tick, 1000);
+  await start();
+}

@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import * as latchkey from '../latchkey.js';
-import { World } from './support.js';
+import { World, problem } from './support.js';
 
 const root = new URL('../', import.meta.url);
 const read = (name) => readFile(new URL(name, root), 'utf8');
@@ -26,9 +26,7 @@ test('the snippet of the README works, ten lines or so of it', async (t) => {
     latchkey, ISSUER: 'https://auth.test', API: 'https://api.test',
     username: 'ann', password: 'correct horse', show: (what) => shown.push(what),
   };
-  world.answers['/refresh'] = [
-    () => new Response('{"code":"unauthenticated"}', { status: 401 }),
-  ];
+  world.answers['/refresh'] = [problem(401, 'unauthenticated')];
   const AsyncFunction = (async () => {}).constructor;
   await new AsyncFunction(...Object.keys(names), body)(...Object.values(names));
   assert.deepEqual(world.requests.map((one) => one.path),
@@ -60,5 +58,7 @@ test('it weighs less than 6 KB', async () => {
 });
 
 test('nothing is kept where another script could read it', async () => {
-  assert.doesNotMatch(await read('latchkey.js'), /localStorage|sessionStorage|indexedDB|document\.cookie|console\./);
+  const source = await read('latchkey.js');
+  assert.doesNotMatch(source, /localStorage|sessionStorage|indexedDB|document\.cookie/);
+  assert.deepEqual(source.match(/console\..*/g), ['console.warn(`latchkey-browser: ${what} ${why}`);']);
 });

@@ -13,7 +13,7 @@ export const json = (status, body, headers = {}) => () =>
   });
 
 export const problem = (status, code, { headers, ...more } = {}) =>
-  json(status, { status, code, detail: `It is ${code}.`, ...more }, {
+  json(status, { type: `${ISSUER}/problems/${code}`, status, code, detail: `It is ${code}.`, ...more }, {
     'content-type': 'application/problem+json',
     ...(status === 401 && { 'www-authenticate': 'Bearer realm="latchkey"' }),
     ...headers,

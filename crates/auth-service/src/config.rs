@@ -415,6 +415,7 @@ mod tests {
             ("AUTH__LIMITS__REGISTER_PER_HOUR", "0", "limits.register_per_hour"),
             ("AUTH__LIMITS__LOGIN_FREE", "-1", "limits.login_free"),
             ("AUTH__PAGE__RESOURCE", "https://x; script-src *", "page.resource"),
+            ("AUTH__PAGE__RESOURCE", "tauri://localhost", "page.resource"),
             ("AUTH__HTTP__COOKIE_SAME_SITE", "none", "http.cookie_same_site"),
             ("AUTH__HTTP__ALLOWED_ORIGINS", "app.example.com", "http.allowed_origins"),
             ("AUTH__HTTP__TRUSTED_PROXIES", "10.0.0.0/8,proxy.example.com", "http.trusted_proxies"),

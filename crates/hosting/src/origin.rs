@@ -53,15 +53,23 @@ impl Origin {
         (web && good).then(|| Self(url.origin().ascii_serialization()))
     }
 
-    /// The origin of pages that come with an application: `capacitor://localhost`, `tauri://localhost`, and
-    /// `file://` of web views that send that and not `null`.
+    /// The origin of pages that come with an application: `capacitor://localhost`, `tauri://localhost`,
+    /// `chrome-extension://` and an id, and `file://` of web views that send that and not `null`. Browsers keep such a
+    /// host as it is written.
     fn of_app(text: &str) -> Option<Self> {
         let (scheme, host) = text.split_once("://")?;
         let is_scheme = scheme.starts_with(|first: char| first.is_ascii_lowercase())
             && scheme.bytes().all(|byte| is_host_byte(byte) && byte != b'_')
             && !matches!(scheme, "http" | "https" | "ws" | "wss" | "ftp");
-        let is_host = (scheme == "file") == host.is_empty() && host.bytes().all(is_host_byte);
+        let is_host = (scheme == "file") == host.is_empty()
+            && host.bytes().all(|byte| is_host_byte(byte) || byte.is_ascii_uppercase());
         (is_scheme && is_host).then(|| Self(text.to_owned()))
+    }
+
+    /// Whether its pages are on the web. Those of an application are of no site that a cookie could be for.
+    #[must_use]
+    pub fn is_of_web(&self) -> bool {
+        self.0.starts_with("http://") || self.0.starts_with("https://")
     }
 
     /// As browsers send it.
@@ -87,25 +95,28 @@ pub fn origins<'de, D: Deserializer<'de>>(given: D) -> Result<Vec<Origin>, D::Er
     list(given)?.iter().map(|text| Origin::parse(text).map_err(D::Error::custom)).collect()
 }
 
-/// The address that names a service in tokens, headers and documents, and below which it has pages.
+/// The address that names a service in tokens, headers and documents, and below which it has pages. Services and
+/// clients compare it letter by letter, so there is one spelling of it: that of browsers, without a slash at the end.
 ///
 /// # Errors
-/// When it is none, or is spelled in a way that cannot stand in all of those places.
+/// When it is none, or is spelled in another way. The message has the right spelling, and never a password.
 pub fn check_identifier(key: &'static str, text: &str) -> Result<(), ConfigError> {
     let url = check_url(key, text)?;
-    let mut problem = None;
-    if !url.username().is_empty() || url.password().is_some() {
-        problem = Some("must not have a user or a password in it".to_owned());
+    let right = url.as_str().trim_end_matches('/');
+    let problem = if !url.username().is_empty() || url.password().is_some() {
+        "must not have a user or a password in it".to_owned()
     } else if url.port() == Some(0) {
-        problem = Some("must not have the port 0".to_owned());
-    } else if url.query().is_some() || url.fragment().is_some() || text.ends_with('/') {
-        problem =
-            Some("must be an address without query and without a slash at the end".to_owned());
-    } else if Origin::of_web(text).is_none() || !text.bytes().all(is_plain) {
-        let right = url.as_str().trim_end_matches('/');
-        problem = Some(format!("must be in ASCII, without quotes and spaces, such as {right}"));
-    }
-    problem.map_or(Ok(()), |problem| Err(ConfigError::Value { key, problem }))
+        "must not have the port 0".to_owned()
+    } else if url.query().is_some() || url.fragment().is_some() {
+        "must be an address without query and fragment".to_owned()
+    } else if Origin::of_web(text).is_none() || !right.bytes().all(is_plain) {
+        "must be in ASCII, without quotes and spaces".to_owned()
+    } else if right != text {
+        format!("must be spelled as browsers spell it, without a slash at the end: {right}")
+    } else {
+        return Ok(());
+    };
+    Err(ConfigError::Value { key, problem })
 }
 
 #[cfg(test)]
@@ -122,10 +133,25 @@ mod tests {
             "http://[::1]:8081",
             "http://localhost",
             "https://under_score.example.com",
-            "capacitor://localhost",
-            "file://",
         ] {
             assert_eq!(Origin::parse(good).map(|origin| origin.0), Ok(good.to_owned()));
+            assert!(Origin::parse(good).unwrap().is_of_web(), "{good}");
+        }
+    }
+
+    #[test]
+    fn the_origin_of_an_application_is_taken_as_it_is() {
+        for good in [
+            "capacitor://localhost",
+            "ionic://localhost",
+            "tauri://localhost",
+            "file://",
+            "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+            "moz-extension://2c127fa4-62c7-7e4f-90e5-472b45eecfdc",
+            "safari-web-extension://60C06D38-2E4A-4B0B-9A3E-1F0A9D0C7E11",
+        ] {
+            assert_eq!(Origin::parse(good).map(|origin| origin.0), Ok(good.to_owned()));
+            assert!(!Origin::parse(good).unwrap().is_of_web(), "{good}");
         }
     }
 
@@ -173,11 +199,61 @@ mod tests {
             "Capacitor://localhost",
             "capacitor://",
             "capacitor://localhost/",
+            "capacitor://*",
+            "chrome-extension://*",
+            "*://localhost",
+            "capacitor:localhost",
+            "tauri://localhost?x",
+            "tauri://me@localhost",
+            "javascript://x y",
+            "data:text/html,x",
             "https://a.example https://b.example",
             "//app.example.com",
         ] {
             let refused = Origin::parse(bad).unwrap_err();
             assert!(!matches!(refused, NotAnOrigin::Spelling(_)), "{bad}: {refused}");
+        }
+    }
+
+    fn refusal(text: &str) -> String {
+        check_identifier("issuer", text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_identifier_has_one_spelling_and_is_told_it() {
+        for (other, right) in [
+            ("https://Auth.Example.com", "https://auth.example.com"),
+            ("HTTPS://auth.example.com", "https://auth.example.com"),
+            ("https://auth.example.com:443", "https://auth.example.com"),
+            ("http://127.0.0.1:80", "http://127.0.0.1"),
+            ("https://auth.example.com/", "https://auth.example.com"),
+            ("https://auth.example.com//", "https://auth.example.com"),
+            ("https://auth.example.com/Id/", "https://auth.example.com/Id"),
+            ("https://auth.example.com/a/../b", "https://auth.example.com/b"),
+            ("https://auth.example.com/b\u{fc}cher", "https://auth.example.com/b%C3%BCcher"),
+            ("https://b\u{fc}cher.example/id", "https://xn--bcher-kva.example/id"),
+            ("http://[0::1]:8080", "http://[::1]:8080"),
+            ("http://127.1:8080", "http://127.0.0.1:8080"),
+            (" https://auth.example.com", "https://auth.example.com"),
+        ] {
+            assert!(refusal(other).ends_with(&format!(": {right}")), "{other}: {}", refusal(other));
+            assert!(check_identifier("issuer", right).is_ok(), "{right}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_an_identifier_is_refused_without_being_repeated() {
+        for bad in [
+            "https://me:secret@auth.example.com",
+            "https://secret@Auth.example.com/",
+            "https://auth.example.com?secret",
+            "https://auth.example.com/#secret",
+            "https://auth.example.com:0",
+            "https://x;secret",
+            "capacitor://localhost",
+            "auth.example.com",
+        ] {
+            assert!(!refusal(bad).contains("secret") && !refusal(bad).contains(": http"), "{bad}");
         }
     }
 }

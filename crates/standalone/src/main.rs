@@ -166,8 +166,8 @@ fn issuer_of_this_machine() -> String {
     match listen.rsplit_once(':') {
         // Any free port: nobody knows which before it is taken.
         Some((_, "0")) | None => ISSUER.to_owned(),
-        Some(("0.0.0.0" | "[::]", port)) => format!("http://127.0.0.1:{port}"),
-        Some(_) if settings::is_loopback(&listen) => format!("http://{listen}"),
+        Some(("0.0.0.0" | "[::]", port)) => as_origin(&format!("http://127.0.0.1:{port}")),
+        Some(_) if settings::is_loopback(&listen) => as_origin(&format!("http://{listen}")),
         Some(_) => ISSUER.to_owned(),
     }
 }

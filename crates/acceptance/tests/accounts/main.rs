@@ -1,6 +1,7 @@
 //! Accounts, browsers and bad input: what the README and `openapi/` say of every route, over HTTP.
 
 mod account;
+mod applications;
 mod bad_input;
 mod cookie;
 mod crowds;

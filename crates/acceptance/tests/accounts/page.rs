@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use reqwest::header::{ALLOW, ORIGIN};
+use testbed::world::ISSUER;
 use testbed::{Answer, Kind, World};
 
 use crate::support::{raw, statuses};
@@ -36,6 +37,22 @@ async fn the_page_is_got_and_nothing_else() {
         assert!(!policy.contains("unsafe"), "{path}: {policy}");
         let head = Answer::to(get(Method::HEAD)).await;
         assert_eq!((head.status, head.text.as_str()), (200, ""), "{path}");
+    }
+}
+
+/// F2-04: a page that was opened at another address learns where logins work, from no header of a request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_is_told_where_it_belongs() {
+    for issuer in [ISSUER, "http://localhost:8443/id"] {
+        let settings = [
+            ("AUTH__PAGE__ENABLED", "true"),
+            ("AUTH__ISSUER", issuer),
+            ("RESOURCE__ISSUER", issuer),
+        ];
+        let world = World::start_with(Kind::Sqlite, &settings).await;
+        let request = world.http.get(format!("{}/assets/page.json", world.auth));
+        let told = Answer::to(request.header("host", "evil.example")).await;
+        assert_eq!(told.member("issuer"), issuer);
     }
 }
 

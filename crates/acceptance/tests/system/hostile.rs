@@ -33,6 +33,11 @@ fn is_source(name: &str) -> bool {
     Path::new(name).extension().is_some_and(|it| it == "rs")
 }
 
+/// What a row says of tests, in its last column.
+fn last_column(rest: &str) -> &str {
+    rest.trim_end_matches([' ', '|']).rsplit(" | ").next().unwrap_or_default()
+}
+
 /// What is between backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
@@ -59,6 +64,27 @@ fn every_hostile_case_has_its_row() {
     assert_complete("F-", &faults.collect());
 }
 
+/// Tests of the clients have titles in place of names, of which a row may give a part.
+#[test]
+fn every_test_of_the_clients_that_a_row_names_exists() {
+    let mut sources = String::new();
+    for (name, path) in files("clients") {
+        if name.ends_with(".test.js") {
+            sources.push_str(&fs::read_to_string(path).expect("text").replace("\\'", "'"));
+        }
+    }
+    let text = read("crates/acceptance/HOSTILE.md");
+    for (row, rest) in rows(&text, "G-") {
+        let titles = quoted(last_column(rest)).filter(|name| name.contains(' '));
+        for title in titles.filter(|title| !title.starts_with("cargo ")) {
+            assert!(sources.contains(title), "{row}: there is no test {title}");
+        }
+        for file in quoted(rest).filter(|name| name.ends_with(".test.js")) {
+            read(&format!("clients/{file}"));
+        }
+    }
+}
+
 #[test]
 fn every_test_that_a_row_names_exists() {
     let mut sources = String::new();
@@ -68,12 +94,9 @@ fn every_test_that_a_row_names_exists() {
         }
     }
     let text = read("crates/acceptance/HOSTILE.md");
-    let (cases, faults) = (rows(&text, "N-"), rows(&text, "F-"));
-    let again = rows(&text, "G-");
-    assert!(!again.is_empty(), "the section Faults II");
-    for (row, rest) in cases.into_iter().chain(faults).chain(again) {
+    for (row, rest) in ["N-", "F-", "G-"].into_iter().flat_map(|prefix| rows(&text, prefix)) {
         let names: Vec<_> = quoted(rest).filter(|name| name.matches('_').count() > 1).collect();
-        assert!(!names.is_empty(), "{row} names no test");
+        assert!(!names.is_empty() || rest.contains(".test.js`"), "{row} names no test");
         for name in names {
             assert!(sources.contains(&format!("fn {name}(")), "{row}: there is no test {name}");
         }

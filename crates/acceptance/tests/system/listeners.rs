@@ -20,6 +20,18 @@ const ORIGINS: [(&str, &str); 8] = [
     ("https://good.example,null", "`null`"),
 ];
 
+/// Issuers that a service and its clients would spell in two ways, and the one that they are told.
+const ISSUERS: [(&str, &str); 8] = [
+    ("https://Auth.Example.com", "https://auth.example.com"),
+    ("HTTPS://auth.example.com", "https://auth.example.com"),
+    ("https://auth.example.com:443", "https://auth.example.com"),
+    ("http://127.0.0.1:80", "http://127.0.0.1"),
+    ("https://auth.example.com/", "https://auth.example.com"),
+    ("https://auth.example.com/id/", "https://auth.example.com/id"),
+    ("https://b\u{fc}cher.example", "https://xn--bcher-kva.example"),
+    ("http://127.1:8080", "http://127.0.0.1:8080"),
+];
+
 struct Started {
     directory: tempfile::TempDir,
     process: Process,
@@ -106,6 +118,22 @@ async fn an_origin_that_no_browser_sends_is_refused_at_the_start_with_the_right_
         let text = String::from_utf8_lossy(&told.stdout);
         assert!(!told.status.success() && text.starts_with("BAD   settings"), "{origin}: {text}");
         assert!(text.contains(right), "{origin}: {text}");
+    }
+}
+
+/// F2-05
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_issuer_in_another_spelling_is_refused_at_the_start_with_the_right_one() {
+    for (issuer, right) in ISSUERS {
+        for (program, name) in [
+            ("auth-service", "AUTH__ISSUER"),
+            ("resource-service", "RESOURCE__ISSUER"),
+            ("latchkey", "AUTH__ISSUER"),
+        ] {
+            let said = Started::of(program, &[(name, issuer)]).failed().await;
+            assert!(said.contains("issuer: must be spelled"), "{program} {issuer}: {said}");
+            assert!(said.ends_with(&format!(": {right}")), "{program} {issuer}: {said}");
+        }
     }
 }
 

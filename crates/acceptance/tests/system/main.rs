@@ -16,6 +16,7 @@ mod documents;
 mod endless;
 mod failover;
 mod feed;
+mod feed_pieces;
 mod first_starts;
 mod flood;
 mod full_disk;

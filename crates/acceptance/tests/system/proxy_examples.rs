@@ -1,5 +1,6 @@
 //! docs/proxies.md: real proxies serve the auth-service over TLS with the configurations that it shows.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -47,7 +48,8 @@ struct Proxy {
 }
 
 impl Proxy {
-    async fn start(program: &str, target: &str) -> Self {
+    /// With one of the examples.
+    async fn start(program: &str, example: &str, target: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let place = directory.path();
         let (https, http) = (lasting_address(), lasting_address());
@@ -68,7 +70,7 @@ impl Proxy {
                 ("listen 80;", format!("listen {http};")),
             ];
             let ports = ports.each_ref().map(|(from, to)| (*from, to.as_str()));
-            nginx(place, &with(&with(&example("nginx"), &own), &ports))
+            nginx(place, &with(&with(example, &own), &ports))
         } else {
             command.args(["run", "--adapter", "caddyfile", "--config", file]).env("HOME", place);
             command.env("XDG_DATA_HOME", place).env("XDG_CONFIG_HOME", place);
@@ -77,7 +79,7 @@ impl Proxy {
                 "{{\n\tadmin off\n\tdefault_bind 127.0.0.1\n\thttp_port {}\n\thttps_port {}\n}}\n{}\n",
                 port(&http),
                 port(&https),
-                with(&example("caddyfile"), &own)
+                with(example, &own)
             )
         };
         fs::write(file, configuration).expect("it can be written");
@@ -135,16 +137,17 @@ fn certificate(place: &Path) -> reqwest::Certificate {
 
 /// An auth-service as it is behind a proxy: the public address is https, so no setting is a
 /// development default.
-async fn world() -> World {
+async fn world(issuer: &str) -> World {
     let settings = [
-        ("AUTH__ISSUER", ORIGIN),
+        ("AUTH__ISSUER", issuer),
+        ("AUTH__PAGE__ENABLED", "true"),
         ("AUTH__REGISTRATION", "open"),
         ("AUTH__HTTP__TRUSTED_PROXIES", "127.0.0.1"),
         ("AUTH__FEED__SECRET", SECRET),
         ("AUTH__HOUSEKEEPING__SETTLE_SECONDS", "3600"),
         ("AUTH__PASSWORDS__MEMORY_KIB", "19456"),
         ("AUTH__PASSWORDS__ITERATIONS", "2"),
-        ("RESOURCE__ISSUER", ORIGIN),
+        ("RESOURCE__ISSUER", issuer),
         ("RESOURCE__FEED__SECRET", SECRET),
     ];
     World::start_with(Kind::Sqlite, &settings).await
@@ -152,8 +155,10 @@ async fn world() -> World {
 
 /// What the page promises of either proxy.
 async fn serves(program: &str) {
-    let world = world().await;
-    let proxy = Proxy::start(program, world.auth.strip_prefix("http://").unwrap()).await;
+    let world = world(ORIGIN).await;
+    let language = if program == "nginx" { "nginx" } else { "caddyfile" };
+    let target = world.auth.strip_prefix("http://").unwrap();
+    let proxy = Proxy::start(program, &example(language), target).await;
     world.register("ada").await;
 
     // A person in a browser, with the cookie, who tells a story about where they are.
@@ -198,4 +203,104 @@ async fn nginx_serves_as_the_page_shows() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn caddy_serves_as_the_page_shows() {
     serves("caddy").await;
+}
+
+/// The example for a service below a path, and the same for another path.
+fn below(program: &str, path: &str) -> String {
+    if program == "caddy" {
+        let (redirect, every) = (format!("redir {path} {path}/"), format!("handle_path {path}/*"));
+        let metadata = format!("oauth-authorization-server{path} {{");
+        return with(
+            &example("caddyfile below-a-path"),
+            &[
+                ("redir /id /id/", &redirect),
+                ("handle_path /id/*", &every),
+                ("oauth-authorization-server/id {", &metadata),
+            ],
+        );
+    }
+    let whole = example("nginx");
+    let (before, rest) = whole.split_once("    location / {").expect("there is one location");
+    let (_, after) = rest.split_once("\n    }\n").expect("it has an end");
+    let (every, metadata) = (format!("location {path}/ {{"), format!("server{path} {{"));
+    let locations = [("location /id/ {", &*every), ("server/id {", &*metadata)];
+    format!("{before}{}\n{after}", with(&example("nginx below-a-path"), &locations))
+}
+
+/// Gets a page and everything that it links to at its host, which must all be there.
+async fn get_whole(http: &reqwest::Client, address: &str) -> usize {
+    let address = reqwest::Url::parse(address).expect("an address");
+    let page = Answer::to(http.get(address.clone())).await;
+    assert_eq!(page.status, 200, "{address}: {}", page.text);
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"), "{address}");
+    let links = ["href=\"", "src=\""].into_iter().flat_map(|name| page.text.split(name).skip(1));
+    let links: BTreeSet<_> = links
+        .filter_map(|rest| address.join(rest.split('"').next()?.split('#').next()?).ok())
+        .filter(|link| link.host() == address.host() && *link != address)
+        .collect();
+    for link in &links {
+        let answer = Answer::to(http.get(link.clone())).await;
+        assert_eq!(answer.status, 200, "{address} links to {link}: {}", answer.text);
+    }
+    links.len()
+}
+
+/// F2-05: an issuer with a path, everything of the page included.
+async fn serves_below(program: &str, path: &str) {
+    let issuer = format!("{ORIGIN}{path}");
+    let world = world(&issuer).await;
+    let target = world.auth.strip_prefix("http://").unwrap();
+    let proxy = Proxy::start(program, &below(program, path), target).await;
+    world.register("ada").await;
+    let http = proxy.client("127.0.0.2", proxy.https);
+    let at = |rest: &str| proxy.url(&format!("{path}{rest}"));
+
+    let moved = Answer::to(http.get(at(""))).await;
+    let location = moved.headers[LOCATION].to_str().expect("text");
+    assert!((300..400).contains(&moved.status), "{program}: {}", moved.status);
+    assert!(location.ends_with(&format!("{path}/")), "{program}: {location}");
+    assert!(
+        get_whole(&http, &at("/")).await >= 4,
+        "{program}: script, style, picture, documentation"
+    );
+    assert!(get_whole(&http, &at("/docs")).await >= 2, "{program}: style and problems");
+    for name in ["latchkey.js", "page.json"] {
+        let answer = Answer::to(http.get(at(&format!("/assets/{name}")))).await;
+        assert_eq!(answer.status, 200, "{program}: {name}, which the script asks for");
+    }
+    let told = Answer::to(http.get(at("/assets/page.json"))).await;
+    assert_eq!(told.member("issuer"), issuer, "{program}");
+
+    let browser = Browser::new(http.clone(), at(""), ORIGIN.to_owned());
+    let refused = browser.refresh().await;
+    assert_eq!(refused.status, 401, "{program}: {}", refused.text);
+    assert!(refused.member("type").starts_with(&issuer), "{program}");
+    get_whole(&http, &refused.member("type")).await;
+    let login = browser.login("ada", PASSWORD).await;
+    assert_eq!(login.status, 200, "{program}: {}", login.text);
+    let refreshed = browser.refresh().await;
+    assert_eq!(refreshed.status, 200, "{program}: {}", refreshed.text);
+    for route in ["/me", "/sessions", "/sessions/events"] {
+        let request = http.get(at(route)).bearer_auth(refreshed.member("access_token"));
+        assert_eq!(Answer::to(request).await.status, 200, "{program}: {route}");
+    }
+    assert_eq!(browser.post("/logout", &json!({})).await.status, 204, "{program}");
+
+    let metadata = proxy.url(&format!("/.well-known/oauth-authorization-server{path}"));
+    let metadata = Answer::to(http.get(metadata)).await;
+    assert_eq!(metadata.member("issuer"), issuer, "{program}");
+    let keys = Answer::to(http.get(metadata.member("jwks_uri"))).await;
+    assert_eq!(keys.status, 200, "{program}: {}", keys.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nginx_serves_below_a_path_as_the_page_shows() {
+    serves_below("nginx", "/id").await;
+    serves_below("nginx", "/auth/v1").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn caddy_serves_below_a_path_as_the_page_shows() {
+    serves_below("caddy", "/id").await;
+    serves_below("caddy", "/auth/v1").await;
 }

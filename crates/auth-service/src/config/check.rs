@@ -77,11 +77,12 @@ impl Config {
     }
 
     fn check_issuer(&self) -> Result<(), ConfigError> {
+        origin::check_identifier("issuer", &self.issuer)?;
         let local = self.is_local() && self.issuer.starts_with("http://");
         if !local && !self.issuer.starts_with("https://") {
             return fail("issuer", "must be https, unless it is this machine");
         }
-        origin::check_identifier("issuer", &self.issuer)
+        Ok(())
     }
 
     fn check_keys(&self) -> Result<(), ConfigError> {
@@ -106,10 +107,12 @@ impl Config {
 
     fn check_page(&self) -> Result<(), ConfigError> {
         let page = &self.page;
-        if !page.resource.is_empty()
-            && let Err(problem) = Origin::parse(&page.resource)
-        {
-            return fail("page.resource", &problem.to_string());
+        if !page.resource.is_empty() {
+            match Origin::parse(&page.resource) {
+                Ok(origin) if origin.is_of_web() => {}
+                Ok(_) => return fail("page.resource", "must begin with https:// or http://"),
+                Err(problem) => return fail("page.resource", &problem.to_string()),
+            }
         }
         if !page.demo_username.is_empty() && !self.is_local() {
             return fail("page.demo_username", "is for trying out; the issuer is not this machine");

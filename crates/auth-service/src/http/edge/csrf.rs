@@ -16,11 +16,14 @@ use actix_web::http::header::{HeaderMap, ORIGIN};
 use actix_web::middleware::Next;
 use actix_web::{HttpRequest, web};
 use hosting::cors::HeaderName;
+use hosting::origin::Origin;
 
 use crate::app::App;
 use crate::error::Error;
 
 const OTHER_SITE: &str = "The request was sent by a page of another site.";
+const NO_SITE: &str =
+    "A page of an application is of no site that has a cookie; log in with the transport body.";
 const NOT_THIS_SITE: &str = "The request was not sent by a page of this site.";
 
 /// Only a page that may call, or a program, can send it.
@@ -50,9 +53,11 @@ fn may_call(app: &App, headers: &HeaderMap) -> Result<(), Error> {
     match single(headers, &FETCH_SITE)? {
         // Sent by a page of this very address, or by the person without any page.
         Some("same-origin" | "none") => Ok(()),
-        Some(_) => refuse_unless(origin.is_some_and(|origin| is_allowed(app, origin)), OTHER_SITE),
+        Some(_) => {
+            refuse_unless(origin.is_some_and(|origin| allowed(app, origin).is_some()), OTHER_SITE)
+        }
         None => {
-            let may = |origin| is_own(app, origin) || is_allowed(app, origin);
+            let may = |origin| is_own(app, origin) || allowed(app, origin).is_some();
             refuse_unless(origin.is_none_or(may), OTHER_SITE)
         }
     }
@@ -67,7 +72,10 @@ pub(crate) fn check(app: &App, request: &HttpRequest) -> Result<(), Error> {
         Some(origin) if is_own(app, origin) => refuse_unless(same_origin, NOT_THIS_SITE),
         // The issuer's own page, with a policy by which it does not say its name.
         Some("null") if fetch_site == Some("same-origin") => Ok(()),
-        Some(origin) => refuse_unless(is_allowed(app, origin), OTHER_SITE),
+        Some(origin) => match allowed(app, origin) {
+            Some(page) => refuse_unless(page.is_of_web(), NO_SITE),
+            None => Err(Error::Csrf(OTHER_SITE)),
+        },
         None if fetch_site.is_some() => refuse_unless(same_origin, NOT_THIS_SITE),
         None => refuse_unless(
             single(headers, &HEADER)? == Some("1"),
@@ -80,8 +88,9 @@ fn is_own(app: &App, origin: &str) -> bool {
     origin == app.own_origin.as_str()
 }
 
-fn is_allowed(app: &App, origin: &str) -> bool {
-    app.config.http.allowed_origins.iter().any(|one| one.as_str() == origin)
+/// The origin of the settings that this is.
+fn allowed<'a>(app: &'a App, origin: &str) -> Option<&'a Origin> {
+    app.config.http.allowed_origins.iter().find(|one| one.as_str() == origin)
 }
 
 fn refuse_unless(allowed: bool, detail: &'static str) -> Result<(), Error> {

@@ -65,6 +65,7 @@ pub(crate) async fn settings(app: web::Data<App>) -> HttpResponse {
         .insert_header((CACHE_CONTROL, "no-store"))
         .insert_header((CONTENT_TYPE, "application/json"))
         .json(json!({
+            "issuer": app.config.issuer,
             "resource": some(&page.resource),
             "demo": demo,
             "registration": app.config.registration_mode().as_str(),
