@@ -15,6 +15,7 @@ pub(crate) mod logins;
 pub(crate) mod logout;
 pub(crate) mod names;
 pub(crate) mod restored;
+pub(crate) mod roles;
 pub(crate) mod session_limit;
 pub(crate) mod sessions;
 mod token_answer;

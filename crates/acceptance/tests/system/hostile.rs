@@ -23,6 +23,9 @@ const GROUPS: [(&str, usize); 10] = [
 /// The same of the faults that were found by attack.
 const FAULTS: [(&str, usize); 4] = [("A", 6), ("B", 10), ("C", 4), ("D", 2)];
 
+/// The rows of the second attack.
+const SECOND: [usize; 1] = [2];
+
 /// The rows of the tables whose names begin with `prefix`, each with the rest of its line.
 fn rows<'a>(text: &'a str, prefix: &str) -> Vec<(&'a str, &'a str)> {
     let lines = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_prefix(prefix));
@@ -57,6 +60,7 @@ fn every_hostile_case_has_its_row() {
         .iter()
         .flat_map(|(group, many)| (1..=*many).map(move |number| format!("{group}{number}")));
     assert_complete("F-", &faults.collect());
+    assert_complete("F2-", &SECOND.iter().map(usize::to_string).collect());
 }
 
 #[test]
@@ -68,8 +72,8 @@ fn every_test_that_a_row_names_exists() {
         }
     }
     let text = read("crates/acceptance/HOSTILE.md");
-    let (cases, faults) = (rows(&text, "N-"), rows(&text, "F-"));
-    for (row, rest) in cases.into_iter().chain(faults) {
+    let all = ["N-", "F-", "F2-"].into_iter().flat_map(|prefix| rows(&text, prefix));
+    for (row, rest) in all {
         let names: Vec<_> = quoted(rest).filter(|name| name.matches('_').count() > 1).collect();
         assert!(!names.is_empty(), "{row} names no test");
         for name in names {

@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
+use crate::config::Config;
 use crate::identity::names::new::new_names;
 use crate::passwords::foreign;
-use crate::policy::administration;
+use crate::policy::roles::Roles;
 use crate::store::{NewUser, Store};
 use claims::strict_json;
 use serde::Deserialize;
@@ -26,7 +27,7 @@ struct Line {
 
 /// Adds a user for each line of JSON. Who is there already is left as they are, so a run that was cut
 /// off can be repeated. A bad line is told and does not keep the others out.
-pub(super) async fn run(store: &Store, file: &Path) -> Result<(), Failure> {
+pub(super) async fn run(config: &Config, store: &Store, file: &Path) -> Result<(), Failure> {
     let opened = File::open(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let (mut added, mut known, mut bad) = (0, 0, 0);
     for (number, line) in (1..).zip(BufReader::new(opened).lines()) {
@@ -34,7 +35,7 @@ pub(super) async fn run(store: &Store, file: &Path) -> Result<(), Failure> {
         if line.trim().is_empty() {
             continue;
         }
-        match read(&line) {
+        match read(config, &line) {
             Ok(user) => match store.create_user(user).await? {
                 Some(_) => added += 1,
                 None => known += 1,
@@ -50,7 +51,7 @@ pub(super) async fn run(store: &Store, file: &Path) -> Result<(), Failure> {
     if bad == 0 { Ok(()) } else { Err(format!("{bad} lines could not be used").into()) }
 }
 
-fn read(line: &str) -> Result<NewUser, String> {
+fn read(config: &Config, line: &str) -> Result<NewUser, String> {
     strict_json::check_object(line.as_bytes()).map_err(|error| error.to_string())?;
     let line: Line = serde_json::from_str(line).map_err(|error| {
         // Its own text may quote the line.
@@ -58,6 +59,6 @@ fn read(line: &str) -> Result<NewUser, String> {
     })?;
     let (username, email) = new_names(line.username, line.email)?;
     foreign::check_form(&line.password_hash).map_err(|error| error.to_string())?;
-    administration::check_roles(&line.roles).map_err(|error| error.to_string())?;
-    Ok(NewUser { username, email, password_hash: line.password_hash, roles: line.roles })
+    let roles = Roles::checked(config, line.roles).map_err(|error| error.to_string())?;
+    Ok(NewUser { username, email, password_hash: line.password_hash, roles: roles.into() })
 }

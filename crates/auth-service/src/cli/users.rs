@@ -5,6 +5,7 @@ use crate::passwords::Passwords;
 use crate::policy::accounts::Registration;
 use crate::policy::administration;
 use crate::policy::find::find;
+use crate::policy::roles::Roles;
 use crate::store::{Requester, Store};
 use clap::Subcommand;
 use std::path::PathBuf;
@@ -145,7 +146,7 @@ async fn act(config: &Config, store: &Store, what: Users) -> Result<(), Failure>
     let policy = &config.passwords;
     match what {
         Users::Create { username, email, roles } => {
-            administration::check_roles(&roles)?;
+            let roles = Roles::checked(config, roles)?;
             let password = read_password("Password")?;
             let registration =
                 Registration { username, email, password, requester: Requester::default() };
@@ -155,7 +156,7 @@ async fn act(config: &Config, store: &Store, what: Users) -> Result<(), Failure>
                 administration::create_user(store, hashing, registration, roles, None).await?;
             say(&user.to_string());
         }
-        Users::Import { file } => import::run(store, &file).await?,
+        Users::Import { file } => import::run(config, store, &file).await?,
         Users::Invite { email, expires_hours } => {
             invitations::invite(config, store, email, expires_hours).await?;
         }
@@ -191,8 +192,8 @@ async fn act(config: &Config, store: &Store, what: Users) -> Result<(), Failure>
             say(&format!("{id} has the new password; every session is over"));
         }
         Users::Roles { user, roles, none: _ } => {
-            administration::check_roles(&roles)?;
             let told = if roles.is_empty() { "no roles".to_owned() } else { roles.join(", ") };
+            let roles = Roles::checked(config, roles)?;
             let user = find(store, &user).await?;
             administration::set_roles(store, user, roles).await?;
             say(&format!("{user} has {told}"));
