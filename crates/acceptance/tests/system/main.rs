@@ -21,6 +21,7 @@ mod full_disk;
 mod hostile;
 mod house;
 mod hygiene;
+mod import;
 mod invitations;
 mod keys;
 mod layers;

@@ -30,12 +30,16 @@ pub(super) enum Users {
         #[arg(long = "role")]
         roles: Vec<String>,
     },
-    /// Add the users of a file, one JSON object a line: `username` or `email` or both, `password_hash` (argon2id,
-    /// bcrypt, scrypt or PBKDF2; made anew at the first login), and optionally `roles`. Who is there already is
-    /// left as they are.
+    /// Add the users of a file, one JSON object a line: `username` or `email` or both, `password_hash` (Argon2,
+    /// bcrypt, scrypt or PBKDF2, as many systems write them; made anew at the first login), and optionally `roles`.
+    /// Who is there already is left as they are. docs/import.md has the forms.
     Import {
         /// The file.
         file: PathBuf,
+        /// Of passwords over 72 bytes take the first 72 for the whole, as bcrypt does. Without this nobody logs in
+        /// with such a password and a hash of bcrypt.
+        #[arg(long)]
+        bcrypt_truncate: bool,
     },
     /// Let somebody register, where registration is by invitation. Prints one line, once: id, token, end, and the
     /// link to the account page, or a hyphen where that is not served. Whoever has the token can make one account.
@@ -156,7 +160,9 @@ async fn act(config: &Config, store: &Store, what: Users) -> Result<(), Failure>
                 administration::create_user(store, hashing, registration, roles, None).await?;
             say(&user.to_string());
         }
-        Users::Import { file } => import::run(config, store, &file).await?,
+        Users::Import { file, bcrypt_truncate } => {
+            import::run(config, store, &file, bcrypt_truncate).await?;
+        }
         Users::Invite { email, expires_hours } => {
             invitations::invite(config, store, email, expires_hours).await?;
         }
