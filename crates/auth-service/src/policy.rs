@@ -10,6 +10,7 @@ pub(crate) mod callers;
 pub(crate) mod deletion;
 pub(crate) mod export;
 pub(crate) mod find;
+pub(crate) mod import;
 pub(crate) mod key_administration;
 pub(crate) mod logins;
 pub(crate) mod logout;

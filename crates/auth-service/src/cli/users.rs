@@ -31,11 +31,15 @@ pub(super) enum Users {
         roles: Vec<String>,
     },
     /// Add the users of a file, one JSON object a line: `username` or `email` or both, `password_hash` (Argon2,
-    /// bcrypt, scrypt or PBKDF2, as many systems write them; made anew at the first login), and optionally `roles`.
-    /// Who is there already is left as they are. docs/import.md has the forms.
+    /// bcrypt, scrypt or PBKDF2, as many systems write them; made anew at the first login), and optionally `id`, `roles`,
+    /// `enabled` and `created_at`. Who is there just so is passed over; all else that cannot be used is told by its
+    /// line, and the others are added. docs/import.md has more.
     Import {
         /// The file.
         file: PathBuf,
+        /// Only say what would become of each line; nothing is written.
+        #[arg(long)]
+        dry_run: bool,
         /// Of passwords over 72 bytes take the first 72 for the whole, as bcrypt does. Without this nobody logs in
         /// with such a password and a hash of bcrypt.
         #[arg(long)]
@@ -160,8 +164,9 @@ async fn act(config: &Config, store: &Store, what: Users) -> Result<(), Failure>
                 administration::create_user(store, hashing, registration, roles, None).await?;
             say(&user.to_string());
         }
-        Users::Import { file, bcrypt_truncate } => {
-            import::run(config, store, &file, bcrypt_truncate).await?;
+        Users::Import { file, dry_run, bcrypt_truncate } => {
+            let options = import::Options { dry_run, bcrypt_truncate };
+            import::run(config, store, &file, &options).await?;
         }
         Users::Invite { email, expires_hours } => {
             invitations::invite(config, store, email, expires_hours).await?;

@@ -11,7 +11,7 @@ use base64::Engine as _;
 // With padding or without, as each system writes it.
 use base64::engine::general_purpose::STANDARD_NO_PAD_INDIFFERENT as BASE64;
 
-use super::foreign::{BadForm, BcryptInput, Foreign, Stored, TRUNCATED, number, unhex};
+use super::foreign::{Argon2Hash, BadForm, BcryptInput, Foreign, Stored, TRUNCATED, number, unhex};
 use crate::config::{self, ConfigError, Peppers};
 
 /// Why a hash is not imported.
@@ -37,6 +37,8 @@ pub(crate) struct ImportedHash {
 #[derive(Debug)]
 pub(crate) struct Importer {
     peppers: Peppers,
+    /// Memory and passes of the hashes that are made here.
+    cost: (u32, u32),
     bcrypt_truncate: bool,
 }
 
@@ -47,7 +49,9 @@ impl Importer {
         settings: &config::Passwords,
         bcrypt_truncate: bool,
     ) -> Result<Self, ConfigError> {
-        Ok(Self { peppers: Peppers::read(&settings.peppers)?, bcrypt_truncate })
+        let peppers = Peppers::read(&settings.peppers)?;
+        let cost = (settings.memory_kib, settings.iterations);
+        Ok(Self { peppers, cost, bcrypt_truncate })
     }
 
     /// What to store for a hash as another system has it.
@@ -74,6 +78,22 @@ impl Importer {
             }
             (refuses_long, _) => ImportedHash { text, refuses_long },
         })
+    }
+
+    /// Whether `stored` is what a login makes of a hash such as `brought`: as hashes are made now, where the other
+    /// one is not.
+    pub(crate) fn is_renewed(&self, stored: &str, brought: &str) -> bool {
+        self.is_made_here(stored) && !self.is_made_here(brought)
+    }
+
+    fn is_made_here(&self, text: &str) -> bool {
+        let Ok(Stored::Argon2id(Argon2Hash { params, .. })) = Stored::read(text) else {
+            return false;
+        };
+        let pepper = self.peppers.first().map_or(&b""[..], |pepper| pepper.version.as_bytes());
+        (params.m_cost(), params.t_cost()) == self.cost
+            && params.p_cost() == 1
+            && params.keyid() == pepper
     }
 }
 
