@@ -21,6 +21,7 @@ mod registration;
 mod scopes;
 mod session_limits;
 mod tls;
+mod token_size;
 
 pub(crate) use check::{MAX_MEMORY_KIB, MAX_WORK};
 pub(crate) use peppers::{Pepper, Peppers};
@@ -29,6 +30,7 @@ pub use scopes::{ScopeRule, ScopeRules};
 pub use session_limits::SessionLimits;
 pub use tls::Tls;
 pub(crate) use tls::explain;
+pub(crate) use token_size::bytes_of_roles;
 
 const DEFAULTS: &str = include_str!("defaults.toml");
 

@@ -4,8 +4,9 @@
 //! flood waits nowhere: what does not fit is refused at once.
 
 mod common_passwords;
-pub mod foreign;
+mod foreign;
 mod hasher;
+pub(crate) mod imported;
 pub mod password_policy;
 mod pool;
 

@@ -1,13 +1,11 @@
 //! The database, as the verbs of the domain.
 //!
-//! [`Store`] is one type; which database is behind it is chosen once, from the URL. A verb is a method
-//! of it, in the file of what it is about (`users`, `names`, `search`, `deletion`, `export`, `invitations`, `sessions`,
-//! `clients`, `keys`, `revocations`, `audit`), and is written once: a statement of its own, or a transaction (`transaction`). What every refresh and
-//! logout needs is written twice, in `postgres/` and `sqlite/`, where on Postgres it is one statement
-//! each.
+//! [`Store`] is one type; which database is behind it is chosen once, from the URL. A verb is a method of it, in the file
+//! of what it is about (`users`, `names`, `search`, `import`, `deletion`, `export`, `invitations`, `sessions`, `clients`,
+//! `keys`, `revocations`, `audit`), and is written once: a statement of its own, or a transaction (`transaction`). What
+//! every refresh and logout needs is written twice, in `postgres/` and `sqlite/`, where on Postgres it is one statement each.
 //!
-//! Every verb runs in a task of its own: a client that goes away drops the handler's future, and a
-//! write must not go with it.
+//! Every verb runs in a task of its own: a client that goes away drops the handler's future, and no write with it.
 //!
 //! No verb writes `revocations`: triggers of the database do, in the same commit, whatever path a
 //! change takes. A verb only wakes the reader here, so that it need not wait for its next poll.
@@ -20,6 +18,7 @@ mod events;
 mod export;
 mod fault;
 mod idempotency;
+mod import;
 mod inspection;
 mod invitations;
 mod keys;
@@ -65,6 +64,7 @@ pub use events::{EventFilter, EventPage, EventRecord};
 pub use export::{ExportedEvent, ExportedInvitation, ExportedSession, ExportedUser};
 pub use fault::{FaultKind, StoreError};
 pub use idempotency::{Done, Once};
+pub use import::{Holder, ImportedUser};
 pub use inspection::{Inspection, Protection};
 pub use invitations::{
     Invitation, InvitationDigest, InvitationId, InvitationState, InvitedRegistration, NewInvitation,

@@ -10,6 +10,9 @@ use crate::scope::Scope;
 /// The `typ` of an access token (RFC 9068 §2.1).
 pub const TYP: &str = "at+jwt";
 
+/// The longest access token that a verifier takes, in bytes.
+pub const MAX_BYTES: usize = 8 * 1024;
+
 /// What an access token says. All instants are whole Unix seconds.
 ///
 /// Parsing is strict about types: a member that is present has its type or the token is none

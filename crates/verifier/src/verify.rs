@@ -23,7 +23,6 @@ use crate::rejection::Rejection;
 use crate::revocations::RevocationList;
 use crate::verified::Verified;
 
-const MAX_TOKEN_BYTES: usize = 8 * 1024;
 const MAX_HEADER_BYTES: usize = 512;
 
 /// What a verifier accepts.
@@ -234,7 +233,7 @@ fn check_time(claims: &AccessTokenClaims, now: Timestamp) -> Result<(), Rejectio
 
 /// What is signed, and the three segments of a token that has the shape of one.
 fn segments(token: &str) -> Result<(&str, &str, &str, &str), Rejection> {
-    if token.len() > MAX_TOKEN_BYTES {
+    if token.len() > access_token::MAX_BYTES {
         return Err(Rejection::TooLong);
     }
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');

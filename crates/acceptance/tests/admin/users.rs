@@ -51,6 +51,45 @@ on_both_databases! {
         assert_eq!(one["username"], "user-3");
     }
 
+    async fn nobody_gets_roles_with_which_their_tokens_would_be_refused(world) {
+        prepare(&mut world, &[]).await;
+        let (_, tokens) = root(&world).await;
+        let id = somebody(&world, "ada", &[]).await;
+        let roles = |many: usize| (0..many).map(|number| format!("r{number:063}")).collect::<Vec<_>>();
+        let give = async |many| {
+            let body = json!({ "roles": roles(many) });
+            ask(&world, &tokens.access, "PATCH", &format!("/users/{id}"), Some(body)).await
+        };
+        let refused = give(100).await;
+        refused.assert_problem(400, "invalid-request");
+        assert!(refused.text.contains("bytes of an access token"), "{}", refused.text);
+        let made = json!({"username": "eve", "password": PASSWORD, "roles": roles(100)});
+        ask(&world, &tokens.access, "POST", "/users", Some(made)).await
+            .assert_problem(400, "invalid-request");
+        get(&world, &tokens.access, "/users?user=name:eve").await.assert_problem(404, "not-found");
+
+        // As many as there may be, with the longest names: services take the token.
+        let mut many = 100;
+        while give(many).await.status != 200 {
+            many -= 1;
+        }
+        assert!(many > 40, "{many}");
+        let longest = json!({
+            "username": "\u{2f800}".repeat(64), "email": format!("{}@\\.\\", "\\".repeat(250)),
+        });
+        let changed = ask(&world, &tokens.access, "PATCH", &format!("/users/{id}"), Some(longest.clone())).await;
+        assert_eq!(changed.status, 200, "{}", changed.text);
+        let body = json!({
+            "username": longest["username"], "password": PASSWORD,
+            "scope": "profile email reports:read reports:write",
+        });
+        let login = world.post("/login", &body).await;
+        let access = login.member("access_token");
+        let told = world.whoami(&access).await;
+        assert_eq!(told.status, 200, "{} bytes: {}", access.len(), told.text);
+        assert_eq!(told.json()["roles"].as_array().map(Vec::len), Some(many));
+    }
+
     async fn an_account_is_made_changed_and_disabled_and_the_log_has_who_did_it(world) {
         prepare(&mut world, &[]).await;
         let root_id = somebody(&world, "root", &["admin"]).await;

@@ -136,7 +136,7 @@ on_both_databases! {
             std::fs::write(&file, line.to_string()).unwrap();
             let output = command(&world, &import);
             let said = String::from_utf8_lossy(&output.stdout).into_owned();
-            assert!(said.contains("line 1: A username does not"), "{said}");
+            assert!(said.contains("line 1: username: A username does not"), "{said}");
             assert!(!output.status.success());
         }
         let body = json!({"username": "eve", "password": PASSWORD, "email": "email:ada@example.com"});

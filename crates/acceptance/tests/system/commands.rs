@@ -184,10 +184,10 @@ on_both_databases! {
         let import = ["user", "import", file.to_str().unwrap()];
         let output = command(&world, &import);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(!output.status.success() && said.ends_with("4 added, 0 there already, 3 bad\n"), "{said}");
+        assert!(!output.status.success() && said.ends_with("4 added, 0 there already, 0 in conflict, 3 bad\n"), "{said}");
         assert!(!said.contains("Zwf.") && !said.contains("5f4d"), "{said}");
         std::fs::write(&file, &lines).unwrap();
-        assert_eq!(good(&command(&world, &import)), "0 added, 4 there already, 0 bad\n");
+        assert_eq!(good(&command(&world, &import)), "0 added, 4 there already, 0 in conflict, 0 bad\n");
 
         for (name, hash) in IMPORTED {
             let body = |password: &str| json!({"username": name, "password": password});
@@ -221,12 +221,12 @@ on_both_databases! {
         std::fs::write(&file, lines.map(|line| line.to_string() + "\n").concat()).unwrap();
         let output = command(&world, &["user", "import", file.to_str().unwrap()]);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(!output.status.success() && said.ends_with("3 added, 0 there already, 3 bad\n"), "{said}");
+        assert!(!output.status.success() && said.ends_with("3 added, 0 there already, 0 in conflict, 3 bad\n"), "{said}");
         assert!(said.contains("line 4: An account needs a username, an email, or both."), "{said}");
         // Once more: nobody is there twice.
         let output = command(&world, &["user", "import", file.to_str().unwrap()]);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(said.ends_with("0 added, 3 there already, 3 bad\n"), "{said}");
+        assert!(said.ends_with("0 added, 3 there already, 0 in conflict, 3 bad\n"), "{said}");
         for name in ["ada@example.com", "Bob@Example.com", "eve", "eve@example.com"] {
             let body = json!({"username": name, "password": "an imported sentence"});
             assert_eq!(world.post("/login", &body).await.status, 200, "{name}");

@@ -23,6 +23,9 @@ const GROUPS: [(&str, usize); 10] = [
 /// The same of the faults that were found by attack.
 const FAULTS: [(&str, usize); 4] = [("A", 6), ("B", 10), ("C", 4), ("D", 2)];
 
+/// Those of the second search for faults, as that numbered them. Where one was several, they have letters.
+const SECOND: &[u32] = &[2, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16, 17, 18, 19];
+
 /// The rows of the tables whose names begin with `prefix`, each with the rest of its line.
 fn rows<'a>(text: &'a str, prefix: &str) -> Vec<(&'a str, &'a str)> {
     let lines = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_prefix(prefix));
@@ -62,6 +65,13 @@ fn every_hostile_case_has_its_row() {
         .iter()
         .flat_map(|(group, many)| (1..=*many).map(move |number| format!("{group}{number}")));
     assert_complete("F-", &faults.collect());
+    let text = read("crates/acceptance/HOSTILE.md");
+    let found: Vec<_> = rows(&text, "G-").into_iter().map(|(row, _)| row).collect();
+    let unique: BTreeSet<_> = found.iter().collect();
+    assert_eq!(found.len(), unique.len(), "none is there twice");
+    let number = |row: &str| row.trim_end_matches(char::is_alphabetic).parse::<u32>();
+    let numbers: BTreeSet<_> = found.iter().map(|row| number(row).expect("a number")).collect();
+    assert_eq!(numbers, SECOND.iter().copied().collect());
 }
 
 /// Tests of the clients have titles in place of names, of which a row may give a part.

@@ -39,6 +39,11 @@ pub(super) fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
+/// Says how far a command is, beside what it prints.
+pub(super) fn remark(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// As it is stored in JSON answers.
 pub(super) fn instant(at: claims::Timestamp) -> String {
     serde_json::to_value(at)

@@ -63,6 +63,7 @@ async fn examine(config: &Config, found: &mut Findings) {
         Ok(store) => {
             database(&store, found).await;
             keys(config, &store, found).await;
+            roles(config, &store, found).await;
             store.close().await;
         }
         Err(error) => found.bad("database", causes(&*error)),
@@ -195,6 +196,27 @@ async fn keys(config: &Config, store: &Store, found: &mut Findings) {
         (true, _) => found.warn("keys", "some are sealed with other_master_key: run `keys reseal`"),
         (false, true) => found.warn("keys", "other_master_key opens nothing and can be taken away"),
         (false, false) => {}
+    }
+}
+
+/// Whether all accounts have roles for which there is room in a token, as was looked at when they were given.
+async fn roles(config: &Config, store: &Store, found: &mut Findings) {
+    let room = config.room_for_roles();
+    match store.users_with_roles_over(room).await {
+        Ok(users) if users.is_empty() => {
+            found.ok("roles", format_args!("{room} bytes of a token are left for them"));
+        }
+        Ok(users) => {
+            let ids: Vec<_> = users.iter().map(|user| format!("id:{user}")).collect();
+            let text = format_args!(
+                "take more than the {room} bytes of a token that are left for them: services refuse the tokens of {}; \
+                 give fewer roles, or name fewer services and scopes in the settings",
+                ids.join(", ")
+            )
+            .to_string();
+            found.bad("roles", text);
+        }
+        Err(error) => found.bad("roles", error),
     }
 }
 

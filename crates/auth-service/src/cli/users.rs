@@ -5,6 +5,7 @@ use crate::passwords::Passwords;
 use crate::policy::accounts::Registration;
 use crate::policy::administration;
 use crate::policy::find::find;
+use crate::policy::roles::Roles;
 use crate::store::{Requester, Store};
 use clap::Subcommand;
 use std::path::PathBuf;
@@ -29,12 +30,20 @@ pub(super) enum Users {
         #[arg(long = "role")]
         roles: Vec<String>,
     },
-    /// Add the users of a file, one JSON object a line: `username` or `email` or both, `password_hash` (argon2id,
-    /// bcrypt, scrypt or PBKDF2; made anew at the first login), and optionally `roles`. Who is there already is
-    /// left as they are.
+    /// Add the users of a file, one JSON object a line: `username` or `email` or both, `password_hash` (Argon2,
+    /// bcrypt, scrypt or PBKDF2, as many systems write them; made anew at the first login), and optionally `id`, `roles`,
+    /// `enabled` and `created_at`. Who is there just so is passed over; all else that cannot be used is told by its
+    /// line, and the others are added. docs/import.md has more.
     Import {
         /// The file.
         file: PathBuf,
+        /// Only say what would become of each line; nothing is written.
+        #[arg(long)]
+        dry_run: bool,
+        /// Of passwords over 72 bytes take the first 72 for the whole, as bcrypt does. Without this nobody logs in
+        /// with such a password and a hash of bcrypt.
+        #[arg(long)]
+        bcrypt_truncate: bool,
     },
     /// Let somebody register, where registration is by invitation. Prints one line, once: id, token, end, and the
     /// link to the account page, or a hyphen where that is not served. Whoever has the token can make one account.
@@ -145,7 +154,7 @@ async fn act(config: &Config, store: &Store, what: Users) -> Result<(), Failure>
     let policy = &config.passwords;
     match what {
         Users::Create { username, email, roles } => {
-            administration::check_roles(&roles)?;
+            let roles = Roles::checked(config, roles)?;
             let password = read_password("Password")?;
             let registration =
                 Registration { username, email, password, requester: Requester::default() };
@@ -155,7 +164,10 @@ async fn act(config: &Config, store: &Store, what: Users) -> Result<(), Failure>
                 administration::create_user(store, hashing, registration, roles, None).await?;
             say(&user.to_string());
         }
-        Users::Import { file } => import::run(store, &file).await?,
+        Users::Import { file, dry_run, bcrypt_truncate } => {
+            let options = import::Options { dry_run, bcrypt_truncate };
+            import::run(config, store, &file, &options).await?;
+        }
         Users::Invite { email, expires_hours } => {
             invitations::invite(config, store, email, expires_hours).await?;
         }
@@ -191,8 +203,8 @@ async fn act(config: &Config, store: &Store, what: Users) -> Result<(), Failure>
             say(&format!("{id} has the new password; every session is over"));
         }
         Users::Roles { user, roles, none: _ } => {
-            administration::check_roles(&roles)?;
             let told = if roles.is_empty() { "no roles".to_owned() } else { roles.join(", ") };
+            let roles = Roles::checked(config, roles)?;
             let user = find(store, &user).await?;
             administration::set_roles(store, user, roles).await?;
             say(&format!("{user} has {told}"));

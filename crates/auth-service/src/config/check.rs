@@ -18,6 +18,7 @@ impl Config {
         self.check_issuer()?;
         self.check_tokens()?;
         self.check_scopes()?;
+        self.check_token_size()?;
         self.check_keys()?;
         let url = self.database.url.expose_secret();
         if url.is_empty() {

@@ -7,7 +7,7 @@ use argon2::{Algorithm, Argon2, Block, Params, ParamsBuilder, Version};
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
-use super::foreign::{Argon2id, Stored};
+use super::foreign::{Argon2Hash, Stored};
 use super::pool::Arena;
 use super::{Checked, Unusable, normalized};
 use crate::config::{self, Pepper, Peppers};
@@ -70,8 +70,7 @@ impl Hasher {
             Ok(Stored::Argon2id(_)) => (self.dummy(), false),
             Ok(Stored::Foreign(foreign)) => {
                 let _alone = self.alone(foreign.memory_kib());
-                let good = foreign.is_hash_of(password.expose_secret());
-                return if good { Checked::Outdated } else { Checked::Wrong };
+                return foreign.check(password.expose_secret());
             }
             Err(error) => {
                 tracing::error!(%error, "a stored password hash cannot be read");
@@ -91,11 +90,11 @@ impl Hasher {
         }
     }
 
-    fn dummy(&self) -> Argon2id {
-        Argon2id::read(&self.dummy).expect("it was made here")
+    fn dummy(&self) -> Argon2Hash {
+        Argon2Hash::read(&self.dummy, "argon2id").expect("it was made here")
     }
 
-    fn has_pepper_of(&self, hash: &Argon2id) -> bool {
+    fn has_pepper_of(&self, hash: &Argon2Hash) -> bool {
         let version = hash.params.keyid();
         let found = version.is_empty() || self.peppers.of_version(version).is_some();
         if !found {

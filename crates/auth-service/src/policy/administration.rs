@@ -12,10 +12,10 @@ use crate::config::{self, Config, RegistrationMode};
 use crate::error::Error;
 use crate::identity::names;
 use crate::identity::names::new::new_email;
-use crate::identity::roles::is_role;
 use crate::passwords::{HashingPurpose, Overloaded, Passwords, Unusable};
 use crate::policy::accounts::{self, Registration, check_password_text};
 use crate::policy::names::Wish;
+use crate::policy::roles::Roles;
 use crate::store::{
     Credentials, Done, EndReason, Invitation, InvitationId, Listed, NewInvitation, NewNames,
     NewUser, Once, Renaming, Store, StoreError, UserChange,
@@ -48,6 +48,11 @@ pub(crate) enum Refused {
         "{0:?} is no role: 1 to 64 visible ASCII characters, without quotes, commas and spaces"
     )]
     Role(String),
+    #[error(
+        "the roles take {bytes} bytes of an access token, three more than its letters for each, and {room} are left \
+         for them; no service would take a longer token, so give fewer or shorter ones"
+    )]
+    Roles { bytes: usize, room: usize },
     #[error(
         "registration: it is {}, so that nobody can use an invitation; set AUTH__REGISTRATION to invite for this \
          command and for every auth-service", .0.as_str()
@@ -90,6 +95,10 @@ impl From<Refused> for Error {
                 "A role is 1 to 64 visible ASCII characters, without quotes, commas and spaces."
                     .to_owned(),
             ),
+            Refused::Roles { bytes, room } => Self::InvalidRequest(format!(
+                "The roles take {bytes} bytes of an access token, three more than its letters for each, and {room} are \
+                 left for them; no service would take a longer token."
+            )),
             Refused::NotByInvitation(mode) => Self::InvalidRequest(format!(
                 "Registration is {}, so that nobody can use an invitation.",
                 mode.as_str()
@@ -132,15 +141,14 @@ pub(crate) async fn create_user(
     store: &Store,
     (policy, passwords): (&config::Passwords, &Passwords),
     registration: Registration,
-    roles: Vec<String>,
+    roles: Roles,
     once: Option<Once>,
 ) -> Result<UserId, Refused> {
-    check_roles(&roles)?;
     let Registration { username, email, password, requester: _ } = registration;
     let checked = accounts::check(policy, username, email, &password).map_err(Refused::Policy)?;
     let (username, email) = checked;
     let password_hash = hash(passwords, &password).await?;
-    let user = NewUser { username, email, password_hash, roles };
+    let user = NewUser { username, email, password_hash, roles: roles.into() };
     let done = match once {
         Some(once) => store.create_user_once(once, user).await?,
         None => Done::Now(store.create_user(user).await?),
@@ -265,11 +273,7 @@ pub(crate) async fn search(
 }
 
 /// Gives a user these roles and no others.
-pub(crate) async fn set_roles(
-    store: &Store,
-    user: UserId,
-    roles: Vec<String>,
-) -> Result<(), Refused> {
+pub(crate) async fn set_roles(store: &Store, user: UserId, roles: Roles) -> Result<(), Refused> {
     change(store, user, Change { roles: Some(roles), ..Change::default() }).await
 }
 
@@ -279,7 +283,7 @@ pub(crate) struct Change {
     pub(crate) name: Wish,
     pub(crate) address: Wish,
     pub(crate) enabled: Option<bool>,
-    pub(crate) roles: Option<Vec<String>>,
+    pub(crate) roles: Option<Roles>,
 }
 
 /// Changes a user, all of it or nothing.
@@ -288,8 +292,8 @@ pub(crate) async fn change(store: &Store, user: UserId, change: Change) -> Resul
     let Change { name, address, enabled, roles } = change;
     let username = name.of_name().map_err(invalid)?;
     let email = address.of_address().map_err(invalid)?;
-    check_roles(roles.as_deref().unwrap_or_default())?;
     let new_roles = roles.is_some();
+    let roles = roles.map(Vec::from);
     let change = UserChange { names: NewNames { username, email }, enabled, roles };
     let (renamed, email_changed) = match store.change_user(user, change).await? {
         Renaming::Done { user: _, renamed, email_changed } => (renamed, email_changed),
@@ -340,12 +344,6 @@ fn tell(store: &Store, event: &'static str, user: UserId) {
         actor.id = store.administrator().map(field::display), user.id = %user,
         "an administrator changed an account"
     );
-}
-
-/// Each must be a name that a role can have.
-pub(crate) fn check_roles(roles: &[String]) -> Result<(), Refused> {
-    let bad = roles.iter().find(|role| !is_role(role));
-    bad.map_or(Ok(()), |bad| Err(Refused::Role(bad.clone())))
 }
 
 async fn hash(passwords: &Passwords, password: &SecretString) -> Result<String, Refused> {

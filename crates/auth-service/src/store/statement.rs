@@ -23,13 +23,16 @@ pub(super) enum Value {
 ///
 /// There is one more, `{now}`: the time by the clock that judges, in milliseconds. It is the
 /// database's clock on Postgres and this process's on SQLite, as the statement is run.
-const WORDS: [(&str, &str, &str); 5] = [
+const WORDS: [(&str, &str, &str); 7] = [
     // Locks the rows that are read. On SQLite the writer has the whole database to itself.
     ("{lock}", "for no key update", ""),
     ("{lock_free_ones}", "for update skip locked", ""),
     ("{least}", "least", "min"),
     // `select value from {each}($1) value`: the parts of a parameter.
     ("{each}", "unnest", "json_each"),
+    // Behind a text: what JSON it is, of which `->>` takes a member; and which id it is.
+    ("{json}", "::json", ""),
+    ("{uuid}", "::uuid", ""),
     // A text compared and put in order by its bytes, as indexes for what begins with a text do.
     ("{bytewise}", r#"collate "C""#, "collate binary"),
 ];

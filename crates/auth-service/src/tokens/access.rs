@@ -69,7 +69,15 @@ impl AccessTokens {
             roles: grant.user.roles.clone(),
             cnf: None,
         };
-        AccessToken { text: self.sign(&claims), expires_in: exp - iat, scope }
+        let text = self.sign(&claims);
+        if text.len() > access_token::MAX_BYTES {
+            // Roles that were given before the limit was there, or by SQL; or settings that changed since.
+            tracing::warn!(
+                user.id = %grant.user.id, token.bytes = text.len(),
+                "an access token is longer than services take: give its user fewer roles, or name fewer services and scopes"
+            );
+        }
+        AccessToken { text, expires_in: exp - iat, scope }
     }
 
     fn sign(&self, claims: &AccessTokenClaims) -> String {
@@ -87,5 +95,102 @@ fn claim(audience: Vec<String>) -> Audience {
     match <[String; 1]>::try_from(audience) {
         Ok([one]) => Audience::One(one),
         Err(many) => Audience::Many(many),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use claims::{Algorithm, SessionId, Timestamp, UserId};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::config::{Config, bytes_of_roles};
+    use crate::store::{Client, ClientKind, UserRecord};
+
+    /// Every scope and two services.
+    fn config() -> Config {
+        let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+        let settings = [
+            ("AUTH__DATABASE__URL", "sqlite:x.db"),
+            ("AUTH__KEYS__MASTER_KEY", key),
+            ("AUTH__TOKENS__AUDIENCE", "https://a.example,https://b.example"),
+            ("AUTH__SCOPES", r#"{"latchkey:keys":{"roles":["admin"]}}"#),
+        ];
+        Config::load(None, settings.map(|(k, v)| (k.to_owned(), v.to_owned()))).unwrap()
+    }
+
+    fn client(config: &Config) -> ClientPolicy {
+        let client = Client {
+            client_id: config.tokens.client_id.clone(),
+            kind: ClientKind::Public,
+            name: String::new(),
+            scopes: config.tokens.scopes.clone(),
+            default_scopes: config.tokens.default_scopes.clone(),
+            audiences: config.tokens.audience.clone(),
+            grants: Vec::new(),
+            access: Duration::from_mins(10),
+            idle: Duration::from_hours(1),
+            absolute: Duration::from_hours(1),
+        };
+        ClientPolicy::new(client, config)
+    }
+
+    /// Roles that fill the room to the last byte.
+    fn as_many_as_fit(room: usize) -> Vec<String> {
+        let mut roles = vec!["admin".to_owned()];
+        let mut left = room - bytes_of_roles(&roles);
+        while left > 3 {
+            let length = (left - 3).min(64);
+            roles.push("r".repeat(length));
+            left -= length + 3;
+        }
+        roles
+    }
+
+    fn grant(config: &Config, roles: Vec<String>) -> Grant {
+        let now = Timestamp(1_795_287_000_000);
+        let later = Timestamp(now.0 + 3_600_000);
+        Grant {
+            session_id: SessionId::from_bytes([7; 16]),
+            user: UserRecord {
+                id: UserId(Uuid::max()),
+                username: Some("\u{2f800}".repeat(64)),
+                email: Some(format!("{}@\".\"", "\\".repeat(250))),
+                roles,
+                created_at: now,
+            },
+            client_id: config.tokens.client_id.clone(),
+            scope: format!("{} latchkey:keys", config.tokens.scopes).parse().unwrap(),
+            audience: None,
+            subject_version: u32::MAX,
+            generation: 1,
+            auth_time: now,
+            amr: "mfa otp pwd".to_owned(),
+            idle_expires_at: later,
+            expires_at: later,
+            now,
+        }
+    }
+
+    #[test]
+    fn with_as_many_roles_as_may_be_given_no_token_is_longer_than_services_take() {
+        let config = config();
+        let client = client(&config);
+        let roles = as_many_as_fit(config.room_for_roles());
+        let filled = config.room_for_roles() - bytes_of_roles(&roles);
+        assert!(filled < 4, "{filled} bytes are left");
+        for (algorithm, least) in
+            [(Algorithm::Rs256, 8000), (Algorithm::Es256, 7000), (Algorithm::EdDsa, 7000)]
+        {
+            let tokens = AccessTokens::new(SigningKey::generate(algorithm).0, &config.issuer);
+            let mint =
+                |roles| tokens.mint(&grant(&config, roles), &client, client.audience.clone());
+            let longest = mint(roles.clone());
+            let bytes = longest.text.len();
+            assert!((least..=access_token::MAX_BYTES).contains(&bytes), "{algorithm:?}: {bytes}");
+            assert!(longest.scope.unwrap().contains("latchkey:keys"));
+        }
     }
 }

@@ -20,6 +20,7 @@ use crate::policy::administration::{self, Change, NO_USER};
 use crate::policy::export;
 use crate::policy::find::{NotFound, find};
 use crate::policy::names::Wish;
+use crate::policy::roles::Roles;
 use crate::store::{Listed, Requester};
 
 /// A user, as administrators see them.
@@ -136,6 +137,7 @@ pub(crate) async fn create(
     let AdminJson { who, fields, once, .. } = admin;
     let CreateUserRequest { username, email, password, roles } = fields;
     who.may_give(&app.config, &roles)?;
+    let roles = Roles::checked(&app.config, roles)?;
     let registration = Registration { username, email, password, requester: Requester::default() };
     let hashing = (&app.config.passwords, &app.passwords);
     let store = who.store(&app);
@@ -194,6 +196,7 @@ pub(crate) async fn change(
     let ChangeUserRequest { username: name, email: address, enabled, roles } = fields;
     let id = user(&id)?;
     who.may_give(&app.config, roles.as_deref().unwrap_or_default())?;
+    let roles = roles.map(|roles| Roles::checked(&app.config, roles)).transpose()?;
     let store = who.store_about(&app, id);
     administration::change(&store, id, Change { name, address, enabled, roles }).await?;
     let found = app.store.user(id).await?.ok_or(Error::Missing(NO_USER))?;
