@@ -11,6 +11,7 @@ pub mod cors;
 pub mod docs;
 mod memory;
 pub mod origin;
+pub mod outage;
 pub mod probe;
 pub mod process;
 pub mod routes;

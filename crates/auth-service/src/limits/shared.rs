@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hosting::outage::Outage;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisError};
 use tokio::runtime::Handle;
@@ -15,7 +16,6 @@ use verifier::Clock;
 
 use super::bucket::{Bucket, Charge, Effect, Outcome, Verdict};
 use super::rule::Rule;
-use crate::background::outage::Outage;
 use crate::redis::client::RedisServer;
 
 const SCRIPT: &str = include_str!("script.lua");

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claims::UserId;
+use hosting::outage::Outage;
 
 use crate::app::App;
-use crate::background::outage::Outage;
 use crate::error::Error;
 use crate::identity::pseudonyms::Pseudonyms;
 use crate::store::{Caller, Store, StoreError};
