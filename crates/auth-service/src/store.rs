@@ -13,6 +13,7 @@
 //! change takes. A verb only wakes the reader here, so that it need not wait for its next poll.
 
 mod acting;
+mod announcement;
 mod audit;
 mod clients;
 mod deletion;
@@ -255,10 +256,6 @@ impl Store {
         }
     }
 
-    fn announcement(&self) -> Announcement {
-        Announcement(Some(self.commits.clone()))
-    }
-
     /// One statement that reads: all of its rows.
     async fn read(
         &self,
@@ -378,23 +375,4 @@ impl Store {
 /// happened or it did not, and a connection on which one has not ended never serves again.
 async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     tokio::time::timeout(WORK_TIMEOUT, work).await.unwrap_or(Err(StoreError::Timeout))
-}
-
-/// Wakes the readers of revocations when a write is over, in the write's own task: also after a
-/// failure, because it may have been committed all the same.
-struct Announcement(Option<watch::Sender<()>>);
-
-impl Announcement {
-    /// There turned out to be nothing to announce.
-    fn withdraw(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Announcement {
-    fn drop(&mut self) {
-        if let Some(commits) = &self.0 {
-            commits.send_replace(());
-        }
-    }
 }
