@@ -110,6 +110,8 @@ fn only_the_edges_know_the_web_framework() {
         "hosting/src/routes.rs",
         "hosting/src/server.rs",
         "hosting/src/telemetry.rs",
+        "hosting/src/traceparent.rs",
+        "hosting/src/traces.rs",
         "problem/src/actix.rs",
         "resource-service/src/application.rs",
         "resource-service/src/routes.rs",
@@ -222,6 +224,7 @@ fn only_the_clock_reads_the_time() {
         "hosting/src/connection/timer.rs",
         "hosting/src/connection/worker.rs",
         "hosting/src/outage.rs",
+        "hosting/src/traces/queue.rs",
         "verifier/src/follow/keys.rs",
     ]);
     assert_eq!(naming(&PRODUCT, &["Instant::now"]), expected);
@@ -334,6 +337,18 @@ fn what_is_around_the_routes_does_not_know_the_verifier() {
     let problem = dependencies("latchkey-problem");
     let ours: Vec<_> = problem.iter().filter(|one| one.starts_with("latchkey-")).collect();
     assert_eq!(ours, ["latchkey-problem"]);
+}
+
+/// Whoever verifies tokens with the library is asked for a few crates, and its spans are plain ones of `tracing`.
+#[test]
+fn only_what_is_around_the_routes_knows_opentelemetry() {
+    let naming = naming(&PRODUCT, &["opentelemetry"]);
+    assert!(naming.len() > 2, "{naming:?}");
+    assert!(naming.iter().all(|name| name.starts_with("hosting/src/traces")), "{naming:?}");
+    let verifier = tree(&["-p", "latchkey-verifier", "-e", "normal", "--all-features"]);
+    assert!(verifier.contains("tracing") && !verifier.contains("opentelemetry"));
+    let standalone = dependencies("standalone");
+    assert!(standalone.contains("opentelemetry-otlp") && !standalone.contains("tonic"));
 }
 
 /// Whoever uses a library by path has another workspace's Cargo.toml above it, and cargo would look there
