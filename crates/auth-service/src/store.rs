@@ -7,7 +7,7 @@
 //! each.
 //!
 //! Every verb runs in a task of its own: a client that goes away drops the handler's future, and a
-//! write must not go with it.
+//! write must not go with it. It gives its name to what runs it, for traces (`traced`).
 //!
 //! No verb writes `revocations`: triggers of the database do, in the same commit, whatever path a
 //! change takes. A verb only wakes the reader here, so that it need not wait for its next poll.
@@ -36,6 +36,7 @@ mod search;
 mod sessions;
 mod sqlite;
 mod statement;
+mod traced;
 mod transaction;
 mod turns;
 mod usage;
@@ -54,6 +55,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 use verifier::Clock;
 
 use crate::config;
@@ -259,6 +261,7 @@ impl Store {
     /// One statement that reads: all of its rows.
     async fn read(
         &self,
+        verb: &'static str,
         lane: Lane,
         sql: &'static str,
         values: Vec<Value>,
@@ -268,12 +271,13 @@ impl Store {
             let mut tx = Tx::to_read(&backend, lane).await?;
             Ok(tx.fetch_all(sql, &values).await?)
         };
-        self.run(work.boxed()).await
+        self.run(verb, work.boxed()).await
     }
 
     /// One statement that writes: how many rows it changed. `held` is kept until it is over.
     async fn write(
         &self,
+        verb: &'static str,
         lane: Lane,
         held: impl Send + 'static,
         sql: &'static str,
@@ -281,7 +285,7 @@ impl Store {
     ) -> Result<u64, StoreError> {
         if self.acting.is_some() {
             return self
-                .transaction(lane, held, move |tx| {
+                .transaction(verb, lane, held, move |tx| {
                     async move { Ok(tx.execute(sql, &values).await?) }.boxed()
                 })
                 .await;
@@ -296,12 +300,13 @@ impl Store {
             }
             Ok(changed)
         };
-        self.run(work.boxed()).await
+        self.run(verb, work.boxed()).await
     }
 
     /// A transaction, which is committed where `work` gives a result. `held` is kept until it is over.
     async fn transaction<T, W>(
         &self,
+        verb: &'static str,
         lane: Lane,
         held: impl Send + 'static,
         work: W,
@@ -330,19 +335,23 @@ impl Store {
             }
             Ok(done)
         };
-        self.run(work.boxed()).await
+        self.run(verb, work.boxed()).await
     }
 
     /// Runs work on the database to its end. Only a server across a network can fall silent in the
     /// middle, and is given up then. It comes in a box: whoever waits for it should not be large.
     async fn run<T: Send + 'static>(
         &self,
+        verb: &'static str,
         work: BoxFuture<'static, Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        match self.backend {
+        let span = self.span(verb);
+        let work = work.instrument(span.clone());
+        let done = match self.backend {
             Backend::Postgres(_) => self.detached(bounded(work)).await,
             Backend::Sqlite(_) => self.detached(work).await,
-        }
+        };
+        done.inspect_err(|error| traced::failed(&span, error))
     }
 
     /// Runs `work` to its end, whatever becomes of whoever asked for it.

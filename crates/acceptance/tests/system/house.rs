@@ -178,6 +178,29 @@ fn only_one_file_of_the_store_begins_a_transaction() {
     assert_eq!(begins, 2, "once on each database");
 }
 
+/// Traces name the verb that asks the database.
+#[test]
+fn a_verb_of_the_store_gives_its_own_name() {
+    let mut verbs = BTreeSet::new();
+    for (name, text) in sources(&["auth-service"]) {
+        if !name.starts_with(&format!("{STORE}/")) {
+            continue;
+        }
+        let code = code(&text);
+        for call in ["self.read(", "self.write(", "self.transaction(", "self.run("] {
+            for (at, _) in code.match_indices(call) {
+                let own = code[..at].rsplit(" fn ").next().expect("a function");
+                let own = own.split(['(', '<']).next().expect("a name");
+                let given = code[at + call.len()..].trim_start().strip_prefix('"');
+                let given = given.and_then(|given| given.split('"').next());
+                assert_eq!(given, Some(own), "{name}");
+                verbs.insert(own.to_owned());
+            }
+        }
+    }
+    assert!(verbs.len() > 50, "{verbs:?}");
+}
+
 /// They stop at the first row, and then a failed commit goes unnoticed.
 #[test]
 fn a_write_on_sqlite_is_never_run_with_fetch_one_or_fetch_optional() {

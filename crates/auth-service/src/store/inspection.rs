@@ -39,6 +39,6 @@ impl Store {
                 Backend::Sqlite(db) => db.inspect().await,
             }
         };
-        self.run(work.boxed()).await
+        self.run("inspect", work.boxed()).await
     }
 }

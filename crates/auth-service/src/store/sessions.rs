@@ -32,7 +32,7 @@ impl Store {
         let turn = self.turns.wait(new.user).await?;
         let ends = new.replaces.is_some() || new.max_sessions > 0;
         let announcement = ends.then(|| self.announcement());
-        self.transaction(Lane::Logins, (turn, announcement), move |tx| {
+        self.transaction("open_session", Lane::Logins, (turn, announcement), move |tx| {
             async move {
                 if !insert(tx, &new).await? {
                     return Ok(None);
@@ -58,7 +58,7 @@ impl Store {
         if self.acting.is_none() {
             return self.end_each(vec![id], why).await;
         }
-        self.transaction(Lane::Main, self.announcement(), move |tx| {
+        self.transaction("end_session", Lane::Main, self.announcement(), move |tx| {
             async move { end(tx, id, why).await }.boxed()
         })
         .await
@@ -75,13 +75,13 @@ impl Store {
                 Backend::Sqlite(_) => super::sqlite::end_each(&backend, &ids, why).await,
             }
         };
-        self.run(work.boxed()).await
+        self.run("end_each", work.boxed()).await
     }
 
     /// Ends every session of the caller's user, the caller's included; `false` when that was over.
     pub async fn end_all_sessions(&self, caller: Caller) -> Result<bool, StoreError> {
         let Some(turn) = self.turn_of(&caller).await? else { return Ok(false) };
-        self.transaction(Lane::Main, (turn, self.announcement()), move |tx| {
+        self.transaction("end_all_sessions", Lane::Main, (turn, self.announcement()), move |tx| {
             async move {
                 match owner(tx, &caller).await? {
                     Some(owner) => raise_version(tx, owner.user, EndReason::Logout).await,
@@ -100,7 +100,7 @@ impl Store {
         target: SessionId,
     ) -> Result<Removal, StoreError> {
         let Some(turn) = self.turn_of(&caller).await? else { return Ok(Removal::CallerEnded) };
-        self.transaction(Lane::Main, (turn, self.announcement()), move |tx| {
+        self.transaction("remove_session", Lane::Main, (turn, self.announcement()), move |tx| {
             async move {
                 let Some(owner) = owner(tx, &caller).await? else {
                     return Ok(Removal::CallerEnded);
@@ -136,7 +136,7 @@ impl Store {
         );
         // It looks at all of them, however many they are.
         let Some(_turn) = self.turn_of(&caller).await? else { return Ok(None) };
-        let found = self.read(Lane::Main, sql, caller_values(&caller)).await?;
+        let found = self.read("list_sessions", Lane::Main, sql, caller_values(&caller)).await?;
         let mut views: Vec<_> = found.iter().map(rows::session_view).collect::<Result<_, _>>()?;
         views.sort_by_key(|view| (Reverse(view.created_at), view.id));
         Ok(if views.is_empty() { None } else { Some(views) })
@@ -153,7 +153,7 @@ impl Store {
             live!(),
             " order by s.created_at desc, s.id limit 100"
         );
-        let found = self.read(Lane::Main, sql, vec![key.as_str().into()]).await?;
+        let found = self.read("live_sessions", Lane::Main, sql, vec![key.as_str().into()]).await?;
         Ok(found.iter().map(rows::session_view).collect::<Result<_, _>>()?)
     }
 
@@ -168,7 +168,7 @@ impl Store {
             live!(),
             " order by s.created_at desc, s.id limit 100"
         );
-        let found = self.read(Lane::Main, sql, vec![user.into()]).await?;
+        let found = self.read("sessions_of", Lane::Main, sql, vec![user.into()]).await?;
         Ok(found.iter().map(rows::session_view).collect::<Result<_, _>>()?)
     }
 
@@ -194,7 +194,7 @@ impl Store {
 
     async fn owner_of(&self, session: SessionId) -> Result<Option<UserId>, StoreError> {
         let sql = "select cast(user_id as text) as user_id from sessions where id = $1";
-        let found = self.read(Lane::Main, sql, vec![session.into()]).await?;
+        let found = self.read("owner_of", Lane::Main, sql, vec![session.into()]).await?;
         Ok(found.first().map(rows::user_id).transpose()?)
     }
 }

@@ -97,7 +97,7 @@ impl Store {
                 Backend::Sqlite(db) => db.probe(thorough).await,
             }
         };
-        let probed = self.run(probe.boxed()).await;
+        let probed = self.run("takes_writes", probe.boxed()).await;
         match &probed {
             Ok(()) => self.writes.worked(),
             Err(_) => self.writes.known().probe_failed = Some(self.writes.clock.elapsed()),
@@ -106,6 +106,6 @@ impl Store {
     }
 
     async fn answers(&self) -> bool {
-        self.read(Lane::Main, "select 1", Vec::new()).await.is_ok()
+        self.read("answers", Lane::Main, "select 1", Vec::new()).await.is_ok()
     }
 }
