@@ -49,6 +49,7 @@ mod slow;
 mod stale_feeds;
 mod standalone;
 mod tls;
+mod traces;
 mod unfinished;
 mod unheard_keys;
 mod unread;
