@@ -2,5 +2,4 @@
 
 pub(crate) mod clock_watch;
 pub(crate) mod housekeeping;
-pub(crate) mod outage;
 pub(crate) mod supervisor;

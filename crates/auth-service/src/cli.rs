@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use hosting::{causes, probe, process, settings, stop, telemetry};
+use tokio::runtime::Runtime;
 use verifier::Clock;
 
 use crate::application::Application;
@@ -118,7 +119,13 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         return Err(remote::needs_the_database("this command"));
     }
     match command {
-        Command::Serve => on_the_runtime(serve(config()?)),
+        Command::Serve => {
+            let (config, runtime) = (config()?, runtime()?);
+            let served = runtime.block_on(serve(config));
+            // What is still being looked up for traces is not waited for.
+            runtime.shutdown_background();
+            served
+        }
         Command::Migrate => on_the_runtime(migrate(config()?)),
         Command::Backup { file } => {
             let config = config()?;
@@ -175,21 +182,23 @@ fn milliseconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "must be such as 50ms, up to 10000ms".to_owned())
 }
 
-/// The one multi-thread runtime: database work runs here, where no dropped handler and no ended
-/// worker takes it along.
+/// Runs what is no serving, with a log.
 fn on_the_runtime<F>(work: F) -> Result<(), Box<dyn std::error::Error>>
 where
     F: Future<Output = Result<(), Box<dyn std::error::Error>>>,
 {
     telemetry::init_logs();
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?
-        .block_on(work)
+    runtime()?.block_on(work)
+}
+
+/// The one multi-thread runtime: database work runs here, where no dropped handler and no ended
+/// worker takes it along.
+fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
 }
 
 async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
+    let traces = telemetry::init("auth-service", &config.telemetry)?;
     let clock = Clock::with_offset(config.clock.offset_seconds);
     let mut stop = pin!(stop::requested());
     let application = tokio::select! {
@@ -198,7 +207,9 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
         () = &mut stop => return Ok(()),
         application = Application::build(config, clock) => application?,
     };
-    Ok(application.run_until_stopped(stop).await?)
+    let ended = application.run_until_stopped(stop).await;
+    traces.stop().await;
+    Ok(ended?)
 }
 
 async fn migrate(mut config: Config) -> Result<(), Box<dyn std::error::Error>> {

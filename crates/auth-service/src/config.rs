@@ -9,7 +9,7 @@ use claims::{Algorithm, ClientId, Scope};
 use hosting::cors::{HeaderName, header_names};
 use hosting::origin::{Origin, origins};
 pub use hosting::settings::ConfigError;
-use hosting::settings::{self, ClockOffset, Revocation, is_loopback, list, one_of};
+use hosting::settings::{self, ClockOffset, Revocation, Telemetry, is_loopback, list, one_of};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -60,6 +60,7 @@ pub struct Config {
     pub revocation: Revocation,
     /// When what is old is deleted or replaced.
     pub housekeeping: Housekeeping,
+    pub telemetry: Telemetry,
     pub clock: ClockOffset,
 }
 
@@ -422,6 +423,8 @@ mod tests {
             ("AUTH__HTTP__ALLOWED_ORIGINS", "app.example.com", "http.allowed_origins"),
             ("AUTH__HTTP__TRUSTED_PROXIES", "10.0.0.0/8,proxy.example.com", "http.trusted_proxies"),
             ("AUTH__REVOCATION__MAX_STALENESS_SECONDS", "1", "revocation.max_staleness_seconds"),
+            ("AUTH__TELEMETRY__OTLP_ENDPOINT", "collector:4318", "telemetry.otlp_endpoint"),
+            ("AUTH__TELEMETRY__SAMPLE_RATIO", "2", "telemetry.sample_ratio"),
             ("AUTH__NO__SUCH", "1", "no"),
         ] {
             let error = load(&[(variable, value)]).unwrap_err().to_string();

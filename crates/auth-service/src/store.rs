@@ -5,12 +5,14 @@
 //! `keys`, `revocations`, `audit`), and is written once: a statement of its own, or a transaction (`transaction`). What
 //! every refresh and logout needs is written twice, in `postgres/` and `sqlite/`, where on Postgres it is one statement each.
 //!
-//! Every verb runs in a task of its own: a client that goes away drops the handler's future, and no write with it.
+//! Every verb runs in a task of its own: a client that goes away drops the handler's future, and no write with it. It
+//! gives its name to what runs it, for traces (`traced`).
 //!
 //! No verb writes `revocations`: triggers of the database do, in the same commit, whatever path a
 //! change takes. A verb only wakes the reader here, so that it need not wait for its next poll.
 
 mod acting;
+mod announcement;
 mod audit;
 mod clients;
 mod deletion;
@@ -35,6 +37,7 @@ mod search;
 mod sessions;
 mod sqlite;
 mod statement;
+mod traced;
 mod transaction;
 mod turns;
 mod usage;
@@ -53,6 +56,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 use verifier::Clock;
 
 use crate::config;
@@ -239,13 +243,10 @@ impl Store {
         }
     }
 
-    fn announcement(&self) -> Announcement {
-        Announcement(Some(self.commits.clone()))
-    }
-
     /// One statement that reads: all of its rows.
     async fn read(
         &self,
+        verb: &'static str,
         lane: Lane,
         sql: &'static str,
         values: Vec<Value>,
@@ -255,12 +256,13 @@ impl Store {
             let mut tx = Tx::to_read(&backend, lane).await?;
             Ok(tx.fetch_all(sql, &values).await?)
         };
-        self.run(work.boxed()).await
+        self.run(verb, work.boxed()).await
     }
 
     /// One statement that writes: how many rows it changed. `held` is kept until it is over.
     async fn write(
         &self,
+        verb: &'static str,
         lane: Lane,
         held: impl Send + 'static,
         sql: &'static str,
@@ -268,7 +270,7 @@ impl Store {
     ) -> Result<u64, StoreError> {
         if self.acting.is_some() {
             return self
-                .transaction(lane, held, move |tx| {
+                .transaction(verb, lane, held, move |tx| {
                     async move { Ok(tx.execute(sql, &values).await?) }.boxed()
                 })
                 .await;
@@ -283,12 +285,13 @@ impl Store {
             }
             Ok(changed)
         };
-        self.run(work.boxed()).await
+        self.run(verb, work.boxed()).await
     }
 
     /// A transaction, which is committed where `work` gives a result. `held` is kept until it is over.
     async fn transaction<T, W>(
         &self,
+        verb: &'static str,
         lane: Lane,
         held: impl Send + 'static,
         work: W,
@@ -317,19 +320,23 @@ impl Store {
             }
             Ok(done)
         };
-        self.run(work.boxed()).await
+        self.run(verb, work.boxed()).await
     }
 
     /// Runs work on the database to its end. Only a server across a network can fall silent in the
     /// middle, and is given up then. It comes in a box: whoever waits for it should not be large.
     async fn run<T: Send + 'static>(
         &self,
+        verb: &'static str,
         work: BoxFuture<'static, Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        match self.backend {
+        let span = self.span(verb);
+        let work = work.instrument(span.clone());
+        let done = match self.backend {
             Backend::Postgres(_) => self.detached(bounded(work)).await,
             Backend::Sqlite(_) => self.detached(work).await,
-        }
+        };
+        done.inspect_err(|error| traced::failed(&span, error))
     }
 
     /// Runs `work` to its end, whatever becomes of whoever asked for it.
@@ -362,23 +369,4 @@ impl Store {
 /// happened or it did not, and a connection on which one has not ended never serves again.
 async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     tokio::time::timeout(WORK_TIMEOUT, work).await.unwrap_or(Err(StoreError::Timeout))
-}
-
-/// Wakes the readers of revocations when a write is over, in the write's own task: also after a
-/// failure, because it may have been committed all the same.
-struct Announcement(Option<watch::Sender<()>>);
-
-impl Announcement {
-    /// There turned out to be nothing to announce.
-    fn withdraw(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Announcement {
-    fn drop(&mut self) {
-        if let Some(commits) = &self.0 {
-            commits.send_replace(());
-        }
-    }
 }

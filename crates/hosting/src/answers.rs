@@ -21,9 +21,11 @@ use problem::{Problem, ProblemCode};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::cors::{REQUEST_ID, TRACEPARENT};
+use crate::cors::REQUEST_ID;
 use crate::repeats::Repeats;
 use crate::stop::Ending;
+use crate::traceparent::Traceparent;
+use crate::traces;
 
 /// ASVS 3.4: on every answer, unless the route set its own.
 const SECURITY_HEADERS: [(&str, &str); 5] = [
@@ -66,16 +68,22 @@ pub async fn complete(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let id = request_id(request.headers());
-    let trace = trace_id(request.headers());
+    let method = known_method(request.method());
+    let caller = Traceparent::of(request.headers());
+    let traced = traces::request(&request, method, caller.as_ref());
+    // Of a trace that begins here the log has the name too, where it is kept.
+    let begun = if caller.is_none() { traces::id(&traced) } else { None };
+    let trace = caller.map(|caller| caller.trace).or(begun.as_deref());
     let span = tracing::info_span!("request", request.id = %id, trace.id = trace);
     let started = Instant::now();
-    let method = known_method(request.method());
     let preflight = request.method() == Method::OPTIONS
         && request.headers().contains_key("access-control-request-method");
     let base = request.app_data::<web::Data<ProblemBase>>().cloned();
     let ending = request.app_data::<Ending>().cloned();
 
-    let called = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span.clone());
+    // The span of the trace is the inner one: what is told to have the current span as its parent gets that.
+    let called = AssertUnwindSafe(next.call(request)).catch_unwind();
+    let called = called.instrument(traced.clone()).instrument(span.clone());
     let (request, response) = match called.await {
         Ok(Ok(response)) => {
             let (request, response) = response.map_into_boxed_body().into_parts();
@@ -98,6 +106,7 @@ pub async fn complete(
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
     let route = request.as_ref().and_then(HttpRequest::match_pattern);
+    traces::answered(&traced, method, route.as_deref(), response.status());
     let route = route.unwrap_or_else(|| "(no such route)".to_owned());
     let answered = Answered { status: response.status().as_u16(), route, method, code };
     span.in_scope(|| report(answered, started));
@@ -209,30 +218,6 @@ fn request_id(headers: &HeaderMap) -> String {
     given.filter(harmless).map_or_else(|| Uuid::new_v4().simple().to_string(), str::to_owned)
 }
 
-/// The trace this request belongs to (W3C Trace Context §3.2), for the logs. It decides nothing.
-fn trace_id(headers: &HeaderMap) -> Option<&str> {
-    let mut given = headers.get_all(TRACEPARENT);
-    let (Some(value), None) = (given.next(), given.next()) else { return None };
-    let value = value.to_str().ok()?;
-    let mut parts = value.splitn(4, '-');
-    let (version, trace, parent) = (parts.next()?, parts.next()?, parts.next()?);
-    let flags = parts.next()?;
-    let hex = |text: &str, length: usize| {
-        text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let flags_end = flags.get(..2).is_some_and(|flags| hex(flags, 2))
-        && (flags.len() == 2 || (version != "00" && flags.as_bytes()[2] == b'-'));
-    let zero = |text: &str| text.bytes().all(|byte| byte == b'0');
-    let valid = hex(version, 2)
-        && version != "ff"
-        && hex(trace, 32)
-        && hex(parent, 16)
-        && flags_end
-        && !zero(trace)
-        && !zero(parent);
-    valid.then_some(trace)
-}
-
 /// A method as a metric label: a client may invent methods, and each label costs memory.
 fn known_method(method: &Method) -> &'static str {
     match method.as_str() {
@@ -250,30 +235,6 @@ fn known_method(method: &Method) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn trace(value: &str) -> Option<String> {
-        let mut headers = HeaderMap::new();
-        headers.insert(TRACEPARENT, HeaderValue::from_str(value).unwrap());
-        trace_id(&headers).map(str::to_owned)
-    }
-
-    #[test]
-    fn only_a_valid_trace_is_continued() {
-        let (id, parent) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
-        assert_eq!(trace(&format!("00-{id}-{parent}-01")).as_deref(), Some(id));
-        assert_eq!(trace(&format!("cc-{id}-{parent}-01-later")).as_deref(), Some(id));
-        for bad in [
-            format!("00-{}-{parent}-01", id.to_uppercase()),
-            format!("00-{}-{parent}-01", "0".repeat(32)),
-            format!("00-{id}-{}-01", "0".repeat(16)),
-            format!("ff-{id}-{parent}-01"),
-            format!("00-{id}-{parent}-01-more"),
-            format!("00-{id}-{parent}"),
-            String::new(),
-        ] {
-            assert_eq!(trace(&bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn a_request_id_that_could_forge_a_log_line_is_replaced() {

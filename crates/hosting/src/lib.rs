@@ -1,5 +1,5 @@
-//! What every Latchkey process needs around its routes: layered settings, logs and metrics, strict
-//! request bodies, complete answers, and a server that starts clearly and stops gracefully.
+//! What every Latchkey process needs around its routes: layered settings, logs, metrics and traces,
+//! strict request bodies, complete answers, and a server that starts clearly and stops gracefully.
 //!
 //! Nothing here knows what the service is for. Both services and their tests see the same
 //! behaviour "everywhere" because it is written once.
@@ -12,6 +12,7 @@ pub mod cors;
 pub mod docs;
 mod memory;
 pub mod origin;
+pub mod outage;
 pub mod probe;
 pub mod process;
 pub mod repeats;
@@ -21,6 +22,8 @@ pub mod server;
 pub mod settings;
 pub mod stop;
 pub mod telemetry;
+mod traceparent;
+pub mod traces;
 mod workers;
 
 pub use answers::{allow, problem};

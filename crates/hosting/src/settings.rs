@@ -139,6 +139,51 @@ pub(crate) fn is_plain(byte: u8) -> bool {
     byte.is_ascii_graphic() && !b"\"\\<>".contains(&byte)
 }
 
+/// The setting that names the collector of traces.
+pub(crate) const OTLP_ENDPOINT: &str = "telemetry.otlp_endpoint";
+
+/// `[telemetry]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    /// Where a collector takes traces; empty: none are sent.
+    pub otlp_endpoint: String,
+    /// Which part of the traces that begin here is kept, from 0 to 1.
+    pub sample_ratio: f64,
+}
+
+impl Telemetry {
+    /// # Errors
+    /// Names the setting by which no traces could be sent.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.traces_url()?;
+        if !(0.0..=1.0).contains(&self.sample_ratio) {
+            return fail("telemetry.sample_ratio", "must be from 0 to 1");
+        }
+        Ok(())
+    }
+
+    /// Where traces are sent to, if they are.
+    pub(crate) fn traces_url(&self) -> Result<Option<Url>, ConfigError> {
+        const PATH: &str = "/v1/traces";
+        if self.otlp_endpoint.is_empty() {
+            return Ok(None);
+        }
+        let mut url = check_url(OTLP_ENDPOINT, &self.otlp_endpoint)?;
+        let base = url.path().trim_end_matches('/').to_owned();
+        let more = url.query().is_some() || url.fragment().is_some();
+        if more || !url.username().is_empty() || url.password().is_some() || base.ends_with(PATH) {
+            let problem =
+                "must be what stands before /v1/traces, such as http://collector:4318, without a \
+                           user and a query"
+                    .to_owned();
+            return Err(ConfigError::Value { key: OTLP_ENDPOINT, problem });
+        }
+        url.set_path(&format!("{base}{PATH}"));
+        Ok(Some(url))
+    }
+}
+
 /// `[revocation]`
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -372,6 +417,49 @@ mod tests {
         assert_eq!((one_of("two", &words), one_of("", &words)), (Ok(2), Ok(0)));
         for bad in ["Two", "four", " two"] {
             assert_eq!(one_of(bad, &words), Err("must be one, two or three".to_owned()));
+        }
+    }
+
+    #[test]
+    fn traces_go_to_a_path_of_the_collector() {
+        let at = |endpoint: &str| {
+            let otlp_endpoint = endpoint.to_owned();
+            let url = Telemetry { otlp_endpoint, sample_ratio: 1.0 }.traces_url();
+            url.map(|url| url.map(|url| url.to_string())).map_err(|error| error.to_string())
+        };
+        assert_eq!(at(""), Ok(None));
+        for (endpoint, url) in [
+            ("http://collector:4318", "http://collector:4318/v1/traces"),
+            ("https://[::1]:4318/", "https://[::1]:4318/v1/traces"),
+            ("https://example.com/otlp/", "https://example.com/otlp/v1/traces"),
+        ] {
+            assert_eq!(at(endpoint), Ok(Some(url.to_owned())));
+        }
+        for bad in [
+            "collector:4318",
+            "grpc://collector:4317",
+            "http://",
+            "http://collector:4318/v1/traces",
+            "http://user:secret@collector:4318",
+            "http://collector:4318/?key=secret",
+            "http://collector:4318/#here",
+            "http://collector:port",
+        ] {
+            let error = at(bad).unwrap_err();
+            assert!(error.starts_with("telemetry.otlp_endpoint: "), "{bad}: {error}");
+            assert!(!error.contains("secret") && !error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_part_is_from_none_to_all() {
+        let check = |sample_ratio| Telemetry { otlp_endpoint: String::new(), sample_ratio }.check();
+        for good in [0.0, 0.01, 1.0] {
+            assert!(check(good).is_ok(), "{good}");
+        }
+        for bad in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
+            let error = check(bad).unwrap_err().to_string();
+            assert!(error.starts_with("telemetry.sample_ratio: "), "{error}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Logs to standard error and metrics for whoever scrapes them.
+//! Logs to standard error, metrics for whoever scrapes them, and traces for whoever collects them.
 
 use std::future::{Ready, ready};
 use std::io::IsTerminal as _;
@@ -15,6 +15,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::memory;
+use crate::settings::{self, ConfigError};
+use crate::traces::{self, Output, SPANS, Traces};
 
 const SUMMING_UP_EVERY: Duration = Duration::from_secs(5);
 
@@ -25,22 +27,47 @@ static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 ///
 /// JSON escapes control characters, so what a client sends cannot forge a line.
 pub fn init_logs() {
+    install(vec![logs()]);
+}
+
+/// The same, and sends traces as those of `service` where the settings name a collector. On the runtime that is
+/// to send them.
+///
+/// # Errors
+/// When the collector is one that cannot be spoken to.
+pub fn init(service: &'static str, settings: &settings::Telemetry) -> Result<Traces, ConfigError> {
+    let (layer, traces) = traces::start(service, settings)?;
+    let are_sent = layer.is_some();
+    install(layer.into_iter().chain([logs()]).collect());
+    if are_sent {
+        tracing::info!(url = settings.otlp_endpoint, "traces are sent to a collector");
+    }
+    Ok(traces)
+}
+
+/// Each with a filter of its own: what none of them wants costs nothing.
+fn install(outputs: Vec<Output>) {
+    // A second start in one process (tests) keeps the first.
+    let _ = tracing_subscriber::registry().with(outputs).try_init();
+}
+
+fn logs() -> Output {
     let wanted = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
     let wanted = wanted.and_then(|text| text.parse().ok());
-    let filter = wanted.unwrap_or_else(|| {
+    let filter: Targets = wanted.unwrap_or_else(|| {
         Targets::new()
             .with_default(LevelFilter::INFO)
             .with_target("sqlx", LevelFilter::WARN)
             .with_target("actix_server", LevelFilter::WARN)
     });
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let logs = if std::io::stderr().is_terminal() {
+    let lines = if std::io::stderr().is_terminal() {
         lines.with_target(false).boxed()
     } else {
         lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
     };
-    // A second start in one process (tests) keeps the first.
-    let _ = tracing_subscriber::registry().with(logs.with_filter(filter)).try_init();
+    // A line names its request, and not the part of it that a trace tells of.
+    lines.with_filter(filter.with_target(SPANS, LevelFilter::OFF)).boxed()
 }
 
 /// Starts counting, on the current runtime. Both services may call it in one process; they share the

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hosting::cors::{HeaderName, header_names};
 use hosting::origin::{self, Origin, origins};
 pub use hosting::settings::ConfigError;
-use hosting::settings::{self, ClockOffset, Revocation, fail, list};
+use hosting::settings::{self, ClockOffset, Revocation, Telemetry, fail, list};
 use serde::Deserialize;
 use verifier::follow::{FollowError, Sources};
 
@@ -24,6 +24,7 @@ pub struct Config {
     pub keys: Keys,
     pub feed: FeedSettings,
     pub revocation: Revocation,
+    pub telemetry: Telemetry,
     pub clock: ClockOffset,
 }
 
@@ -87,6 +88,7 @@ impl Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         self.revocation.check()?;
+        self.telemetry.check()?;
         self.clock.check(&self.issuer)?;
         self.sources().check().or_else(|error| match error {
             FollowError::NoKeySet | FollowError::ForgeableKeys => {

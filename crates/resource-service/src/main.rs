@@ -43,12 +43,19 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     if let Some(Command::Healthcheck) = arguments.command {
         return Ok(probe::ready(&config.http.listen)?);
     }
-    telemetry::init_logs();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    runtime.block_on(async {
-        let clock = Clock::with_offset(config.clock.offset_seconds);
-        let application = Application::build(config, clock).await?;
-        Ok(application.run_until_stopped(stop::requested()).await?)
-    })
+    let served = runtime.block_on(serve(config));
+    // What is still being looked up for traces is not waited for.
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
+    let traces = telemetry::init("resource-service", &config.telemetry)?;
+    let clock = Clock::with_offset(config.clock.offset_seconds);
+    let application = Application::build(config, clock).await?;
+    let ended = application.run_until_stopped(stop::requested()).await;
+    traces.stop().await;
+    Ok(ended?)
 }

@@ -44,7 +44,6 @@ struct Arguments {
 
 fn main() -> ExitCode {
     process::prepare();
-    telemetry::init_logs();
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -58,10 +57,15 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let config = auth_config(&arguments.data)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(serve(config, &arguments.data))
+    let served = runtime.block_on(serve(config, &arguments.data));
+    // What is still being looked up for traces is not waited for.
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve(config: AuthConfig, data: &Path) -> Result<(), Box<dyn Error>> {
+    // Of both services: there is one log, and one collector.
+    let traces = telemetry::init("latchkey", &config.telemetry)?;
     let clock = Clock::with_offset(config.clock.offset_seconds);
     let local = is_private(&config.issuer);
     if !local {
@@ -98,6 +102,7 @@ async fn serve(config: AuthConfig, data: &Path) -> Result<(), Box<dyn Error>> {
         both = both => both,
         never = asked => never,
     };
+    traces.stop().await;
     Ok(auth.and(resource)?)
 }
 

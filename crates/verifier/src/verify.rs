@@ -13,6 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use latchkey_claims::time::{LEEWAY_SECONDS, LIFETIME_CAP_SECONDS};
 use latchkey_claims::{AccessTokenClaims, Algorithm, KeyId, Timestamp, access_token, strict_json};
 use serde::Deserialize;
+use tracing::field::Empty;
 
 use crate::cache::TokenCache;
 use crate::clock::Clock;
@@ -23,6 +24,9 @@ use crate::rejection::Rejection;
 use crate::revocations::RevocationList;
 use crate::verified::Verified;
 
+/// The target of spans that belong in a trace of the request; programs of Latchkey send such spans where they are
+/// told to.
+const SPANS: &str = "latchkey::trace";
 const MAX_HEADER_BYTES: usize = 512;
 
 /// What a verifier accepts.
@@ -85,8 +89,10 @@ impl Verifier {
     /// a minute for each reason: another issuer or audience, with both, a key that is not in the key set, a clock
     /// that is behind.
     pub fn verify(&self, presented: &PresentedToken<'_>) -> Result<Arc<Verified>, Rejection> {
-        let outcome = self.judge(presented.token());
+        let span = tracing::debug_span!(target: SPANS, "verify access token", error.type = Empty);
+        let outcome = span.in_scope(|| self.judge(presented.token()));
         if let Err(rejection) = &outcome {
+            span.record("error.type", rejection.label());
             metrics::counter!("latchkey_tokens_rejected_total", "reason" => rejection.label())
                 .increment(1);
             self.mismatches.token(*rejection, self.clock.elapsed());

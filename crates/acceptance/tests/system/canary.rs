@@ -1,5 +1,5 @@
 //! Secrets stay where they belong: not in a log of any level, not in an error or a header of it, not in
-//! metrics, not in the database, not in Redis.
+//! metrics, not in traces, not in the database, not in Redis.
 //!
 //! Every route and command is used well and badly with passwords, tokens and keys that are known here,
 //! and then everything that was written anywhere is searched for them, in all forms that

@@ -110,6 +110,8 @@ fn only_the_edges_know_the_web_framework() {
         "hosting/src/routes.rs",
         "hosting/src/server.rs",
         "hosting/src/telemetry.rs",
+        "hosting/src/traceparent.rs",
+        "hosting/src/traces.rs",
         "problem/src/actix.rs",
         "resource-service/src/application.rs",
         "resource-service/src/routes.rs",
@@ -181,6 +183,29 @@ fn only_one_file_of_the_store_begins_a_transaction() {
     assert_eq!(begins, 2, "once on each database");
 }
 
+/// Traces name the verb that asks the database.
+#[test]
+fn a_verb_of_the_store_gives_its_own_name() {
+    let mut verbs = BTreeSet::new();
+    for (name, text) in sources(&["auth-service"]) {
+        if !name.starts_with(&format!("{STORE}/")) {
+            continue;
+        }
+        let code = code(&text);
+        for call in ["self.read(", "self.write(", "self.transaction(", "self.run("] {
+            for (at, _) in code.match_indices(call) {
+                let own = code[..at].rsplit(" fn ").next().expect("a function");
+                let own = own.split(['(', '<']).next().expect("a name");
+                let given = code[at + call.len()..].trim_start().strip_prefix('"');
+                let given = given.and_then(|given| given.split('"').next());
+                assert_eq!(given, Some(own), "{name}");
+                verbs.insert(own.to_owned());
+            }
+        }
+    }
+    assert!(verbs.len() > 50, "{verbs:?}");
+}
+
 /// They stop at the first row, and then a failed commit goes unnoticed.
 #[test]
 fn a_write_on_sqlite_is_never_run_with_fetch_one_or_fetch_optional() {
@@ -216,7 +241,6 @@ fn only_the_clock_reads_the_time() {
     assert_eq!(naming(&PRODUCT, &wall), set(&["verifier/src/clock.rs"]));
     // Timers, and how long an answer took; nothing is judged by them.
     let expected = set(&[
-        "auth-service/src/background/outage.rs",
         "auth-service/src/background/supervisor.rs",
         "auth-service/src/cli/calibrate.rs",
         "auth-service/src/passwords/pool.rs",
@@ -227,7 +251,9 @@ fn only_the_clock_reads_the_time() {
         "hosting/src/connection/exchange.rs",
         "hosting/src/connection/timer.rs",
         "hosting/src/connection/worker.rs",
+        "hosting/src/outage.rs",
         "hosting/src/repeats.rs",
+        "hosting/src/traces/queue.rs",
         "verifier/src/follow/keys.rs",
     ]);
     assert_eq!(naming(&PRODUCT, &["Instant::now"]), expected);
@@ -340,6 +366,18 @@ fn what_is_around_the_routes_does_not_know_the_verifier() {
     let problem = dependencies("latchkey-problem");
     let ours: Vec<_> = problem.iter().filter(|one| one.starts_with("latchkey-")).collect();
     assert_eq!(ours, ["latchkey-problem"]);
+}
+
+/// Whoever verifies tokens with the library is asked for a few crates, and its spans are plain ones of `tracing`.
+#[test]
+fn only_what_is_around_the_routes_knows_opentelemetry() {
+    let naming = naming(&PRODUCT, &["opentelemetry"]);
+    assert!(naming.len() > 2, "{naming:?}");
+    assert!(naming.iter().all(|name| name.starts_with("hosting/src/traces")), "{naming:?}");
+    let verifier = tree(&["-p", "latchkey-verifier", "-e", "normal", "--all-features"]);
+    assert!(verifier.contains("tracing") && !verifier.contains("opentelemetry"));
+    let standalone = dependencies("standalone");
+    assert!(standalone.contains("opentelemetry-otlp") && !standalone.contains("tonic"));
 }
 
 /// Whoever uses a library by path has another workspace's Cargo.toml above it, and cargo would look there

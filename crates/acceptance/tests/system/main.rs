@@ -57,6 +57,7 @@ mod stale_feeds;
 mod standalone;
 mod tls;
 mod token_size;
+mod traces;
 mod unfinished;
 mod unheard_keys;
 mod unread;

@@ -11,9 +11,9 @@ use std::time::Duration;
 use claims::Timestamp;
 
 use crate::background::clock_watch::ClockWatch;
-use crate::background::outage::Outage;
 use crate::config::{self, SessionLimits};
 use crate::store::{Store, StoreError};
+use hosting::outage::Outage;
 
 const HOUR_MS: i64 = 3600 * 1000;
 const DAY_MS: i64 = 24 * HOUR_MS;

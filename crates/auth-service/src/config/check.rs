@@ -66,6 +66,7 @@ impl Config {
         self.limits.check()?;
         self.check_page()?;
         self.revocation.check()?;
+        self.telemetry.check()?;
         self.clock.check(&self.issuer)?;
         if !self.is_local() && self.feed.secret.expose_secret().len() < 32 {
             return fail("feed.secret", "must have at least 32 characters");

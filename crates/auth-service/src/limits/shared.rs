@@ -7,15 +7,17 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hosting::outage::Outage;
+use hosting::traces::SPANS;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisError};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
+use tracing::Instrument as _;
 use verifier::Clock;
 
 use super::bucket::{Bucket, Charge, Effect, Outcome, Verdict};
 use super::rule::Rule;
-use crate::background::outage::Outage;
 use crate::redis::client::RedisServer;
 
 const SCRIPT: &str = include_str!("script.lua");
@@ -75,7 +77,7 @@ impl Shared {
         for bucket in buckets {
             arguments(&mut command, bucket.rule, u8::from(bucket.only_after_empty), 0, 0);
         }
-        let answer = self.ask(&command).await?;
+        let answer = self.ask("take", &command).await?;
         let [refusing, wait_ms, now, in_flight, each @ ..] = answer.as_slice() else { return None };
         let verdict = if let Some(bucket) = usize::try_from(*refusing).ok()?.checked_sub(1) {
             Verdict::Refused { bucket, wait_ms: *wait_ms, in_flight: *in_flight != 0 }
@@ -103,7 +105,7 @@ impl Shared {
             };
             arguments(&mut command, bucket.rule, effect, *at, *last_before);
         }
-        self.ask(&command).await?.get(2).copied()
+        self.ask("settle", &command).await?.get(2).copied()
     }
 
     fn command<'a>(&self, verb: &str, buckets: impl ExactSizeIterator<Item = &'a Bucket>) -> Cmd {
@@ -116,9 +118,18 @@ impl Shared {
         command
     }
 
-    async fn ask(self: &Arc<Self>, command: &Cmd) -> Option<Vec<u64>> {
+    async fn ask(self: &Arc<Self>, verb: &'static str, command: &Cmd) -> Option<Vec<u64>> {
         let mut connection = self.connection()?;
-        match timeout(self.patience, command.query_async(&mut connection)).await {
+        let span = tracing::info_span!(
+            target: SPANS,
+            "redis",
+            otel.name = verb,
+            otel.kind = "client",
+            db.system.name = "redis",
+            db.operation.name = "EVAL",
+        );
+        let answer = command.query_async(&mut connection).instrument(span);
+        match timeout(self.patience, answer).await {
             Ok(Ok(answer)) => Some(answer),
             Ok(Err(error)) => self.lost(&error),
             Err(_) => self.lost(&late()),

@@ -13,7 +13,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use argon2::Block;
+use hosting::traces::SPANS;
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use super::{HashingPurpose, Overloaded};
 use crate::config::MAX_MEMORY_KIB;
@@ -141,11 +143,16 @@ impl Permit {
     {
         let (answer, answered) = oneshot::channel();
         let (permit, deadline) = (Arc::clone(self), Instant::now() + self.max_wait);
+        let request = Span::current();
+        let waiting = tracing::info_span!(target: SPANS, "wait for a password thread");
         let job = move |arena: &mut Arena| {
+            drop(waiting);
             if answer.is_closed() || Instant::now() > deadline {
                 return;
             }
-            let result = catch_unwind(AssertUnwindSafe(|| work(arena)));
+            let span = tracing::info_span!(target: SPANS, parent: &request, "password hash");
+            let result = span.in_scope(|| catch_unwind(AssertUnwindSafe(|| work(arena))));
+            drop((span, request));
             if result.is_err() {
                 *arena = Arena::default();
             }

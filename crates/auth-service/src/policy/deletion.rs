@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claims::UserId;
+use hosting::outage::Outage;
 
 use crate::app::App;
 use crate::background::housekeeping::failed;
-use crate::background::outage::Outage;
 use crate::error::Error;
 use crate::identity::pseudonyms::Pseudonyms;
 use crate::store::{Caller, Store, StoreError};

@@ -14,8 +14,8 @@ use hosting::causes;
 
 use crate::background::clock_watch::ClockWatch;
 use crate::background::housekeeping::failed;
-use crate::background::outage::Outage;
 use crate::store::{EndReason, Store, StoreError};
+use hosting::outage::Outage;
 
 const BATCH: i64 = 1000;
 const BETWEEN_BATCHES: Duration = Duration::from_secs(1);

@@ -16,13 +16,13 @@ use std::time::Duration;
 use claims::{RevocationEntry, Revoked};
 use futures_util::StreamExt as _;
 use hosting::causes;
+use hosting::outage::Outage;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisError};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use crate::background::outage::Outage;
 use crate::background::supervisor::Supervisor;
 use crate::config::{self, ConfigError};
 use crate::redis::client::RedisServer;

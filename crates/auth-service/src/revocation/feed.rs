@@ -10,12 +10,12 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use claims::RevocationBatch;
+use hosting::outage::Outage;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use verifier::Verifier;
 
 use crate::background::clock_watch::ClockWatch;
-use crate::background::outage::Outage;
 use crate::identity::random;
 use crate::store::{RevocationRead, Store, StoreError};
 

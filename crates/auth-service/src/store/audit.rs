@@ -101,7 +101,7 @@ impl Store {
             entry.subject.into(),
             entry.origin.into(),
         ];
-        self.write(Lane::Main, (), sql, values).await?;
+        self.write("record", Lane::Main, (), sql, values).await?;
         Ok(())
     }
 
@@ -144,7 +144,7 @@ impl Store {
                     order by id desc limit 20) failed \
              ) e on 1 = 1 order by e.id desc"
         );
-        let found = self.read(Lane::Main, sql, caller_values(&caller)).await?;
+        let found = self.read("events_of", Lane::Main, sql, caller_values(&caller)).await?;
         Ok(events(&found)?)
     }
 
@@ -159,14 +159,14 @@ impl Store {
         let sql = "delete from events where id in (select id from events order by id limit $3) \
              and (at < $1 or id <= (select max(id) from events) - $2)";
         let values = vec![before.into(), most.into(), batch.into()];
-        self.write(Lane::Main, (), sql, values).await
+        self.write("purge_events", Lane::Main, (), sql, values).await
     }
 
     /// When the clock was last found to have been stepped, and by how much: `+7200 s`.
     pub async fn last_clock_step(&self) -> Result<Option<(Timestamp, String)>, StoreError> {
         let sql = "select at, coalesce(reason, '') as reason from events \
              where kind = 'clock-stepped' order by id desc limit 1";
-        let found = self.read(Lane::Main, sql, Vec::new()).await?;
+        let found = self.read("last_clock_step", Lane::Main, sql, Vec::new()).await?;
         let told = |row: &Row| Ok::<_, sqlx::Error>((row.time("at")?, row.text("reason")?));
         Ok(found.first().map(told).transpose()?)
     }

@@ -75,7 +75,7 @@ impl Store {
     pub async fn client(&self, id: ClientId) -> Result<Option<Client>, StoreError> {
         let sql = "select client_id, kind, name, scopes, default_scopes, audiences, grants, \
                 access_seconds, idle_seconds, absolute_seconds from clients where client_id = $1";
-        let found = self.read(Lane::Main, sql, vec![id.as_str().into()]).await?;
+        let found = self.read("client", Lane::Main, sql, vec![id.as_str().into()]).await?;
         Ok(found.first().map(client).transpose()?)
     }
 
@@ -95,7 +95,7 @@ impl Store {
             seconds(client.idle).into(),
             seconds(client.absolute).into(),
         ];
-        self.transaction(Lane::Main, (), move |tx| {
+        self.transaction("put_client", Lane::Main, (), move |tx| {
             async move {
                 let added = "insert into clients (client_id, kind, name, scopes, default_scopes, \
                         audiences, grants, access_seconds, idle_seconds, absolute_seconds, \

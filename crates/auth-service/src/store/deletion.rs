@@ -31,7 +31,7 @@ impl Store {
     /// Deletes a user, as far as others can see; `false` when there is none (any more).
     pub async fn delete_user(&self, user: UserId) -> Result<bool, StoreError> {
         let turn = self.turns.wait(user).await?;
-        self.transaction(Lane::Main, (turn, self.announcement()), move |tx| {
+        self.transaction("delete_user", Lane::Main, (turn, self.announcement()), move |tx| {
             async move { begin(tx, user).await }.boxed()
         })
         .await
@@ -40,7 +40,7 @@ impl Store {
     /// Deletes the caller's user; `None` when the caller's session is over, and else who it was.
     pub async fn delete_own_account(&self, caller: Caller) -> Result<Option<UserId>, StoreError> {
         let Some(turn) = self.turn_of(&caller).await? else { return Ok(None) };
-        self.transaction(Lane::Main, (turn, self.announcement()), move |tx| {
+        self.transaction("delete_own_account", Lane::Main, (turn, self.announcement()), move |tx| {
             async move {
                 let Some(owner) = sessions::owner(tx, &caller).await? else { return Ok(None) };
                 Ok(begin(tx, owner.user).await?.then_some(owner.user))
@@ -64,7 +64,7 @@ impl Store {
              order by u.username_key {bytewise} limit $3";
         let after = after.map_or_else(|| rows::DELETED.to_owned(), rows::key_of_deleted);
         let values = vec![after.into(), SETTLES_IN.into(), most.into()];
-        let found = self.read(Lane::Main, sql, values).await?;
+        let found = self.read("deleted_users", Lane::Main, sql, values).await?;
         Ok(found.iter().map(rows::user_id).collect::<Result<_, _>>()?)
     }
 
@@ -77,7 +77,7 @@ impl Store {
         pseudonyms: Arc<Pseudonyms>,
     ) -> Result<Option<i64>, StoreError> {
         let turn = self.turns.wait(user).await?;
-        self.transaction(Lane::Main, turn, move |tx| {
+        self.transaction("forget_in_events", Lane::Main, turn, move |tx| {
             async move {
                 if !lock(tx, user).await? {
                     return Ok(None);
@@ -121,7 +121,7 @@ impl Store {
         after: Option<String>,
     ) -> Result<Option<String>, StoreError> {
         let turn = self.turns.wait(user).await?;
-        self.transaction(Lane::Main, turn, move |tx| {
+        self.transaction("forget_sessions", Lane::Main, turn, move |tx| {
             async move {
                 if !lock(tx, user).await? {
                     return Ok(None);
@@ -147,7 +147,8 @@ impl Store {
         let turn = self.turns.wait(user).await?;
         let sql = "delete from users where id = $1 and deleted_at is not null \
              and not exists (select 1 from sessions s where s.user_id = users.id)";
-        Ok(self.write(Lane::Main, (turn, self.announcement()), sql, vec![user.into()]).await? > 0)
+        let held = (turn, self.announcement());
+        Ok(self.write("forget_user", Lane::Main, held, sql, vec![user.into()]).await? > 0)
     }
 }
 

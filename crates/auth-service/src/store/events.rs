@@ -110,7 +110,7 @@ impl Store {
         if filter.user.is_some() {
             values.push(filter.user.into());
         }
-        let found = self.read(Lane::Main, sql, values).await?;
+        let found = self.read("list_events", Lane::Main, sql, values).await?;
         Ok(page(&found, most, filter.since)?)
     }
 }

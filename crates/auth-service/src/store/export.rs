@@ -171,7 +171,7 @@ impl Store {
             user_columns!(),
             " from users u where u.id = $1 and u.deleted_at is null"
         );
-        let found = self.read(Lane::Main, sql, vec![user.into()]).await?;
+        let found = self.read("exported_user", Lane::Main, sql, vec![user.into()]).await?;
         let Some(row) = found.first() else { return Ok(None) };
         let user = rows::user(row)?;
         Ok(Some(ExportedUser {
@@ -200,8 +200,8 @@ impl Store {
                 s.revoke_reason, s.auth_time, s.amr, s.device, s.user_agent, s.ip, s.created_at \
              from sessions s where s.user_id = $1 and s.id > $2 order by s.id limit $3";
         let after = after.unwrap_or_default();
-        let found =
-            self.read(Lane::Main, sql, vec![user.into(), after.into(), PART.into()]).await?;
+        let values = vec![user.into(), after.into(), PART.into()];
+        let found = self.read("exported_sessions", Lane::Main, sql, values).await?;
         Ok(found.iter().map(session).collect::<Result<_, _>>()?)
     }
 
@@ -217,8 +217,8 @@ impl Store {
              from invitations i where i.user_id = $1 \
                and cast(i.id as text) > $2 order by cast(i.id as text) limit $3";
         let after = after.unwrap_or_default();
-        let found =
-            self.read(Lane::Main, sql, vec![user.into(), after.into(), PART.into()]).await?;
+        let values = vec![user.into(), after.into(), PART.into()];
+        let found = self.read("exported_invitations", Lane::Main, sql, values).await?;
         Ok(found.iter().map(invitation).collect::<Result<_, _>>()?)
     }
 
@@ -247,8 +247,8 @@ impl Store {
         } else {
             events!("kind <> 'login-failed'")
         };
-        let found =
-            self.read(Lane::Main, sql, vec![user.into(), after.into(), PART.into()]).await?;
+        let values = vec![user.into(), after.into(), PART.into()];
+        let found = self.read("exported_events", Lane::Main, sql, values).await?;
         Ok(found.iter().map(event).collect::<Result<_, _>>()?)
     }
 }

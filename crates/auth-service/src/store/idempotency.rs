@@ -89,6 +89,7 @@ impl Store {
         let sql = "delete from idempotency_keys where (administrator, key) in ( \
             select administrator, key from idempotency_keys where created_at < $1 \
             order by created_at limit $2)";
-        self.write(Lane::Main, (), sql, vec![before.into(), batch.into()]).await
+        let values = vec![before.into(), batch.into()];
+        self.write("purge_idempotency_keys", Lane::Main, (), sql, values).await
     }
 }

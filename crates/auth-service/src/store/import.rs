@@ -77,7 +77,7 @@ impl Store {
              from {each}($1) value where true \
              on conflict do nothing returning cast(id as text) as user_id";
         let added: HashSet<UserId> = self
-            .transaction(Lane::Logins, (), move |tx| {
+            .transaction("add_users", Lane::Logins, (), move |tx| {
                 async move {
                     let found = tx.fetch_all(sql, &[lines.into()]).await?;
                     Ok(found.iter().map(rows::user_id).collect::<Result<_, _>>()?)
@@ -106,7 +106,7 @@ impl Store {
         let (names, addresses) =
             (keys(|user| user.username.as_ref()), keys(|user| user.email.as_ref()));
         let values = vec![ids.into(), names.into(), addresses.into()];
-        let found = self.read(Lane::Main, sql, values).await?;
+        let found = self.read("holders", Lane::Main, sql, values).await?;
         Ok(found.iter().map(holder).collect::<Result<_, _>>()?)
     }
 }

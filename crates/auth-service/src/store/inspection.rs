@@ -40,7 +40,7 @@ impl Store {
                 Backend::Sqlite(db) => db.inspect().await,
             }
         };
-        self.run(work.boxed()).await
+        self.run("inspect", work.boxed()).await
     }
 
     /// Ten users at the most whose roles take more than `most` bytes of an access token, each three more than
@@ -50,7 +50,7 @@ impl Store {
              where roles <> '' and length(roles) + 2 * (length(roles) - length(replace(roles, ' ', ''))) + 3 > $1 \
              order by id limit 10";
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let found = self.read(Lane::Main, sql, vec![most.into()]).await?;
+        let found = self.read("users_with_roles_over", Lane::Main, sql, vec![most.into()]).await?;
         Ok(found.iter().map(rows::user_id).collect::<Result<_, _>>()?)
     }
 }

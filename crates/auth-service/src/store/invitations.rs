@@ -137,7 +137,7 @@ macro_rules! invitation_columns {
 impl Store {
     /// Makes an invitation.
     pub async fn invite(&self, new: NewInvitation) -> Result<Invitation, StoreError> {
-        self.transaction(Lane::Main, (), move |tx| insert(tx, new).boxed()).await
+        self.transaction("invite", Lane::Main, (), move |tx| insert(tx, new).boxed()).await
     }
 
     /// The same once.
@@ -146,7 +146,7 @@ impl Store {
         once: Once,
         new: NewInvitation,
     ) -> Result<Done<Invitation>, StoreError> {
-        self.transaction(Lane::Main, (), move |tx| {
+        self.transaction("invite_once", Lane::Main, (), move |tx| {
             async move {
                 if let Some(done) = once.begin(tx).await? {
                     return Ok(done);
@@ -163,7 +163,7 @@ impl Store {
     /// An invitation, whatever became of it.
     pub async fn invitation(&self, id: InvitationId) -> Result<Option<Invitation>, StoreError> {
         let sql = concat!("select ", invitation_columns!(), " from invitations where id = $1");
-        let found = self.read(Lane::Main, sql, vec![id.into()]).await?;
+        let found = self.read("invitation", Lane::Main, sql, vec![id.into()]).await?;
         Ok(found.first().map(invitation).transpose()?)
     }
 
@@ -174,7 +174,7 @@ impl Store {
         email: Option<NameKey>,
     ) -> Result<bool, StoreError> {
         let values = vec![digest.into(), address(email.as_ref())];
-        let found = self.read(Lane::Logins, good_invitation!(), values).await?;
+        let found = self.read("is_invited", Lane::Logins, good_invitation!(), values).await?;
         Ok(!found.is_empty())
     }
 
@@ -185,7 +185,7 @@ impl Store {
         user: NewUser,
         digest: InvitationDigest,
     ) -> Result<InvitedRegistration, StoreError> {
-        self.transaction(Lane::Logins, (), move |tx| {
+        self.transaction("create_invited_user", Lane::Logins, (), move |tx| {
             async move {
                 // The row is locked first: whoever comes at the same moment waits here, and then finds it used.
                 let sql = concat!(good_invitation!(), " {lock}");
@@ -217,7 +217,8 @@ impl Store {
             " from invitations where id > $1 order by id limit $2"
         );
         let after = after.unwrap_or(InvitationId(Uuid::nil()));
-        let found = self.read(Lane::Main, sql, vec![after.into(), most.into()]).await?;
+        let found =
+            self.read("list_invitations", Lane::Main, sql, vec![after.into(), most.into()]).await?;
         Ok(found.iter().map(invitation).collect::<Result<_, _>>()?)
     }
 
@@ -225,14 +226,14 @@ impl Store {
     pub async fn revoke_invitation(&self, id: InvitationId) -> Result<bool, StoreError> {
         let sql = "update invitations set revoked_at = {now} where id = $1 and used_at is null \
             and revoked_at is null and expires_at > {now}";
-        Ok(self.write(Lane::Main, (), sql, vec![id.into()]).await? > 0)
+        Ok(self.write("revoke_invitation", Lane::Main, (), sql, vec![id.into()]).await? > 0)
     }
 
     /// Takes back every invitation that could still be used; says how many.
     pub async fn revoke_open_invitations(&self) -> Result<u64, StoreError> {
         let sql = "update invitations set revoked_at = {now} where used_at is null \
             and revoked_at is null and expires_at > {now}";
-        self.write(Lane::Main, (), sql, Vec::new()).await
+        self.write("revoke_open_invitations", Lane::Main, (), sql, Vec::new()).await
     }
 
     /// Deletes invitations that expired `before` that moment, whatever became of them, at most `batch` of
@@ -244,7 +245,8 @@ impl Store {
     ) -> Result<u64, StoreError> {
         let sql = "delete from invitations where id in ( \
             select id from invitations where expires_at < $1 order by id limit $2)";
-        self.write(Lane::Main, (), sql, vec![before.into(), batch.into()]).await
+        let values = vec![before.into(), batch.into()];
+        self.write("purge_invitations", Lane::Main, (), sql, values).await
     }
 }
 

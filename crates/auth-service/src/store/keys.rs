@@ -135,7 +135,7 @@ impl Store {
         let sql = "with clock as materialized (select {now} as now) \
              select clock.now, k.id, k.purpose, k.algorithm, k.state, k.state_since, k.sealed \
              from clock left join keys k on 1 = 1 order by k.created_at, k.id";
-        let found = self.read(Lane::Main, sql, Vec::new()).await?;
+        let found = self.read("keys", Lane::Main, sql, Vec::new()).await?;
         let first = found.first().ok_or(sqlx::Error::RowNotFound)?;
         let mut read = KeyRead { keys: Vec::new(), now: first.time("now")? };
         for row in &found {
@@ -149,7 +149,7 @@ impl Store {
 
     /// Adds a key as `active` or `published`, unless there is one of its purpose in that state.
     pub async fn add_key(&self, key: NewKey, state: KeyState) -> Result<(), StoreError> {
-        self.transaction(Lane::Main, self.announcement(), move |tx| {
+        self.transaction("add_key", Lane::Main, self.announcement(), move |tx| {
             async move { insert(tx, key, state).await }.boxed()
         })
         .await
@@ -162,7 +162,7 @@ impl Store {
         once: Once,
         key: NewKey,
     ) -> Result<Done<KeyId>, StoreError> {
-        self.transaction(Lane::Main, self.announcement(), move |tx| {
+        self.transaction("publish_key_once", Lane::Main, self.announcement(), move |tx| {
             async move {
                 if let Some(done) = once.begin(tx).await? {
                     return Ok(done);
@@ -196,10 +196,10 @@ impl Store {
         let nothing = Value::Bytes(Vec::new());
         let values = vec![purpose.as_str().into(), lead_ms.into(), keep_ms.into(), nothing];
         // Usually there is nothing to do, and nobody need wait for a lock to learn that.
-        if self.read(Lane::Main, due, values).await?.is_empty() {
+        if self.read("advance_keys", Lane::Main, due, values).await?.is_empty() {
             return Ok(false);
         }
-        self.transaction(Lane::Main, self.announcement(), move |tx| {
+        self.transaction("advance_keys", Lane::Main, self.announcement(), move |tx| {
             async move {
                 lock(tx, purpose).await?;
                 let remove = "update keys set state = 'removed', state_since = {now}, sealed = $3 \
@@ -227,7 +227,7 @@ impl Store {
     /// Revokes a key for ever; `false` when there is none. Where it was the active one, the published
     /// one takes over at once, or else `replacement`, which must be of the same purpose.
     pub async fn revoke_key(&self, id: KeyId, replacement: NewKey) -> Result<bool, StoreError> {
-        self.transaction(Lane::Main, self.announcement(), move |tx| {
+        self.transaction("revoke_key", Lane::Main, self.announcement(), move |tx| {
             async move {
                 let purpose = replacement.purpose();
                 lock(tx, purpose).await?;
@@ -266,7 +266,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let sql = "update keys set sealed = $3 where id = $1 and sealed = $2";
         let values = vec![id.as_str().into(), old.into(), new.into()];
-        Ok(self.write(Lane::Main, (), sql, values).await? > 0)
+        Ok(self.write("reseal_key", Lane::Main, (), sql, values).await? > 0)
     }
 }
 

@@ -15,7 +15,7 @@ impl Store {
     /// Gives a user other names. Their sessions go on, and access tokens have the new names from the next refresh on.
     pub async fn change_names(&self, user: UserId, new: NewNames) -> Result<Renaming, StoreError> {
         let turn = self.turns.wait(user).await?;
-        let changing = self.transaction(Lane::Main, turn, move |tx| {
+        let changing = self.transaction("change_names", Lane::Main, turn, move |tx| {
             async move { change(tx, user, new).await }.boxed()
         });
         taken_meanwhile(changing.await)
@@ -28,7 +28,7 @@ impl Store {
         new: NewNames,
     ) -> Result<Renaming, StoreError> {
         let Some(turn) = self.turn_of(&caller).await? else { return Ok(Renaming::Unknown) };
-        let changing = self.transaction(Lane::Main, turn, move |tx| {
+        let changing = self.transaction("change_own_names", Lane::Main, turn, move |tx| {
             async move {
                 match sessions::owner(tx, &caller).await? {
                     Some(owner) => change(tx, owner.user, new).await,

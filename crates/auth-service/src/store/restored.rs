@@ -16,7 +16,7 @@ impl Store {
     /// Whether `restore` put the database here, and nobody has ended everything since.
     pub async fn is_restored(&self) -> Result<bool, StoreError> {
         let Backend::Sqlite(_) = &self.backend else { return Ok(false) };
-        let found = self.read(Lane::Main, "pragma user_version", Vec::new()).await?;
+        let found = self.read("is_restored", Lane::Main, "pragma user_version", Vec::new()).await?;
         let mark = found.first().map(|row| row.int("user_version")).transpose()?;
         Ok(mark == Some(RESTORED.into()))
     }
@@ -24,7 +24,8 @@ impl Store {
     /// Says that everything of before was ended, so that the database may be served.
     pub async fn settle_restored(&self) -> Result<(), StoreError> {
         if self.is_restored().await? {
-            self.write(Lane::Main, (), "pragma user_version = 0", Vec::new()).await?;
+            self.write("settle_restored", Lane::Main, (), "pragma user_version = 0", Vec::new())
+                .await?;
         }
         Ok(())
     }

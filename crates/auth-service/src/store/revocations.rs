@@ -200,7 +200,8 @@ impl Store {
     pub async fn purge_revocations(&self, before: Timestamp) -> Result<(), StoreError> {
         let sql = "delete from revocations where seq in \
             (select seq from revocations where expires_at < $1 order by seq limit $2)";
-        self.write(Lane::Main, (), sql, vec![before.into(), PURGED_AT_ONCE.into()]).await?;
+        let values = vec![before.into(), PURGED_AT_ONCE.into()];
+        self.write("purge_revocations", Lane::Main, (), sql, values).await?;
         Ok(())
     }
 

@@ -118,7 +118,7 @@ impl Store {
             }
             rotated
         };
-        self.run(work.boxed()).await
+        self.run("rotate", work.boxed()).await
     }
 }
 

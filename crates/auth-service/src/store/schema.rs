@@ -65,14 +65,14 @@ impl Store {
     /// The numbers of the migrations that were applied.
     async fn applied(&self) -> Result<Vec<i64>, StoreError> {
         let sql = "select version from _sqlx_migrations where success";
-        let found = self.read(Lane::Main, sql, Vec::new()).await?;
+        let found = self.read("applied", Lane::Main, sql, Vec::new()).await?;
         Ok(found.iter().map(|row| row.int("version")).collect::<Result<_, _>>()?)
     }
 
     /// What migrations say of older programs: their number, and that of the oldest program.
     async fn compatible(&self) -> Result<Vec<(i64, i64)>, StoreError> {
         let sql = "select version, oldest_program from schema_compatibility";
-        let found = self.read(Lane::Main, sql, Vec::new()).await?;
+        let found = self.read("compatible", Lane::Main, sql, Vec::new()).await?;
         let mark =
             |row: &Row| Ok::<_, sqlx::Error>((row.int("version")?, row.int("oldest_program")?));
         Ok(found.iter().map(mark).collect::<Result<_, _>>()?)

@@ -60,7 +60,7 @@ impl Store {
         if let Some(name) = name {
             let limit = i64::try_from(most).unwrap_or(i64::MAX);
             let values = vec![name.into(), end.clone().into(), limit.into()];
-            for row in self.read(Lane::Main, BY_NAME, values).await? {
+            for row in self.read("search_users", Lane::Main, BY_NAME, values).await? {
                 found.push(rows::listed(&row)?);
             }
         }
@@ -69,7 +69,7 @@ impl Store {
             let limit = left.max(STEP);
             let values =
                 vec![address.into(), end.clone().into(), limit.into(), first.clone().into()];
-            let rows = self.read(Lane::Main, BY_ADDRESS, values).await?;
+            let rows = self.read("search_users", Lane::Main, BY_ADDRESS, values).await?;
             for row in &rows {
                 if !row.flag("by_name")? && found.len() < most {
                     found.push(rows::listed(row)?);
@@ -85,7 +85,7 @@ impl Store {
     /// What a user's name and address are compared by.
     async fn keys_of(&self, user: UserId) -> Result<Option<(String, Option<String>)>, StoreError> {
         let sql = "select username_key, email_key from users where id = $1 and deleted_at is null";
-        let found = self.read(Lane::Main, sql, vec![user.into()]).await?;
+        let found = self.read("keys_of", Lane::Main, sql, vec![user.into()]).await?;
         let Some(row) = found.first() else { return Ok(None) };
         Ok(Some((row.text("username_key")?, row.text_or_null("email_key")?)))
     }

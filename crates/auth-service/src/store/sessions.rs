@@ -32,7 +32,7 @@ impl Store {
         let turn = self.turns.wait(new.user).await?;
         let ends = new.replaces.is_some() || new.max_sessions > 0;
         let announcement = ends.then(|| self.announcement());
-        self.transaction(Lane::Logins, (turn, announcement), move |tx| {
+        self.transaction("open_session", Lane::Logins, (turn, announcement), move |tx| {
             async move {
                 if !insert(tx, &new).await? {
                     return Ok(None);
@@ -59,9 +59,12 @@ impl Store {
         const THERE: &str = "select id from sessions where id = $1";
         if self.acting.is_none() {
             self.end_each(vec![id], why).await?;
-            return Ok(!self.read(Lane::Main, THERE, vec![id.into()]).await?.is_empty());
+            return Ok(!self
+                .read("end_session", Lane::Main, THERE, vec![id.into()])
+                .await?
+                .is_empty());
         }
-        self.transaction(Lane::Main, self.announcement(), move |tx| {
+        self.transaction("end_session", Lane::Main, self.announcement(), move |tx| {
             async move {
                 end(tx, id, why).await?;
                 Ok(!tx.fetch_all(THERE, &[id.into()]).await?.is_empty())
@@ -82,13 +85,13 @@ impl Store {
                 Backend::Sqlite(_) => super::sqlite::end_each(&backend, &ids, why).await,
             }
         };
-        self.run(work.boxed()).await
+        self.run("end_each", work.boxed()).await
     }
 
     /// Ends every session of the caller's user, the caller's included; `false` when that was over.
     pub async fn end_all_sessions(&self, caller: Caller) -> Result<bool, StoreError> {
         let Some(turn) = self.turn_of(&caller).await? else { return Ok(false) };
-        self.transaction(Lane::Main, (turn, self.announcement()), move |tx| {
+        self.transaction("end_all_sessions", Lane::Main, (turn, self.announcement()), move |tx| {
             async move {
                 match owner(tx, &caller).await? {
                     Some(owner) => raise_version(tx, owner.user, EndReason::Logout).await,
@@ -107,7 +110,7 @@ impl Store {
         target: SessionId,
     ) -> Result<Removal, StoreError> {
         let Some(turn) = self.turn_of(&caller).await? else { return Ok(Removal::CallerEnded) };
-        self.transaction(Lane::Main, (turn, self.announcement()), move |tx| {
+        self.transaction("remove_session", Lane::Main, (turn, self.announcement()), move |tx| {
             async move {
                 let Some(owner) = owner(tx, &caller).await? else {
                     return Ok(Removal::CallerEnded);
@@ -135,7 +138,7 @@ impl Store {
             live!(),
             " order by s.created_at desc, s.id limit 100"
         );
-        let found = self.read(Lane::Main, sql, vec![key.as_str().into()]).await?;
+        let found = self.read("live_sessions", Lane::Main, sql, vec![key.as_str().into()]).await?;
         Ok(found.iter().map(rows::session_view).collect::<Result<_, _>>()?)
     }
 
@@ -150,7 +153,7 @@ impl Store {
             live!(),
             " order by s.created_at desc, s.id limit 100"
         );
-        let found = self.read(Lane::Main, sql, vec![user.into()]).await?;
+        let found = self.read("sessions_of", Lane::Main, sql, vec![user.into()]).await?;
         Ok(found.iter().map(rows::session_view).collect::<Result<_, _>>()?)
     }
 
@@ -176,7 +179,7 @@ impl Store {
 
     async fn owner_of(&self, session: SessionId) -> Result<Option<UserId>, StoreError> {
         let sql = "select cast(user_id as text) as user_id from sessions where id = $1";
-        let found = self.read(Lane::Main, sql, vec![session.into()]).await?;
+        let found = self.read("owner_of", Lane::Main, sql, vec![session.into()]).await?;
         Ok(found.first().map(rows::user_id).transpose()?)
     }
 }

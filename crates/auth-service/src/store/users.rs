@@ -30,7 +30,7 @@ const RAISED_AT_ONCE: i64 = 1000;
 impl Store {
     /// Adds a user; `None` when the name or the address is taken.
     pub async fn create_user(&self, user: NewUser) -> Result<Option<UserRecord>, StoreError> {
-        self.transaction(Lane::Logins, (), move |tx| insert(tx, user).boxed()).await
+        self.transaction("create_user", Lane::Logins, (), move |tx| insert(tx, user).boxed()).await
     }
 
     /// The same once.
@@ -39,7 +39,7 @@ impl Store {
         once: Once,
         user: NewUser,
     ) -> Result<Done<Option<UserRecord>>, StoreError> {
-        self.transaction(Lane::Logins, (), move |tx| {
+        self.transaction("create_user_once", Lane::Logins, (), move |tx| {
             async move {
                 if let Some(done) = once.begin(tx).await? {
                     return Ok(done);
@@ -61,7 +61,7 @@ impl Store {
             credentials_columns!(),
             " from users u where u.username_key = $1 or u.email_key = $1"
         );
-        let found = self.read(Lane::Logins, sql, vec![key.as_str().into()]).await?;
+        let found = self.read("credentials", Lane::Logins, sql, vec![key.as_str().into()]).await?;
         Ok(found.first().map(rows::credentials).transpose()?)
     }
 
@@ -72,7 +72,7 @@ impl Store {
             credentials_columns!(),
             " from users u where u.id = $1 and u.deleted_at is null"
         );
-        let found = self.read(Lane::Logins, sql, vec![user.into()]).await?;
+        let found = self.read("credentials_of", Lane::Logins, sql, vec![user.into()]).await?;
         Ok(found.first().map(rows::credentials).transpose()?)
     }
 
@@ -87,7 +87,8 @@ impl Store {
             " from sessions s, users u, clock where ",
             is_caller!()
         );
-        let found = self.read(Lane::Logins, sql, caller_values(&caller)).await?;
+        let found =
+            self.read("credentials_of_caller", Lane::Logins, sql, caller_values(&caller)).await?;
         Ok(found.first().map(rows::credentials).transpose()?)
     }
 
@@ -99,7 +100,7 @@ impl Store {
             " from sessions s, users u, clock where ",
             is_caller!()
         );
-        let found = self.read(Lane::Main, sql, caller_values(&caller)).await?;
+        let found = self.read("user_of", Lane::Main, sql, caller_values(&caller)).await?;
         Ok(found.first().map(rows::user).transpose()?)
     }
 
@@ -110,7 +111,7 @@ impl Store {
             listed_columns!(),
             " from users u where u.id = $1 and u.deleted_at is null"
         );
-        let found = self.read(Lane::Main, sql, vec![user.into()]).await?;
+        let found = self.read("user", Lane::Main, sql, vec![user.into()]).await?;
         Ok(found.first().map(rows::listed).transpose()?)
     }
 
@@ -121,7 +122,8 @@ impl Store {
         most: i64,
     ) -> Result<Vec<Listed>, StoreError> {
         let after = after.unwrap_or(UserId(Uuid::nil()));
-        let found = self.read(Lane::Main, LIST, vec![after.into(), most.into()]).await?;
+        let found =
+            self.read("list_users", Lane::Main, LIST, vec![after.into(), most.into()]).await?;
         Ok(found.iter().map(rows::listed).collect::<Result<_, _>>()?)
     }
 
@@ -136,7 +138,7 @@ impl Store {
         let turn = self.turns.wait(user).await?;
         let sql = "update users set password_hash = $3 where id = $1 and password_hash = $2";
         let values = vec![user.into(), old.into(), new.into()];
-        Ok(self.write(Lane::Logins, turn, sql, values).await? > 0)
+        Ok(self.write("rehash_password", Lane::Logins, turn, sql, values).await? > 0)
     }
 
     /// Changes the password and ends sessions as asked; `false` when the caller's session is over or
@@ -162,7 +164,8 @@ impl Store {
         change: NewPassword,
         turn: Turn,
     ) -> Result<Option<i64>, StoreError> {
-        self.transaction(Lane::Main, (turn, self.announcement()), move |tx| {
+        let held = (turn, self.announcement());
+        self.transaction("change_password_or_end_some", Lane::Main, held, move |tx| {
             async move {
                 let session = change.session;
                 let caller =
@@ -206,7 +209,7 @@ impl Store {
     ) -> Result<Renaming, StoreError> {
         let turn = self.turns.wait(user).await?;
         let held = (turn, self.announcement());
-        let changing = self.transaction(Lane::Main, held, move |tx| {
+        let changing = self.transaction("change_user", Lane::Main, held, move |tx| {
             async move {
                 let renaming = names::change(tx, user, change.names).await?;
                 if !matches!(renaming, Renaming::Done { .. }) {
@@ -236,7 +239,7 @@ impl Store {
                 version = version + 1, version_reason = 'password', changed_at = {now} \
              where id = $1 and deleted_at is null";
         let values = vec![user.into(), hash.into()];
-        Ok(self.write(Lane::Main, self.announcement(), sql, values).await? > 0)
+        Ok(self.write("set_password", Lane::Main, self.announcement(), sql, values).await? > 0)
     }
 
     /// Gives a user these roles and no others; `false` when there is no such user. Access tokens have
@@ -244,7 +247,7 @@ impl Store {
     pub async fn set_roles(&self, user: UserId, roles: Vec<String>) -> Result<bool, StoreError> {
         let sql = "update users set roles = $2 where id = $1 and deleted_at is null";
         let values = vec![user.into(), roles.join(" ").into()];
-        Ok(self.write(Lane::Main, (), sql, values).await? > 0)
+        Ok(self.write("set_roles", Lane::Main, (), sql, values).await? > 0)
     }
 
     /// Ends every session of up to 1000 users, of those after the one that is named, and has their
@@ -261,7 +264,7 @@ impl Store {
         why: EndReason,
     ) -> Result<Option<(usize, UserId)>, StoreError> {
         let after = after.unwrap_or(UserId(Uuid::nil()));
-        self.transaction(Lane::Main, (), move |tx| {
+        self.transaction("end_all_of_some", Lane::Main, (), move |tx| {
             async move {
                 let sql = "select cast(id as text) as user_id from users where id > $1 \
                      order by id limit $2 {lock}";
@@ -286,7 +289,7 @@ impl Store {
 
     /// Ends every session of a user; `false` when there is no such user.
     pub async fn end_all_of(&self, user: UserId, why: EndReason) -> Result<bool, StoreError> {
-        self.transaction(Lane::Main, self.announcement(), move |tx| {
+        self.transaction("end_all_of", Lane::Main, self.announcement(), move |tx| {
             async move { sessions::raise_version(tx, user, why).await }.boxed()
         })
         .await

@@ -97,7 +97,7 @@ impl Store {
                 Backend::Sqlite(db) => db.probe(thorough).await,
             }
         };
-        let probed = self.run(probe.boxed()).await.map_err(|error| error.kind());
+        let probed = self.run("takes_writes", probe.boxed()).await.map_err(|error| error.kind());
         match probed {
             Ok(()) => self.writes.worked(),
             Err(kind) => {
@@ -110,7 +110,7 @@ impl Store {
     /// What is known of writing, if the database answers now.
     async fn confirmed(&self, verdict: Result<(), FaultKind>) -> Result<(), FaultKind> {
         verdict?;
-        let read = self.read(Lane::Main, "select 1", Vec::new()).await;
+        let read = self.read("confirmed", Lane::Main, "select 1", Vec::new()).await;
         read.map(drop).map_err(|error| error.kind())
     }
 }

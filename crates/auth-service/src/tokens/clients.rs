@@ -8,8 +8,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use claims::{ClientId, Scope};
+use hosting::outage::Outage;
 
-use crate::background::outage::Outage;
 use crate::background::supervisor::Supervisor;
 use crate::config::{Config, ScopeRules, SessionLimits, Tokens};
 use crate::identity::admin_scopes::is_reserved;

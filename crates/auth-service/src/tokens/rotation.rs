@@ -11,10 +11,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use claims::time::REVOCATION_TTL_SECONDS;
 use claims::{Algorithm, KeyId, Timestamp};
+use hosting::outage::Outage;
 use verifier::Verifier;
 
 use crate::background::clock_watch::ClockWatch;
-use crate::background::outage::Outage;
 use crate::background::supervisor::Supervisor;
 use crate::config::Config;
 use crate::identity::random;

@@ -23,6 +23,7 @@ use testbed::{Answer, Database, PASSWORD, Redis};
 use verifier::Clock;
 
 use super::scene::Scene;
+use crate::traces::{Collector, Manner};
 
 /// Secrets of the installation.
 pub(crate) struct Secrets {
@@ -41,6 +42,7 @@ pub(crate) struct Site {
     resource_internal: String,
     pub(crate) database: Database,
     redis: Redis,
+    collector: Collector,
     pub(crate) secrets: Secrets,
     pub(crate) settings: Settings,
     logs: TempDir,
@@ -86,6 +88,7 @@ impl Site {
             database: word(),
         };
         let redis = Redis::start(&[("requirepass", &secrets.redis)]).await;
+        let collector = Collector::start(Manner::Takes).await;
         let monitor = Some(Monitor::start(&redis.address, &secrets.redis).await);
         let [auth, internal, resource, resource_internal] = [(); 4].map(|()| lasting_address());
         // The test server lets everybody in, whatever their password.
@@ -99,6 +102,7 @@ impl Site {
             ("AUTH__FEED__SECRET", &secrets.feed),
             ("AUTH__SCOPES", &scopes()),
             ("AUTH__REDIS__URL", &redis_url(&redis.address, &secrets.redis)),
+            ("AUTH__TELEMETRY__OTLP_ENDPOINT", &collector.url),
         ]);
         let mut settings: Settings = auth_settings(&url, &own).collect();
         settings.extend(owned(&[
@@ -110,6 +114,7 @@ impl Site {
             ("RESOURCE__KEYS__JWKS_URL", &format!("http://{auth}/.well-known/jwks.json")),
             ("RESOURCE__FEED__URLS", &format!("http://{internal}/internal/revocations")),
             ("RESOURCE__FEED__SECRET", &secrets.feed),
+            ("RESOURCE__TELEMETRY__OTLP_ENDPOINT", &collector.url),
             ("RUST_LOG", "trace"),
         ]));
         let http = |address: String| format!("http://{address}");
@@ -120,6 +125,7 @@ impl Site {
             resource_internal: http(resource_internal),
             database,
             redis,
+            collector,
             secrets,
             settings,
             logs: tempfile::tempdir().expect("a directory"),
@@ -220,6 +226,9 @@ impl Site {
             assert!(process.ended().await, "it ends well");
         }
         places.extend(logs(self.logs.path()));
+        let requests = self.collector.spans().iter().filter(|span| span.is_of_a_request()).count();
+        assert!(requests > 1, "traces of {requests} requests");
+        places.push(Place::new("traces", self.collector.bytes()));
         places
     }
 

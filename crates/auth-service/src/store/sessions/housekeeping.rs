@@ -37,7 +37,8 @@ impl Store {
                     where s.id in (select value from {each}($1) value) \
                       and (s.idle_expires_at < $2 or s.revoked_at < $2) \
                     order by s.id {lock_free_ones})";
-            self.write(Lane::Main, (), sql, vec![due.into(), before.into()]).await?;
+            let values = vec![due.into(), before.into()];
+            self.write("purge_sessions", Lane::Main, (), sql, values).await?;
         }
         Ok(next)
     }
@@ -64,7 +65,7 @@ impl Store {
                     select s.id from sessions s \
                     where s.id in (select value from {each}($1) value) order by s.id {lock})";
             let values = vec![due.into(), idle.into(), absolute.into()];
-            self.write(Lane::Main, (), sql, values).await?;
+            self.write("lower_ends", Lane::Main, (), sql, values).await?;
         }
         Ok(next)
     }
@@ -80,7 +81,7 @@ impl Store {
         let mut all = vec![after.unwrap_or_default().into(), batch.into()];
         all.extend_from_slice(values);
         let (mut due, mut next) = (Vec::new(), None);
-        for row in self.read(Lane::Main, sql, all).await? {
+        for row in self.read("batch", Lane::Main, sql, all).await? {
             let id = row.text("id")?;
             if row.flag("due")? {
                 due.push(id.clone());

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use claims::{SessionId, UserId};
 use futures_util::FutureExt as _;
+use hosting::traces::SPANS;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::super::postgres::Lane;
@@ -37,7 +39,7 @@ impl Store {
     }
 
     async fn end_some_others(&self, caller: Caller, turn: Turn) -> Result<Option<i64>, StoreError> {
-        self.transaction(Lane::Main, (turn, self.announcement()), move |tx| {
+        self.transaction("end_some_others", Lane::Main, (turn, self.announcement()), move |tx| {
             async move {
                 let Some(owner) = owner(tx, &caller).await? else { return Ok(None) };
                 let ended = end_others(tx, &owner, caller.session, EndReason::Logout).await?;
@@ -70,7 +72,8 @@ impl Store {
                     turn = store.turns.next(user).await;
                 }
             };
-            self.outcome(self.tasks.spawn_on(steps, &self.runtime).await)
+            let span = tracing::info_span!(target: SPANS, "in steps");
+            self.outcome(self.tasks.spawn_on(steps.instrument(span), &self.runtime).await)
         };
         tokio::time::timeout(MANY_TIMEOUT, all).await.unwrap_or(Err(StoreError::Timeout))
     }
@@ -91,7 +94,7 @@ impl Store {
         let after = after.unwrap_or(UserId(Uuid::nil()));
         let values = vec![after.into(), i64::from(most).into(), batch.into()];
         let (mut crowded, mut next) = (Vec::new(), None);
-        for row in self.read(Lane::Main, sql, values).await? {
+        for row in self.read("crowded_users", Lane::Main, sql, values).await? {
             let user = rows::user_id(&row)?;
             next = Some(user);
             if row.flag("crowded")? {
@@ -110,7 +113,7 @@ impl Store {
         batch: i64,
     ) -> Result<i64, StoreError> {
         let turn = self.turns.wait(user).await?;
-        self.transaction(Lane::Main, (turn, self.announcement()), move |tx| {
+        self.transaction("trim_sessions", Lane::Main, (turn, self.announcement()), move |tx| {
             async move {
                 let lock = "select cast(u.version as bigint) as version from users u \
                      where u.id = $1 {lock}";

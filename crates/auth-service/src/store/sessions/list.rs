@@ -79,7 +79,7 @@ impl Store {
         values.push(after.map(|place| place.id).into());
         // It looks at all of them, however many they are.
         let Some(_turn) = self.turn_of(&caller).await? else { return Ok(None) };
-        let found = self.read(Lane::Main, sql, values).await?;
+        let found = self.read("list_sessions", Lane::Main, sql, values).await?;
         let views: Vec<_> = found.iter().map(rows::session_view).collect::<Result<_, _>>()?;
         Ok(page(views, after.is_none()))
     }

@@ -57,7 +57,7 @@ impl Scene {
         let store = Store::open(&settings, Clock::default()).await.unwrap();
         let scene = Self { store, postgres, _directory: directory };
         let made = "create table notes (id text primary key, at bigint not null)";
-        scene.store.write(Lane::Main, (), made, Vec::new()).await.unwrap();
+        scene.store.write("test", Lane::Main, (), made, Vec::new()).await.unwrap();
         scene
     }
 
@@ -65,15 +65,16 @@ impl Scene {
     async fn keeps_what_it_acknowledges(&self, round: &str) {
         let add = "insert into notes (id, at) values ($1, {now})";
         let values = vec![round.into()];
-        assert_eq!(self.store.write(Lane::Main, (), add, values).await.unwrap(), 1);
+        assert_eq!(self.store.write("test", Lane::Main, (), add, values).await.unwrap(), 1);
         assert_eq!(self.seen_elsewhere(round).await, 1, "{round}: it is lost");
-        let two = self.store.transaction(Lane::Main, (), move |tx| two_notes(tx, "kept").boxed());
+        let two =
+            self.store.transaction("test", Lane::Main, (), move |tx| two_notes(tx, "kept").boxed());
         two.await.unwrap();
         for half in ["kept 1", "kept 2"] {
             assert_eq!(self.seen_elsewhere(half).await, 1, "{round}: {half} is lost");
         }
         let clear = "delete from notes where id like $1";
-        self.store.write(Lane::Main, (), clear, vec!["kept %".into()]).await.unwrap();
+        self.store.write("test", Lane::Main, (), clear, vec!["kept %".into()]).await.unwrap();
     }
 
     /// How many notes of the name others see at this moment.
@@ -167,7 +168,7 @@ async fn a_transaction_dropped_at_each_await(scene: Scene) {
             break;
         }
         let clear = "delete from notes where id like $1";
-        scene.store.write(Lane::Main, (), clear, vec!["cut %".into()]).await.unwrap();
+        scene.store.write("test", Lane::Main, (), clear, vec!["cut %".into()]).await.unwrap();
         after += 1;
     }
     // As a rule also while each of five statements is under way.
@@ -258,7 +259,7 @@ async fn a_task_that_is_aborted_while_it_commits_did_all_or_nothing() {
         "create constraint trigger slow after insert on notes \
          deferrable initially deferred for each row execute function slow()",
     ] {
-        scene.store.write(Lane::Main, (), sql, Vec::new()).await.unwrap();
+        scene.store.write("test", Lane::Main, (), sql, Vec::new()).await.unwrap();
     }
     let backend = scene.store.backend.clone();
     let task = tokio::spawn(async move {

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use hosting::causes;
+use crate::causes;
 use tokio::time::Instant;
 
 /// Another reason is told as well: a server that comes back may be another one. Reasons with a number in them would
@@ -12,7 +12,7 @@ const MOST_REASONS: usize = 4;
 
 /// What the log is told of something that may be away.
 #[derive(Debug)]
-pub(crate) struct Outage {
+pub struct Outage {
     task: &'static str,
     /// What is away, and what that means.
     away: &'static str,
@@ -27,18 +27,20 @@ pub(crate) struct Outage {
 
 impl Outage {
     /// Nothing is away yet. `task` is the log's field of that name; `away` and `back` are its messages.
-    pub(crate) const fn new(task: &'static str, away: &'static str, back: &'static str) -> Self {
+    #[must_use]
+    pub const fn new(task: &'static str, away: &'static str, back: &'static str) -> Self {
         let holds_after = Duration::ZERO;
         Self { task, away, back, holds_after, told: Vec::new(), works_since: None }
     }
 
     /// It counts as back only after it has worked for as long as this.
-    pub(crate) fn back_after(self, holds_after: Duration) -> Self {
+    #[must_use]
+    pub fn back_after(self, holds_after: Duration) -> Self {
         Self { holds_after, ..self }
     }
 
     /// To be called whenever it fails. Answers whether it had worked for long enough before.
-    pub(crate) fn failed(&mut self, error: &dyn Error) -> bool {
+    pub fn failed(&mut self, error: &dyn Error) -> bool {
         let held = self.held();
         self.works_since = None;
         if self.told.len() < MOST_REASONS {
@@ -52,7 +54,7 @@ impl Outage {
     }
 
     /// To be called whenever it works.
-    pub(crate) fn works(&mut self) {
+    pub fn works(&mut self) {
         self.works_since.get_or_insert_with(Instant::now);
         if self.is_on() && self.held() {
             self.told.clear();
@@ -61,7 +63,8 @@ impl Outage {
     }
 
     /// Whether it failed, and is not back yet.
-    pub(crate) const fn is_on(&self) -> bool {
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
         !self.told.is_empty()
     }
 
