@@ -212,16 +212,10 @@ fn limited(headers: &mut HeaderMap, refusal: Refusal) {
     }
 }
 
-/// With its causes, once, here at the edge.
+/// Once, here at the edge.
 fn log(error: &StoreError) {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
     metrics::counter!("latchkey_store_errors_total").increment(1);
-    tracing::warn!(error = text, "the store failed");
+    tracing::warn!(error = error.in_full(), "the store failed");
 }
 
 impl From<StoreError> for Error {

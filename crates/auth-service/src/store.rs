@@ -16,6 +16,7 @@ mod acting;
 mod audit;
 mod clients;
 mod deletion;
+mod errors;
 mod events;
 mod export;
 mod idempotency;
@@ -60,6 +61,7 @@ use crate::config;
 pub use acting::Acting;
 pub use audit::{AuditEntry, AuditEvent};
 pub use clients::{Client, ClientKind};
+pub use errors::StoreError;
 pub use events::{EventFilter, EventPage, EventRecord};
 pub use export::{ExportedEvent, ExportedInvitation, ExportedSession, ExportedUser};
 pub use idempotency::{Done, Once};
@@ -97,25 +99,6 @@ const CLOSING_TIMEOUT: Duration = Duration::from_secs(15);
 const MOST_TOLD_AT_ONCE: usize = 16;
 /// How many sessions one statement ends: its locks are held for a fraction of a second.
 const ENDED_AT_ONCE: i64 = 2000;
-
-/// The database does not answer, or not in time. What was asked for may or may not have happened.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// It reported an error.
-    #[error("the database does not answer")]
-    Database(#[from] sqlx::Error),
-    #[error("the database did not answer in time")]
-    Timeout,
-    /// The row kept changing under every attempt.
-    #[error("the session or the account is being changed too often at once")]
-    Contended,
-    /// Whoever acts has no session any more; nothing was changed.
-    #[error("the administrator's session is over")]
-    NotActing,
-    /// The account has a role that allows more than whoever acts may; nothing was changed.
-    #[error("the account may do more than the administrator")]
-    OutOfReach,
-}
 
 /// Why the database cannot be used at all.
 #[derive(Debug, thiserror::Error)]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use claims::Timestamp;
 
 use crate::background::clock_watch::ClockWatch;
+use crate::background::outage::Outage;
 use crate::config::{self, SessionLimits};
 use crate::store::{Store, StoreError};
 
@@ -39,24 +40,43 @@ pub(crate) async fn run(
     events: config::Events,
     watch: Arc<ClockWatch>,
 ) {
+    // Beside the rest, because it goes on until it is through.
+    tokio::join!(lower_ends(&store, limits), keep_small(&store, events, &watch));
+}
+
+async fn keep_small(store: &Store, events: config::Events, watch: &ClockWatch) {
     // It is there from the start, so that an alert can see that it does not grow.
     let passes = metrics::counter!("latchkey_housekeeping_passes_total");
     passes.increment(0);
-    lower_ends(&store, limits).await;
+    let mut outage = Outage::new(
+        "housekeeping",
+        "not everything that is old can be deleted; may the role that serves do so (migrations/README.md)?",
+        "everything that is old is deleted again",
+    );
     loop {
-        let done = async {
-            trim_events(&store, events, &watch).await?;
-            purge_expired(&store, &watch).await?;
-            // The last: a role that was not granted these tables is to keep the others small all the same.
-            purge_invitations(&store, &watch).await?;
-            purge_idempotency_keys(&store, &watch).await
-        };
-        match done.await {
-            Ok(()) => passes.increment(1),
-            Err(error) => tracing::debug!(%error, "housekeeping is put off"),
+        match pass(store, events, watch).await {
+            Ok(()) => {
+                passes.increment(1);
+                outage.works();
+            }
+            Err(error) => {
+                outage.failed(&error.in_full());
+            }
         }
         tokio::time::sleep(BETWEEN_PASSES).await;
     }
+}
+
+/// Goes through every table. One from which the role that serves may not delete keeps the others no larger than they
+/// have to be.
+async fn pass(store: &Store, events: config::Events, watch: &ClockWatch) -> Result<(), StoreError> {
+    let done = [
+        trim_events(store, events, watch).await,
+        purge_expired(store, watch).await,
+        purge_invitations(store, watch).await,
+        purge_idempotency_keys(store, watch).await,
+    ];
+    done.into_iter().collect()
 }
 
 /// A refresh judges by the present limits itself. This is for whatever else looks at the end of a
@@ -116,13 +136,15 @@ async fn purge_idempotency_keys(store: &Store, watch: &ClockWatch) -> Result<(),
 }
 
 async fn purge_expired(store: &Store, watch: &ClockWatch) -> Result<(), StoreError> {
-    let mut after = None;
+    let (mut after, mut revocations) = (None, Ok(()));
     loop {
         let now = watch.trusted().await;
-        store.purge_revocations(Timestamp(now.0 - KEEP_EXPIRED_MS)).await?;
+        // With each batch: to walk along all sessions may take hours.
+        let purged = store.purge_revocations(Timestamp(now.0 - KEEP_EXPIRED_MS)).await;
+        revocations = revocations.and(purged);
         after = store.purge_sessions(Timestamp(now.0 - KEEP_ENDED_MS), after, BATCH).await?;
         if after.is_none() {
-            return Ok(());
+            return revocations;
         }
         tokio::time::sleep(BETWEEN_BATCHES).await;
     }

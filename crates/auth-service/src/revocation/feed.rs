@@ -193,7 +193,7 @@ pub(crate) async fn poll(feed: Arc<Feed>, store: Store, watch: Arc<ClockWatch>) 
                 read_all_at = Instant::now();
                 let error = failure.map_or_else(
                     |_| "no answer in time".to_owned(),
-                    |read| read.map_or_else(|error| error.to_string(), |_| String::new()),
+                    |read| read.map_or_else(|error| error.in_full(), |_| String::new()),
                 );
                 outage.failed(&error);
             }

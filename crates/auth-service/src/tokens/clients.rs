@@ -159,7 +159,7 @@ impl Clients {
                 // Whoever deleted it has logged nobody out by that; the next start writes it again.
                 Ok(None) => outage.works(),
                 Err(error) => {
-                    outage.failed(&error);
+                    outage.failed(&error.in_full());
                 }
             }
         }
