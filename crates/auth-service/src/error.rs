@@ -121,7 +121,9 @@ impl Error {
             }
             Self::InvalidTarget(detail) | Self::Csrf(detail) | Self::Missing(detail) => detail,
             Self::Forbidden => "The token does not allow this.",
-            Self::DemoAccount => "The demo account, which everybody may use, keeps its name.",
+            Self::DemoAccount => {
+                "The demo account, which everybody may use, keeps its name until it has another password."
+            }
             Self::RegistrationClosed => {
                 "Nobody can register here; ask whoever runs this service for an account."
             }

@@ -199,6 +199,58 @@ async fn what_may_be_forgotten_of_a_deleted_user_is_forgotten_also_where_the_res
     }
 }
 
+/// For a look at the passwords it needs a column that a change of names does not need.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_database_does_not_say_which_account_is_the_demo_none_is_renamed() {
+    let database = Database::create(Kind::Postgres).await;
+    let (role, limited) = role_on(&database).await;
+    let scopes = r#"{"latchkey:users:write":{"roles":["admin"]}}"#;
+    let whole = Limited::start(&limited, &[("AUTH__SCOPES", scopes)]).await;
+    let demo = whole.service.newcomer("demo").await;
+    whole.service.register("root").await;
+    let admin = run("auth-service", &["user", "roles", "root", "admin"], &whole.service.settings);
+    assert!(admin.status.success());
+    let body = serde_json::json!({
+        "username": "root", "password": PASSWORD, "resource": ISSUER, "scope": "latchkey:users:write",
+    });
+    let root = whole.service.post("/login", &body).await.member("access_token");
+    let id = whole.service.get_as(&demo.access, "/me").await.member("id");
+    let blind = format!(
+        "revoke select on users from {role}; do $$ begin execute ( \
+            select 'grant select (' || string_agg(quote_ident(column_name), ',') || ') on users to {role}' \
+            from information_schema.columns where table_schema = 'public' and table_name = 'users' \
+              and column_name <> 'password_hash'); end $$"
+    );
+    database.execute(AssertSqlSafe(blind)).await;
+    let settings = [
+        ("AUTH__SCOPES", scopes),
+        ("AUTH__PAGE__ENABLED", "true"),
+        ("AUTH__PAGE__DEMO_USERNAME", "demo"),
+        ("AUTH__PAGE__DEMO_PASSWORD", PASSWORD),
+    ];
+    let limited = Limited::start(&limited, &settings).await;
+    let service = &limited.service;
+    let name = serde_json::json!({"username": "mine"});
+    for (url, access) in [
+        (format!("{}/me", service.public), &demo.access),
+        (format!("{}/admin/v1/users/{id}", service.internal), &root),
+    ] {
+        let patch =
+            |body: &serde_json::Value| service.http.patch(&url).bearer_auth(access).json(body);
+        Answer::to(patch(&name)).await.assert_problem(503, "unavailable");
+        let address = Answer::to(patch(&serde_json::json!({"email": "demo@example.com"}))).await;
+        assert!(
+            matches!(address.status, 200 | 204),
+            "what needs no look is done: {}",
+            address.text
+        );
+    }
+    assert_eq!(database.number("select count(*) from users where username = 'demo'").await, 1);
+    let settings = service.get("/assets/page.json").await;
+    assert_eq!((settings.status, &settings.json()["demo"]), (200, &serde_json::Value::Null));
+    limited.says(&["does not offer the demo account", "table users"]).await;
+}
+
 /// A row of long ago in each table from which old ones are deleted.
 const OLD: [(&str, &str); 5] = [
     ("events", "select count(*) from events where at = 1"),

@@ -229,16 +229,17 @@ pub(crate) async fn set_password(
 
 /// Lets a user log in, or ends every session and lets them log in no more.
 pub(crate) async fn set_enabled(store: &Store, user: UserId, enabled: bool) -> Result<(), Refused> {
-    change(store, user, Change { enabled: Some(enabled), ..Change::default() }).await
+    apply(store, user, Change { enabled: Some(enabled), ..Change::default() }).await
 }
 
 /// Gives a user other names.
 pub(crate) async fn change_names(
     store: &Store,
+    page: &config::Page,
     user: UserId,
     (name, address): (Wish, Wish),
 ) -> Result<(), Refused> {
-    change(store, user, Change { name, address, ..Change::default() }).await
+    change(store, page, user, Change { name, address, ..Change::default() }).await
 }
 
 /// Deletes a user. What is left of them is forgotten by the services that run.
@@ -265,7 +266,7 @@ pub(crate) async fn set_roles(
     user: UserId,
     roles: Vec<String>,
 ) -> Result<(), Refused> {
-    change(store, user, Change { roles: Some(roles), ..Change::default() }).await
+    apply(store, user, Change { roles: Some(roles), ..Change::default() }).await
 }
 
 /// What is to become of a user; `None` stays.
@@ -277,8 +278,20 @@ pub(crate) struct Change {
     pub(crate) roles: Option<Vec<String>>,
 }
 
-/// Changes a user, all of it or nothing.
-pub(crate) async fn change(store: &Store, user: UserId, change: Change) -> Result<(), Refused> {
+/// Changes a user, all of it or nothing. The demo account of the page, if there is one, keeps its name.
+pub(crate) async fn change(
+    store: &Store,
+    page: &config::Page,
+    user: UserId,
+    change: Change,
+) -> Result<(), Refused> {
+    if !matches!(change.name, Wish::Keep) && accounts::is_demo(store, page, user).await? {
+        return Err(Refused::Policy(Error::DemoAccount));
+    }
+    apply(store, user, change).await
+}
+
+async fn apply(store: &Store, user: UserId, change: Change) -> Result<(), Refused> {
     let invalid = |why: &str| Refused::Policy(Error::InvalidRequest(why.to_owned()));
     let Change { name, address, enabled, roles } = change;
     let username = name.of_name().map_err(invalid)?;

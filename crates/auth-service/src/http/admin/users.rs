@@ -195,7 +195,8 @@ pub(crate) async fn change(
     let id = user(&id)?;
     who.may_give(&app.config, roles.as_deref().unwrap_or_default())?;
     let store = who.store_about(&app, id);
-    administration::change(&store, id, Change { name, address, enabled, roles }).await?;
+    let change = Change { name, address, enabled, roles };
+    administration::change(&store, &app.config.page, id, change).await?;
     let found = app.store.user(id).await?.ok_or(Error::Missing(NO_USER))?;
     Ok(answer(&AdminUser::from(found)))
 }
