@@ -200,6 +200,36 @@ on_both_databases! {
         assert_eq!(patch(json!({"username": "hers"})).await.status, 200);
     }
 
+    /// A change of nothing, or to what is there already, would be a look.
+    async fn a_change_tells_nothing_to_whoever_may_not_look_at_users(world) {
+        prepare(&mut world, &[]).await;
+        let id = somebody(&world, "ada", &["editor"]).await;
+        let email = json!({"email": "ada@example.com"});
+        let (_, root) = root(&world).await;
+        let path = format!("/users/{id}");
+        assert_eq!(ask(&world, &root.access, "PATCH", &path, Some(email.clone())).await.status, 200);
+        somebody(&world, "writer", &[USERS_WRITE]).await;
+        // By their roles, and by their token alone.
+        for (name, scopes) in [("writer", &ALL[..]), ("root", &[USERS_WRITE])] {
+            let tokens = login_for(&world, name, scopes).await;
+            get(&world, &tokens.access, &path).await.assert_problem(403, "forbidden");
+            for body in [
+                json!({}), json!({"enabled": true}), json!({"roles": ["editor"]}), email.clone(),
+                json!({"username": "ada"}), json!({"enabled": false, "roles": []}), json!({"enabled": true, "roles": ["editor"]}),
+            ] {
+                let answer = ask(&world, &tokens.access, "PATCH", &path, Some(body.clone())).await;
+                assert_eq!((answer.status, answer.text.as_str()), (204, ""), "{name}: {body}");
+            }
+            let nobody = ask(&world, &tokens.access, "PATCH", &format!("/users/{NOBODY}"), Some(json!({}))).await;
+            nobody.assert_problem(404, "not-found");
+            let body = Some(json!({"password": OTHER}));
+            let set = ask(&world, &tokens.access, "PUT", &format!("{path}/password"), body).await;
+            assert_eq!((set.status, set.text.as_str()), (204, ""));
+        }
+        let shown = ask(&world, &root.access, "PATCH", &path, Some(json!({}))).await;
+        assert_eq!((shown.status, &shown.json()["roles"]), (200, &json!(["editor"])));
+    }
+
     async fn nothing_is_left_of_a_change_that_is_refused(world) {
         prepare(&mut world, &[]).await;
         let (_, tokens) = root(&world).await;

@@ -88,7 +88,8 @@ fn users() -> Vec<Route> {
             Required::True,
             &json!({"enabled": true, "roles": ["editor"]}),
         )
-        .answers(200, "The user as they are now.", &user())
+        .answers(200, "The user as they are now, for whoever may look at users.", &user())
+        .empty(204, "It is done. Without `latchkey:users:read` nothing is told of the user.")
         .problems(&[Code::Conflict]);
     let delete = Route::delete("/admin/v1/users/{id}", "deleteUser", "Delete a user")
         .says(

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::http::account::export::streamed;
 use crate::http::account::me::wish;
 use crate::http::edge::administrator::{Admin, AdminJson, AuditRead, UsersRead, UsersWrite};
+use crate::identity::admin_scopes;
 use crate::policy::accounts::Registration;
 use crate::policy::administration::{self, Change, NO_USER};
 use crate::policy::export;
@@ -197,6 +198,10 @@ pub(crate) async fn change(
     let store = who.store_about(&app, id);
     let change = Change { name, address, enabled, roles };
     administration::change(&store, &app.config.page, id, change).await?;
+    // A change that changes nothing would be a look at the account.
+    if !who.may(admin_scopes::USERS_READ) {
+        return Ok(HttpResponse::NoContent().finish());
+    }
     let found = app.store.user(id).await?.ok_or(Error::Missing(NO_USER))?;
     Ok(answer(&AdminUser::from(found)))
 }
