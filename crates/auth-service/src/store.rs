@@ -74,7 +74,7 @@ use postgres::Lane;
 pub use records::{
     Caller, Credentials, EndReason, Grant, Listed, NameChange, NewNames, NewPassword, NewSession,
     NewUser, OtherSessions, Presented, Removal, Renaming, Requester, Target, UserChange,
-    UserRecord, Versions,
+    UserChanged, UserRecord, Versions,
 };
 pub use revocations::{Horizon, RevocationRead, RevocationReader, RevocationRow};
 pub use rotation::{Reuse, RotationOutcome};

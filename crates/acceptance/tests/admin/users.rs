@@ -300,7 +300,7 @@ on_both_databases! {
             late.set_enabled(ada, true).await.map(drop),
             late.set_password(ada, "x".to_owned()).await.map(drop),
             late.delete_user(ada).await.map(drop),
-            late.end_session("AAAAAAAAAAAAAAAAAAAAAA".parse().expect("an id"), EndReason::Admin).await,
+            late.end_session("AAAAAAAAAAAAAAAAAAAAAA".parse().expect("an id"), EndReason::Admin).await.map(drop),
         ] {
             assert!(matches!(refused, Err(StoreError::NotActing)), "{refused:?}");
         }

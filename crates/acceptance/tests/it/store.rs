@@ -276,8 +276,8 @@ on_both_databases! {
         let ada = user(store, "ada").await;
         for reason in [EndReason::Logout, EndReason::Admin] {
             let grant = open(store, "ada").await;
-            store.end_session(grant.session_id, reason).await.unwrap();
-            store.end_session(grant.session_id, EndReason::Password).await.unwrap();
+            assert!(store.end_session(grant.session_id, reason).await.unwrap());
+            assert!(!store.end_session(grant.session_id, EndReason::Password).await.unwrap());
             assert_eq!(rotate(store, &grant, 1).await, RotationOutcome::Ended(reason), "the first counts");
         }
         let (own, other) = (open(store, "ada").await, open(store, "ada").await);
@@ -486,7 +486,7 @@ on_both_databases! {
             let grant = open(store, "ada").await;
             let (rotation, ended) = tokio::join!(
                 rotate(store, &grant, 1),
-                store.end_session(grant.session_id, EndReason::Logout)
+                store.end_each(vec![grant.session_id], EndReason::Logout)
             );
             ended.unwrap();
             assert!(matches!(rotation, RotationOutcome::Rotated(_) | RotationOutcome::Ended(EndReason::Logout)));
@@ -619,7 +619,7 @@ on_both_databases! {
         user(store, "ada").await;
         for _ in 0..50 {
             let grant = open(store, "ada").await;
-            let ending = store.end_session(grant.session_id, EndReason::Logout);
+            let ending = store.end_each(vec![grant.session_id], EndReason::Logout);
             let _ = tokio::time::timeout(std::time::Duration::from_micros(50), ending).await;
             let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
             while is_live(store, &grant).await {
@@ -639,6 +639,7 @@ async fn on_sqlite_a_commit_that_fails_is_not_acknowledged() {
     let grant = open(store, "ada").await;
     make_commits_fail(&world.database).await;
     assert!(store.end_session(grant.session_id, EndReason::Logout).await.is_err());
+    assert!(store.end_each(vec![grant.session_id], EndReason::Logout).await.is_err());
     assert!(store.end_all_sessions(caller(&grant)).await.is_err());
     assert!(store.rotate(presented(&grant, 1)).await.is_err());
     let new = NewUser {

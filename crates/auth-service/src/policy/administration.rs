@@ -217,6 +217,8 @@ pub(crate) async fn set_password(
     (user, account): (UserId, &Credentials),
     new: &SecretString,
 ) -> Result<(), Refused> {
+    // Before anything is spent on a password, or said of one.
+    store.check_reach().await?;
     check_password_text(new).map_err(Refused::Policy)?;
     let violations = accounts::violations_by_rule(policy, account, new);
     if !violations.is_empty() {
@@ -297,9 +299,9 @@ async fn apply(store: &Store, user: UserId, change: Change) -> Result<(), Refuse
     let username = name.of_name().map_err(invalid)?;
     let email = address.of_address().map_err(invalid)?;
     check_roles(roles.as_deref().unwrap_or_default())?;
-    let new_roles = roles.is_some();
     let change = UserChange { names: NewNames { username, email }, enabled, roles };
-    let (renamed, email_changed) = match store.change_user(user, change).await? {
+    let changed = store.change_user(user, change).await?;
+    let (renamed, email_changed) = match changed.names {
         Renaming::Done { user: _, renamed, email_changed } => (renamed, email_changed),
         Renaming::Taken => return Err(Refused::Taken),
         Renaming::Nameless => return Err(Refused::Nameless),
@@ -308,9 +310,9 @@ async fn apply(store: &Store, user: UserId, change: Change) -> Result<(), Refuse
     for (done, event) in [
         (renamed, "user-renamed"),
         (email_changed, "email-changed"),
-        (enabled == Some(true), "user-enabled"),
-        (enabled == Some(false), "user-disabled"),
-        (new_roles, "roles-changed"),
+        (changed.enabled && enabled == Some(true), "user-enabled"),
+        (changed.enabled && enabled == Some(false), "user-disabled"),
+        (changed.roles, "roles-changed"),
     ] {
         if done {
             tell(store, event, user);
@@ -321,7 +323,9 @@ async fn apply(store: &Store, user: UserId, change: Change) -> Result<(), Refuse
 
 /// Ends a session, whosever it is. No error where there is none.
 pub(crate) async fn end_session(store: &Store, session: SessionId) -> Result<(), Refused> {
-    store.end_session(session, EndReason::Admin).await?;
+    if !store.end_session(session, EndReason::Admin).await? {
+        return Ok(());
+    }
     tracing::info!(
         event.name = "session-ended", event.outcome = "success", reason = EndReason::Admin.as_str(),
         actor.id = store.administrator().map(field::display), session.id = %session,

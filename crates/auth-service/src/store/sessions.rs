@@ -53,19 +53,16 @@ impl Store {
         .await
     }
 
-    /// Ends a session. Ending it twice, or one that never was, changes nothing.
-    pub async fn end_session(&self, id: SessionId, why: EndReason) -> Result<(), StoreError> {
-        if self.acting.is_none() {
-            return self.end_each(vec![id], why).await;
-        }
+    /// Ends a session; `false` when there is none, or it was ended before.
+    pub async fn end_session(&self, id: SessionId, why: EndReason) -> Result<bool, StoreError> {
         self.transaction(Lane::Main, self.announcement(), move |tx| {
             async move { end(tx, id, why).await }.boxed()
         })
         .await
     }
 
-    /// The same for several sessions, whosever they are, in one step: all of them, or none where there
-    /// is an error. This is how people log out; it acts for no administrator.
+    /// Ends several sessions, whosever they are, in one step: all of them, or none where there is an
+    /// error. This is how people log out; it acts for no administrator.
     pub async fn end_each(&self, ids: Vec<SessionId>, why: EndReason) -> Result<(), StoreError> {
         let (announcement, backend) = (self.announcement(), self.backend.clone());
         let work = async move {
@@ -279,12 +276,11 @@ async fn opened(tx: &mut Tx, id: SessionId, most: i64) -> Result<(Grant, i64), S
     Ok((rows::grant(row, row.time("now")?)?, row.int("surplus")?))
 }
 
-/// Ends a session that was not ended yet. A trigger announces it.
-async fn end(tx: &mut Tx, id: SessionId, why: EndReason) -> Result<(), StoreError> {
+/// Ends a session that was not ended yet; `false` where it was, or there is none. A trigger announces it.
+async fn end(tx: &mut Tx, id: SessionId, why: EndReason) -> Result<bool, StoreError> {
     let sql = "update sessions set revoked_at = {now}, revoke_reason = $2 \
          where id = $1 and revoked_at is null";
-    tx.execute(sql, &[id.into(), why.as_str().into()]).await?;
-    Ok(())
+    Ok(tx.execute(sql, &[id.into(), why.as_str().into()]).await? > 0)
 }
 
 /// Makes every session of the user one of a former version; `false` when there is no such user.
