@@ -52,7 +52,7 @@ pub enum Error {
     NotFound,
     /// There is nothing of the kind; the sentence says of what.
     Missing(&'static str),
-    /// The request came neither by https nor from this machine.
+    /// The request came neither by https nor from this machine alone.
     Unprotected,
     /// An administrator may not change an account that may do more, or give roles by which one could.
     OutOfReach,
@@ -132,8 +132,9 @@ impl Error {
             }
             Self::NotFound => "There is no such session of yours.",
             Self::Unprotected => {
-                "Send this by https, or from the machine on which the service runs; where a proxy ends TLS, it must be \
-                 one of http.trusted_proxies and say X-Forwarded-Proto: https."
+                "Send this by https to a proxy that is on this machine or one of http.trusted_proxies and says \
+                 X-Forwarded-Proto: https; or, without a proxy, from the machine on which the service runs to its \
+                 loopback address or localhost."
             }
             Self::OutOfReach => {
                 "Those roles allow more than you may; whoever may do all of it can do this, or the command line with \

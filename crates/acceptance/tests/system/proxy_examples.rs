@@ -17,16 +17,21 @@ use crate::house::read;
 
 const HOST: &str = "auth.example.com";
 const ORIGIN: &str = "https://auth.example.com";
+const ADMIN_HOST: &str = "admin.example.com";
 const SECRET: &str = "a secret of the feed, for a test alone";
 
-/// The block of that language in the page.
-fn example(language: &str) -> String {
+/// The two blocks of that language in the page: for the public listener, and for administrators.
+fn examples(language: &str) -> [String; 2] {
     let page = read("docs/proxies.md");
     let fence = format!("```{language}\n");
-    let mut blocks = page.split(&fence).skip(1).filter_map(|rest| rest.split("\n```").next());
-    let block = blocks.next().expect("the page has the example").to_owned();
-    assert_eq!(blocks.next(), None, "one example for each proxy");
-    block
+    let blocks = page.split(&fence).skip(1).filter_map(|rest| rest.split("\n```").next());
+    let blocks: Vec<_> = blocks.map(str::to_owned).collect();
+    blocks.try_into().expect("two examples for each proxy")
+}
+
+/// The words by which the page calls the language of a proxy's configuration.
+fn language(program: &str) -> &'static str {
+    if program == "nginx" { "nginx" } else { "caddyfile" }
 }
 
 /// Puts another text in place of each of these; the example must have them all.
@@ -39,6 +44,7 @@ fn with(example: &str, changes: &[(&str, &str)]) -> String {
 
 /// A proxy in front of a service, ended with the value.
 struct Proxy {
+    host: &'static str,
     https: SocketAddr,
     http: SocketAddr,
     certificate: reqwest::Certificate,
@@ -47,50 +53,45 @@ struct Proxy {
 }
 
 impl Proxy {
-    async fn start(program: &str, target: &str) -> Self {
+    /// With the configuration of the page, and our own addresses and certificate in it.
+    async fn start(program: &str, host: &'static str, example: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let place = directory.path();
         let (https, http) = (lasting_address(), lasting_address());
-        let certificate = certificate(place);
+        let certificate = certificate(place, host);
         let names = [place.join("cert.pem"), place.join("key.pem"), place.join("conf")];
         let [pem, key, file] = names.each_ref().map(|path| path.to_str().expect("text"));
-        let own = [
-            ("127.0.0.1:8080", target),
-            ("/etc/ssl/auth.example.com.pem", pem),
-            ("/etc/ssl/auth.example.com.key", key),
-        ];
+        let (their_pem, their_key) =
+            (format!("/etc/ssl/{host}.pem"), format!("/etc/ssl/{host}.key"));
+        let example = with(example, &[(their_pem.as_str(), pem), (their_key.as_str(), key)]);
         let mut command = Command::new(program);
         let configuration = if program == "nginx" {
             let prefix = place.to_str().expect("text");
             command.args(["-p", prefix, "-e", "stderr", "-c", file]);
-            let ports = [
-                ("listen 443", format!("listen {https}")),
-                ("listen 80;", format!("listen {http};")),
-            ];
-            let ports = ports.each_ref().map(|(from, to)| (*from, to.as_str()));
-            nginx(place, &with(&with(&example("nginx"), &own), &ports))
+            let example = with(&example, &[("listen 443", format!("listen {https}").as_str())]);
+            nginx(place, &example.replace("listen 80;", &format!("listen {http};")))
         } else {
             command.args(["run", "--adapter", "caddyfile", "--config", file]).env("HOME", place);
             command.env("XDG_DATA_HOME", place).env("XDG_CONFIG_HOME", place);
             let port = |address: &str| address.rsplit(':').next().expect("a port").to_owned();
             format!(
-                "{{\n\tadmin off\n\tdefault_bind 127.0.0.1\n\thttp_port {}\n\thttps_port {}\n}}\n{}\n",
+                "{{\n\tadmin off\n\tdefault_bind 127.0.0.1\n\thttp_port {}\n\thttps_port {}\n}}\n{example}\n",
                 port(&http),
                 port(&https),
-                with(&example("caddyfile"), &own)
             )
         };
-        fs::write(file, configuration).expect("it can be written");
+        fs::write(file, &configuration).expect("it can be written");
         let process = Process::run(command.stderr(Stdio::null()));
         let deadline = Instant::now() + Duration::from_secs(20);
-        for address in [&https, &http] {
+        let is_open = |address: &&String| program == "caddy" || configuration.contains(*address);
+        for address in [&https, &http].into_iter().filter(is_open) {
             while tokio::net::TcpStream::connect(address).await.is_err() {
                 assert!(Instant::now() < deadline, "{program} does not start");
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }
         let [https, http] = [https, http].map(|address| address.parse().expect("an address"));
-        Self { https, http, certificate, _process: process, _directory: directory }
+        Self { host, https, http, certificate, _process: process, _directory: directory }
     }
 
     /// A client with an address of its own that finds the proxy by its name and trusts its certificate.
@@ -98,7 +99,7 @@ impl Proxy {
         let from: IpAddr = from.parse().expect("an address");
         reqwest::Client::builder()
             .local_address(from)
-            .resolve(HOST, address)
+            .resolve(self.host, address)
             .tls_certs_only([self.certificate.clone()])
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
@@ -107,7 +108,7 @@ impl Proxy {
     }
 
     fn url(&self, path: &str) -> String {
-        format!("{ORIGIN}:{}{path}", self.https.port())
+        format!("https://{}:{}{path}", self.host, self.https.port())
     }
 }
 
@@ -124,9 +125,9 @@ fn nginx(place: &Path, example: &str) -> String {
 }
 
 /// A certificate for the name, and its key, in files of that directory; and whom to trust.
-fn certificate(place: &Path) -> reqwest::Certificate {
+fn certificate(place: &Path, host: &str) -> reqwest::Certificate {
     let authority = Authority::create();
-    let made = authority.certify(HOST, 2);
+    let made = authority.certify(host, 2);
     fs::write(place.join("cert.pem"), made.certificate).expect("it can be written");
     fs::write(place.join("key.pem"), made.key).expect("it can be written");
     let pem = fs::read(authority.file()).expect("a certificate");
@@ -136,7 +137,9 @@ fn certificate(place: &Path) -> reqwest::Certificate {
 /// An auth-service as it is behind a proxy: the public address is https, so no setting is a
 /// development default.
 async fn world() -> World {
+    let scopes = r#"{"latchkey:users:read":{"roles":["admin"]}}"#;
     let settings = [
+        ("AUTH__SCOPES", scopes),
         ("AUTH__ISSUER", ORIGIN),
         ("AUTH__REGISTRATION", "open"),
         ("AUTH__HTTP__TRUSTED_PROXIES", "127.0.0.1"),
@@ -153,7 +156,9 @@ async fn world() -> World {
 /// What the page promises of either proxy.
 async fn serves(program: &str) {
     let world = world().await;
-    let proxy = Proxy::start(program, world.auth.strip_prefix("http://").unwrap()).await;
+    let [example, _] = examples(language(program));
+    let target = world.auth.strip_prefix("http://").unwrap();
+    let proxy = Proxy::start(program, HOST, &with(&example, &[("127.0.0.1:8080", target)])).await;
     world.register("ada").await;
 
     // A person in a browser, with the cookie, who tells a story about where they are.
@@ -188,6 +193,51 @@ async fn serves(program: &str) {
     assert!((300..400).contains(&answer.status), "{program}: {}", answer.status);
     let location = answer.headers[LOCATION].to_str().expect("text");
     assert!(location.starts_with(ORIGIN) && location.ends_with("/docs"), "{program}: {location}");
+}
+
+/// What the page promises of either proxy in front of what administrators do.
+async fn serves_administrators(program: &str) {
+    let world = world().await;
+    let [_, example] = examples(language(program));
+    let target = world.internal.strip_prefix("http://").unwrap();
+    let own = [("127.0.0.1:9080", target), ("192.0.2.0/24", "127.0.0.2/32")];
+    let proxy = Proxy::start(program, ADMIN_HOST, &with(&example, &own)).await;
+    world.register("root").await;
+    let users = world.store.list_users(None, 1).await.expect("the database answers");
+    let admin = vec!["admin".to_owned()];
+    assert!(world.store.set_roles(users[0].user.id, admin).await.expect("the database answers"));
+    let login = json!({
+        "username": "root", "password": PASSWORD, "resource": ORIGIN, "scope": "latchkey:users:read",
+    });
+    let access = world.post("/login", &login).await.member("access_token");
+
+    let http = proxy.client("127.0.0.2", proxy.https);
+    let ask = |http: &reqwest::Client, path: &str| http.get(proxy.url(path)).bearer_auth(&access);
+    // What the client says of how it came counts for nothing.
+    for told in ["https", "http", "https, http"] {
+        let request = ask(&http, "/admin/v1/users?search=root").header("x-forwarded-proto", told);
+        let answer = Answer::to(request).await;
+        assert_eq!(answer.status, 200, "{program}: {told}: {}", answer.text);
+    }
+    for path in ["/metrics", "/internal/keys", "/internal/revocations", "/admin/v1/../../metrics"] {
+        let answer = Answer::to(ask(&http, path)).await;
+        assert!(matches!(answer.status, 401 | 404), "{program}: {path}: {}", answer.status);
+        assert!(!answer.text.contains("latchkey_"), "{program}: {path}");
+    }
+    let elsewhere = proxy.client("127.0.0.3", proxy.https);
+    let answer = Answer::to(ask(&elsewhere, "/admin/v1/users")).await;
+    assert!(matches!(answer.status, 403 | 404), "{program}: {}", answer.status);
+    assert!(!answer.text.contains("root"), "{program}: {}", answer.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nginx_serves_administrators_as_the_page_shows() {
+    serves_administrators("nginx").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn caddy_serves_administrators_as_the_page_shows() {
+    serves_administrators("caddy").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
