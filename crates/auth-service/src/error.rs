@@ -60,6 +60,8 @@ pub enum Error {
     KeyReused,
     /// The name or the address is taken.
     Conflict,
+    /// Administrators had so many keys made within a day that they have no more made.
+    TooManyKeys,
     /// The new password is not acceptable.
     PasswordPolicy(Vec<Violation>),
     /// The caller tries too often.
@@ -97,6 +99,7 @@ impl Error {
             Self::InvitationInvalid => ProblemCode::InvitationInvalid,
             Self::NotFound | Self::Missing(_) => ProblemCode::NotFound,
             Self::Conflict => ProblemCode::Conflict,
+            Self::TooManyKeys => ProblemCode::TooManyKeys,
             Self::PasswordPolicy(_) => ProblemCode::PasswordPolicy,
             Self::RateLimited(_) => ProblemCode::RateLimited,
             Self::Overloaded | Self::Store(_) | Self::NotReady | Self::RevocationsUnread => {
@@ -142,6 +145,9 @@ impl Error {
             }
             Self::KeyReused => "The Idempotency-Key was used for another request; choose another.",
             Self::Conflict => "The name or the address is taken; choose another.",
+            Self::TooManyKeys => {
+                "Eight keys of this purpose were made within a day; wait, or use the command line with the database."
+            }
             Self::PasswordPolicy(_) => "Choose another password; see violations.",
             Self::RateLimited(refusal) => {
                 let seconds = refusal.retry_after();

@@ -69,7 +69,7 @@ pub use inspection::{Inspection, Protection};
 pub use invitations::{
     Invitation, InvitationDigest, InvitationId, InvitationState, InvitedRegistration, NewInvitation,
 };
-pub use keys::{KeyPurpose, KeyRead, KeyState, NewKey, StoredKey};
+pub use keys::{KeyPurpose, KeyRead, KeyRevocation, KeyState, NewKey, Publication, StoredKey};
 use postgres::Lane;
 pub use records::{
     Caller, Credentials, EndReason, Grant, Listed, NameChange, NewNames, NewPassword, NewSession,
