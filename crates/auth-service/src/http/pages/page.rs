@@ -1,5 +1,5 @@
-//! The account page: sign up and in, see and end one's sessions, change the password. It is plain files,
-//! compiled in; the client in it is the very file that the npm package ships.
+//! The account page: sign up and in, see and end one's sessions, change the password and the name, take one's data
+//! along, delete the account. It is plain files, compiled in; the client in it is the very file that the npm package ships.
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, web};
