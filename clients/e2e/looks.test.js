@@ -56,6 +56,10 @@ for (const [look, options] of Object.entries(LOOKS)) {
     await account.locator('#whoami-answer').getByText(username).waitFor();
     await account.locator('#reports').getByText('Keys cut').waitFor();
     await judged(account, `${look}-account`);
+    await account.getByRole('button', { name: 'Delete account' }).click();
+    await account.getByRole('button', { name: 'Delete for ever' }).click();
+    await account.getByText('please fill this in').waitFor();
+    await judged(account, `${look}-delete`);
     await account.close();
 
     const late = await context.newPage();

@@ -27,6 +27,8 @@ const REASONS = {
   invalid: 'The session\'s cookie is not valid here. Please sign in again.',
 };
 
+const DIALOGS = ['confirm', 'goodbye'];
+
 const VIOLATIONS = {
   too_short: () => `it needs at least ${passwordMin} characters`,
   too_long: () => 'it is too long',
@@ -123,14 +125,18 @@ class Refused extends Error {
   }
 }
 
-async function call(url, { json, ...init } = {}) {
+async function ask(url, { json, ...init } = {}) {
   if (json) {
     Object.assign(init, { body: JSON.stringify(json), headers: { 'content-type': 'application/json' } });
   }
   const response = await auth.fetch(new URL(url, root), init);
-  const body = response.status === 204 ? undefined : await response.json().catch(() => ({}));
-  if (!response.ok) throw new Refused(body, response);
-  return body;
+  if (!response.ok) throw new Refused(await response.json().catch(() => ({})), response);
+  return response;
+}
+
+async function call(url, init) {
+  const response = await ask(url, init);
+  return response.status === 204 ? undefined : response.json().catch(() => ({}));
 }
 
 /** Raised when the page was cleared; an answer that comes later belongs to nobody. */
@@ -138,11 +144,25 @@ let cleared = 0;
 class Late extends Error {}
 
 /** What is to be shown of a person: not any more when the page was cleared meanwhile. */
-async function fetched(url) {
+async function fetched(url, init) {
   const before = cleared;
-  const body = await call(url);
+  const body = await call(url, init);
   if (before !== cleared) throw new Late();
   return body;
+}
+
+/** Somebody closed a dialog. There is nothing to say of it. */
+class GivenUp extends Error {}
+
+/** Does what may need a login of the last few minutes (RFC 9470): after one, where the service asks for it. */
+async function recently(work) {
+  try {
+    return await work();
+  } catch (error) {
+    if (error.problem?.code !== 'reauthentication-required') throw error;
+  }
+  await confirmed();
+  return work();
 }
 
 function explain(error) {
@@ -171,7 +191,7 @@ async function attempt(control, work, complain = say) {
   try {
     await work();
   } catch (error) {
-    if (error instanceof Late) return;
+    if (error instanceof Late || error instanceof GivenUp) return;
     // A session that is over has been told of already.
     if (auth.session.state === 'signed-out' && !$('outside').contains(control)) return;
     complain(explain(error));
@@ -213,8 +233,12 @@ function onSubmit(id, work) {
 
 /* The session */
 
+/** What is said at the end of an account in place of the reason for which the session is over. */
+let farewell;
+
 auth.on('signedin', ({ detail }) => {
   log(detail.restored ? 'Went on with the session of the cookie' : 'Signed in');
+  farewell = undefined;
   why();
   show('inside');
   load();
@@ -256,7 +280,8 @@ auth.on('ended', ({ detail }) => {
 
 auth.on('signedout', ({ detail: { reason, limit, here } }) => {
   forget();
-  if (reason === 'logout' && here) why('You are signed out.');
+  if (farewell) why(farewell);
+  else if (reason === 'logout' && here) why('You are signed out.');
   else why(REASONS[limit] ?? REASONS[reason], reason === 'replaced' ? resume('Go on with that session') : undefined);
   show('outside');
 });
@@ -265,10 +290,13 @@ auth.on('signedout', ({ detail: { reason, limit, here } }) => {
 function forget() {
   cleared += 1;
   hush();
-  for (const id of ['log', 'sessions', 'reports', 'events', 'name', 'whoami-answer']) $(id).replaceChildren();
+  me = {};
+  for (const id of ['log', 'sessions', 'reports', 'events', 'name', 'goodbye-name', 'whoami-answer']) {
+    $(id).replaceChildren();
+  }
   $('whoami-answer').hidden = true;
   for (const form of document.forms) form.reset();
-  if ($('confirm').open) $('confirm').close();
+  for (const id of DIALOGS) if ($(id).open) $(id).close();
 }
 
 const device = browser(navigator.userAgent);
@@ -353,6 +381,9 @@ onClick('refresh', async () => {
 
 /* The account */
 
+/** What the service says of it. */
+let me = {};
+
 async function load() {
   await Promise.all([loadMe(), loadSessions(), loadEvents(), resource && loadReports()]
     .map((one) => Promise.resolve(one).catch((error) => {
@@ -360,9 +391,18 @@ async function load() {
     })));
 }
 
-async function loadMe() {
-  const me = await fetched('me');
+function showMe(account) {
+  me = account;
   $('name').textContent = $('password-user').value = me.username || me.email;
+  $('own-name').value = me.username ?? '';
+  $('own-email').value = me.email ?? '';
+}
+
+async function loadMe() {
+  const before = me;
+  const account = await fetched('me');
+  // A change that was answered meanwhile is newer.
+  if (me === before) showMe(account);
 }
 
 async function loadSessions() {
@@ -423,6 +463,43 @@ onSubmit('password', async (fields, form) => {
   await loadSessions();
 });
 
+onSubmit('own', async ({ username, email }) => {
+  if (!username && !email) throw new Error('Name: please give a name, an e-mail address, or both.');
+  // What is left out stays, and null takes it away (RFC 7396).
+  const json = {
+    ...(username !== (me.username ?? '') && { username: username || null }),
+    ...(email !== (me.email ?? '') && { email: email || null }),
+  };
+  if (!Object.keys(json).length) return say('There is nothing to change.');
+  showMe(await recently(() => fetched('/me', { method: 'PATCH', json })));
+  say('The account was changed.');
+  loadEvents();
+});
+
+onClick('export', async () => {
+  const before = cleared;
+  const file = await ask('/me/export').then((answer) => answer.blob());
+  if (before !== cleared) throw new Late();
+  const url = URL.createObjectURL(file);
+  element('a', { href: url, download: 'account.json' }).click();
+  // By then the browser has begun with it.
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+  say('What is kept about you is in the file account.json.');
+});
+
+onClick('delete', () => {
+  $('goodbye-name').textContent = $('name').textContent;
+  $('goodbye').showModal();
+});
+
+onSubmit('goodbye-form', async ({ word }) => {
+  if (word.trim() !== $('goodbye-name').textContent) throw new Error('That is not what this account is called.');
+  await recently(() => call('/me', { method: 'DELETE' }));
+  farewell = 'The account is deleted. You are signed out everywhere.';
+  // The session is over with it. This takes the cookie away, and tells the other tabs.
+  await auth.logout();
+});
+
 const HAPPENED = {
   'registered': 'Account created',
   'invitation-used': 'Came in by invitation',
@@ -438,6 +515,8 @@ const HAPPENED = {
   'all-sessions-ended admin': 'Everything ended by an administrator',
   'all-sessions-ended disabled': 'Account disabled',
   'password-changed': 'Password changed',
+  'user-renamed': 'Name changed',
+  'email-changed': 'E-mail address changed',
   'refresh-replayed': 'A refresh token came again from elsewhere, within the time for that',
 };
 
@@ -486,29 +565,40 @@ onSubmit('report', async ({ title }, form) => {
   await loadReports();
 });
 
-let afterConfirmation;
 async function deleteReport(id) {
-  try {
-    await call(`${resource}/reports/${encodeURIComponent(id)}`, { method: 'DELETE' });
-  } catch (error) {
-    // RFC 9470: this needs a more recent login.
-    if (error.problem?.code !== 'reauthentication-required') throw error;
-    afterConfirmation = () => deleteReport(id);
-    $('confirm').showModal();
-    return;
-  }
+  await recently(() => call(`${resource}/reports/${encodeURIComponent(id)}`, { method: 'DELETE' }));
   say('The report was deleted.');
   await loadReports();
   $('report-title').focus();
 }
 
+/* Dialogs */
+
+/** What waits for the password. */
+let confirmation;
+
+/** Has the person log in once more. */
+function confirmed() {
+  return new Promise((resolve, reject) => {
+    confirmation = { resolve, reject };
+    $('confirm').showModal();
+  });
+}
+
 onSubmit('confirm-form', async ({ password }) => {
   await auth.login({ username: $('name').textContent, password, device });
+  confirmation.resolve();
   $('confirm').close();
-  await afterConfirmation();
 });
-$('confirm-cancel').addEventListener('click', () => $('confirm').close());
-$('confirm').addEventListener('close', () => $('confirm-form').reset());
+$('confirm').addEventListener('close', () => confirmation.reject(new GivenUp()));
+
+for (const id of DIALOGS) {
+  $(`${id}-cancel`).addEventListener('click', () => $(id).close());
+  $(id).addEventListener('close', () => {
+    $(`${id}-form`).reset();
+    $(`${id}-error`).textContent = '';
+  });
+}
 
 /* The start */
 

@@ -54,7 +54,7 @@ pub enum Error {
     NotFound,
     /// There is nothing of the kind; the sentence says of what.
     Missing(&'static str),
-    /// The request came neither by https nor from this machine.
+    /// The request came neither by https nor from this machine alone.
     Unprotected,
     /// An administrator may not change an account that may do more, or give roles by which one could.
     OutOfReach,
@@ -62,6 +62,8 @@ pub enum Error {
     KeyReused,
     /// The name or the address is taken.
     Conflict,
+    /// Administrators had so many keys made within a day that they have no more made.
+    TooManyKeys,
     /// The new password is not acceptable.
     PasswordPolicy(Vec<Violation>),
     /// The caller tries too often.
@@ -99,6 +101,7 @@ impl Error {
             Self::InvitationInvalid => ProblemCode::InvitationInvalid,
             Self::NotFound | Self::Missing(_) => ProblemCode::NotFound,
             Self::Conflict => ProblemCode::Conflict,
+            Self::TooManyKeys => ProblemCode::TooManyKeys,
             Self::PasswordPolicy(_) => ProblemCode::PasswordPolicy,
             Self::RateLimited(_) => ProblemCode::RateLimited,
             // Who is told to come back would come back for ever.
@@ -125,7 +128,9 @@ impl Error {
             }
             Self::InvalidTarget(detail) | Self::Csrf(detail) | Self::Missing(detail) => detail,
             Self::Forbidden => "The token does not allow this.",
-            Self::DemoAccount => "The demo account, which everybody may use, keeps its name.",
+            Self::DemoAccount => {
+                "The demo account, which everybody may use, keeps its name until it has another password."
+            }
             Self::RegistrationClosed => {
                 "Nobody can register here; ask whoever runs this service for an account."
             }
@@ -134,8 +139,9 @@ impl Error {
             }
             Self::NotFound => "There is no such session of yours.",
             Self::Unprotected => {
-                "Send this by https, or from the machine on which the service runs; where a proxy ends TLS, it must be \
-                 one of http.trusted_proxies and say X-Forwarded-Proto: https."
+                "Send this by https to a proxy that is on this machine or one of http.trusted_proxies and says \
+                 X-Forwarded-Proto: https; or, without a proxy, from the machine on which the service runs to its \
+                 loopback address or localhost."
             }
             Self::OutOfReach => {
                 "Those roles allow more than you may; whoever may do all of it can do this, or the command line with \
@@ -143,6 +149,9 @@ impl Error {
             }
             Self::KeyReused => "The Idempotency-Key was used for another request; choose another.",
             Self::Conflict => "The name or the address is taken; choose another.",
+            Self::TooManyKeys => {
+                "Eight keys of this purpose were made within a day; wait, or use the command line with the database."
+            }
             Self::PasswordPolicy(_) => "Choose another password; see violations.",
             Self::RateLimited(refusal) => {
                 let seconds = refusal.retry_after();

@@ -73,17 +73,17 @@ pub use inspection::{Inspection, Protection};
 pub use invitations::{
     Invitation, InvitationDigest, InvitationId, InvitationState, InvitedRegistration, NewInvitation,
 };
-pub use keys::{KeyPurpose, KeyRead, KeyState, NewKey, StoredKey};
+pub use keys::{KeyPurpose, KeyRead, KeyRevocation, KeyState, NewKey, Publication, StoredKey};
 use postgres::Lane;
 pub use records::{
     Caller, Credentials, EndReason, Grant, Listed, NameChange, NewNames, NewPassword, NewSession,
     NewUser, OtherSessions, Presented, Removal, Renaming, Requester, Target, UserChange,
-    UserRecord, Versions,
+    UserChanged, UserRecord, Versions,
 };
 pub use revocations::{Horizon, RevocationRead, RevocationReader, RevocationRow};
 pub use rotation::{Reuse, RotationOutcome};
 use rows::Row;
-pub use sessions::{NoPlace, SessionPage, SessionPlace};
+pub use sessions::{NoPlace, SessionEnding, SessionPage, SessionPlace};
 pub use sqlite::{CopyError, backup, restore};
 use statement::Value;
 use transaction::{Tx, in_transaction};

@@ -51,6 +51,8 @@ pub enum ProblemCode {
     MethodNotAllowed,
     /// The name or the address is taken.
     Conflict,
+    /// So many keys were made within a day that no more are.
+    TooManyKeys,
     /// The password is not one this service accepts.
     PasswordPolicy,
     /// The `Idempotency-Key` belongs to another request.
@@ -67,7 +69,7 @@ pub enum ProblemCode {
 
 impl ProblemCode {
     /// Every code, for documentation and for tests.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::InvalidRequest,
         Self::InvalidTarget,
         Self::UnsupportedMediaType,
@@ -87,6 +89,7 @@ impl ProblemCode {
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Conflict,
+        Self::TooManyKeys,
         Self::PasswordPolicy,
         Self::IdempotencyKeyReused,
         Self::RateLimited,
@@ -123,6 +126,7 @@ impl ProblemCode {
             Self::NotFound => ("not-found", 404, "There is nothing here"),
             Self::MethodNotAllowed => ("method-not-allowed", 405, "The method is not allowed"),
             Self::Conflict => ("conflict", 409, "The name or the address is taken"),
+            Self::TooManyKeys => ("too-many-keys", 409, "Too many keys were made"),
             Self::PasswordPolicy => ("password-policy", 422, "The password is not acceptable"),
             Self::IdempotencyKeyReused => {
                 ("idempotency-key-reused", 422, "The key was used for another request")

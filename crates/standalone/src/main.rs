@@ -77,7 +77,7 @@ async fn serve(config: AuthConfig, data: &Path) -> Result<(), Box<dyn Error>> {
         add_demo_user(&auth).await?;
     }
     until_ready(&resource).await?;
-    greet(&auth, &resource, data, local).await;
+    greet(&auth, &resource, data, local).await?;
 
     let (stopping, stopped) = watch::channel(false);
     let stop = |mut stopped: watch::Receiver<bool>| async move {
@@ -267,13 +267,18 @@ async fn demo_user(store: &Store) -> Result<Option<Credentials>, Box<dyn Error>>
     Ok(store.credentials(key).await?)
 }
 
-async fn greet(auth: &AuthService, resource: &ResourceService, data: &Path, local: bool) {
+async fn greet(
+    auth: &AuthService,
+    resource: &ResourceService,
+    data: &Path,
+    local: bool,
+) -> Result<(), Box<dyn Error>> {
     println!("auth-service      http://{}", auth.public_address());
     println!("resource-service  http://{}", resource.public_address());
     println!("internal          http://{}", auth.internal_address());
     println!("data              {}", data.display());
     println!("documentation     http://{}/docs", auth.public_address());
-    if local && accounts::demo(auth.app()).await.is_none() {
+    if local && accounts::demo(auth.app()).await?.is_none() {
         println!(
             "demo user         {DEMO_USER}, whose password was changed; --data DIR begins anew"
         );
@@ -286,4 +291,5 @@ async fn greet(auth: &AuthService, resource: &ResourceService, data: &Path, loca
         let text = WALKTHROUGH.replace("http://127.0.0.1:8080", &auth);
         println!("{}", text.replace("http://127.0.0.1:8081", &resource));
     }
+    Ok(())
 }

@@ -22,6 +22,10 @@ pub enum Kind {
     /// The same, and it lets pass what it would rather refuse. It asks again where a lasting
     /// connection was closed, as whoever shares them should.
     Haproxy,
+    /// Nginx that passes on the host and says nothing else of who asked it and how.
+    SilentNginx,
+    /// The same of haproxy.
+    SilentHaproxy,
 }
 
 /// A running proxy, ended with the value.
@@ -39,12 +43,19 @@ impl Proxy {
         let place = directory.path().to_str().expect("text");
         let (address, file) = (lasting_address(), format!("{place}/conf"));
         let (program, arguments, configuration) = match kind {
-            Kind::Nginx => (
-                "nginx",
-                vec!["-p", place, "-e", "stderr", "-c", &file],
-                nginx(place, &address, target),
-            ),
-            Kind::Haproxy => ("haproxy", vec!["-db", "-f", &file], haproxy(&address, target)),
+            Kind::Nginx | Kind::SilentNginx => {
+                let header = if kind == Kind::Nginx {
+                    "X-Forwarded-For $proxy_add_x_forwarded_for"
+                } else {
+                    "Host $host"
+                };
+                let arguments = vec!["-p", place, "-e", "stderr", "-c", &file];
+                ("nginx", arguments, nginx(place, &address, target, header))
+            }
+            Kind::Haproxy | Kind::SilentHaproxy => {
+                let option = if kind == Kind::Haproxy { "option forwardfor" } else { "" };
+                ("haproxy", vec!["-db", "-f", &file], haproxy(&address, target, option))
+            }
         };
         fs::write(&file, configuration).expect("it can be written");
         let mut command = Command::new(program);
@@ -59,7 +70,7 @@ impl Proxy {
 }
 
 /// One process, so that its end is the end of it.
-fn nginx(place: &str, address: &str, target: &str) -> String {
+fn nginx(place: &str, address: &str, target: &str, header: &str) -> String {
     let places = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("{name}_temp_path {place}/{name};\n"))
         .concat();
@@ -71,15 +82,15 @@ fn nginx(place: &str, address: &str, target: &str) -> String {
          server {{ listen {address};\n\
          location / {{ proxy_pass http://service; proxy_http_version 1.1;\n\
          proxy_request_buffering off; proxy_set_header Connection \"\";\n\
-         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; }} }} }}\n"
+         proxy_set_header {header}; }} }} }}\n"
     )
 }
 
-fn haproxy(address: &str, target: &str) -> String {
+fn haproxy(address: &str, target: &str, option: &str) -> String {
     format!(
         "global\n  maxconn 200\n  nbthread 1\n\
          defaults\n  mode http\n  timeout connect 5s\n  timeout client 20s\n  timeout server 20s\n  \
-         option forwardfor\n  option accept-invalid-http-request\n  http-reuse always\n  \
+         {option}\n  option accept-invalid-http-request\n  http-reuse always\n  \
          retries 3\n  retry-on conn-failure empty-response\n\
          frontend front\n  bind {address}\n  default_backend back\n\
          backend back\n  server service {target}\n"

@@ -5,6 +5,7 @@ tokens, passwords and ids are never right, so of some operations every third req
 gets right ones here; without that nothing but refusals would be compared with the document.
 """
 
+import functools
 import itertools
 import os
 import time
@@ -14,7 +15,10 @@ import schemathesis
 
 AUTH = os.environ["LATCHKEY_AUTH"]
 BASE = os.environ["LATCHKEY_BASE"]
-PASSWORD = "a quite ordinary sentence"
+PASSWORD = os.environ["LATCHKEY_PASSWORD"]
+ADMIN_SCOPES = (
+    "latchkey:users:read latchkey:users:write latchkey:sessions:end latchkey:keys latchkey:audit:read"
+)
 
 numbers = itertools.count(1)
 turns = {}
@@ -29,28 +33,55 @@ def post(path, body, expected):
     return answer.json()
 
 
-class Person:
+class Account:
+    """Somebody who is logged in, and logs in again where a request has ended their session."""
+
+    def me(self):
+        bearer = {"authorization": f"Bearer {self.tokens['access_token']}"}
+        return requests.get(AUTH + "/me", headers=bearer, timeout=30)
+
+    def access(self):
+        """A good access token."""
+        if self.me().status_code != 200:
+            self.tokens = self.log_in()
+        return self.tokens["access_token"]
+
+
+class Person(Account):
     """A user of their own, so that what one operation ends is nothing that another one needs."""
 
     def __init__(self):
         self.name = f"person-{os.getpid()}-{next(numbers)}"
         self.password = PASSWORD
-        post("/register", {"username": self.name, "password": self.password}, 201)
+        account = post("/register", {"username": self.name, "password": self.password}, 201)
+        self.id = account["user"]["id"]
         self.tokens = self.log_in()
-
-    def is_gone(self):
-        bearer = {"authorization": f"Bearer {self.tokens['access_token']}"}
-        return requests.get(AUTH + "/me", headers=bearer, timeout=30).status_code == 401
 
     def log_in(self):
         return post("/login", {"username": self.name, "password": self.password}, 200)
 
-    def access(self):
-        """A good access token: a new one where a request has ended the session of the one before."""
-        bearer = {"authorization": f"Bearer {self.tokens['access_token']}"}
-        if requests.get(AUTH + "/me", headers=bearer, timeout=30).status_code != 200:
-            self.tokens = self.log_in()
-        return self.tokens["access_token"]
+
+class Administrator(Account):
+    """The one whom the command line has made. Their token is for the auth-service alone."""
+
+    def __init__(self):
+        metadata = requests.get(AUTH + "/.well-known/oauth-authorization-server", timeout=30)
+        self.issuer = metadata.json()["issuer"]
+        self.tokens = self.log_in()
+        self.id = self.me().json()["id"]
+
+    def log_in(self):
+        who = {"username": "root", "password": PASSWORD}
+        return post("/login", {**who, "resource": self.issuer, "scope": ADMIN_SCOPES}, 200)
+
+
+@functools.cache
+def administrator():
+    return Administrator()
+
+
+def is_of_administrators(operation):
+    return " /admin/v1/" in operation
 
 
 people = {}
@@ -58,8 +89,9 @@ people = {}
 
 def person(operation):
     # Whoever was deleted is nobody any more.
-    if operation in people and operation == "DELETE /me" and people[operation].is_gone():
-        del people[operation]
+    if operation == "DELETE /me" and operation in people:
+        if people[operation].me().status_code == 401:
+            del people[operation]
     if operation not in people:
         people[operation] = Person()
     return people[operation]
@@ -71,7 +103,8 @@ class Bearer:
     """The access token of the operation's person, for operations that take one."""
 
     def get(self, case, context):
-        return person(case.operation.label).access()
+        label = case.operation.label
+        return (administrator() if is_of_administrators(label) else person(label)).access()
 
     def set(self, case, data, context):
         if "bearer" in str(case.operation.definition.raw.get("security", "")):
@@ -133,6 +166,42 @@ def problem(case):
     case.path_parameters["code"] = "csrf"
 
 
+def about_somebody(case):
+    case.path_parameters["id"] = person(case.operation.label).id
+
+
+def create_user(case):
+    register(case)
+    case.body["roles"] = ["editor"]
+
+
+def change_user(case):
+    about_somebody(case)
+    # Made-up names and roles are mostly none.
+    case.body.pop("username", None)
+    case.body.pop("email", None)
+    case.body["roles"] = ["editor"]
+
+
+def delete_user(case):
+    # Everybody once.
+    people.pop(case.operation.label, None)
+    about_somebody(case)
+
+
+def set_password(case):
+    about_somebody(case)
+    case.body["password"] = f"{PASSWORD}, number {next(numbers)}"
+
+
+def revoke_key(case):
+    bearer = {"authorization": f"Bearer {administrator().access()}"}
+    keys = requests.get(BASE + "/admin/v1/keys", headers=bearer, timeout=30).json().get("keys", [])
+    waiting = [key["id"] for key in keys if key["state"] in ("published", "retiring")]
+    if waiting:
+        case.path_parameters["id"] = waiting[-1]
+
+
 RIGHT = {
     "POST /refresh": refresh,
     "POST /logout": logout,
@@ -143,6 +212,16 @@ RIGHT = {
     "DELETE /sessions/{id}": end_session,
     "DELETE /reports/{id}": remove_report,
     "GET /problems/{code}": problem,
+    "GET /admin/v1/users/{id}": about_somebody,
+    "GET /admin/v1/users/{id}/export": about_somebody,
+    "GET /admin/v1/users/{id}/sessions": about_somebody,
+    "DELETE /admin/v1/users/{id}/sessions": about_somebody,
+    "POST /admin/v1/users": create_user,
+    "PATCH /admin/v1/users/{id}": change_user,
+    "DELETE /admin/v1/users/{id}": delete_user,
+    "PUT /admin/v1/users/{id}/password": set_password,
+    "DELETE /admin/v1/sessions/{id}": end_session,
+    "DELETE /admin/v1/keys/{id}": revoke_key,
 }
 
 
@@ -155,6 +234,10 @@ def well_formed(case):
 @schemathesis.hook
 def before_call(context, case, kwargs):
     label = case.operation.label
+    # Values of answers come back in later requests. Whoever asks here must not put an end to themselves.
+    if is_of_administrators(label) and "/users/{id}" in label:
+        if (case.path_parameters or {}).get("id") == administrator().id:
+            about_somebody(case)
     right = RIGHT.get(label)
     if right is None or not well_formed(case) or case.method != case.operation.method.upper():
         return

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ pub(crate) struct Service {
     line: Vec<OsString>,
     variables: Vec<(&'static str, String)>,
     pub(crate) public: SocketAddr,
-    internal: SocketAddr,
+    pub(crate) internal: SocketAddr,
 }
 
 /// Limits that 0 turns off.
@@ -64,6 +65,19 @@ impl Service {
         (service.public, service.internal) = (free_address()?, free_address()?);
         service.resource_variables();
         Ok(service)
+    }
+
+    /// One setting more.
+    pub(crate) fn set(&mut self, name: &'static str, value: &str) {
+        self.variables.push((name, value.to_owned()));
+    }
+
+    /// Another command of its program, with its settings.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.line[1]);
+        let variables = self.variables.iter().map(|(name, value)| (name, value));
+        command.args(arguments).env_clear().envs(variables);
+        command
     }
 
     fn new(programs: &Path, name: &str) -> Result<Self> {

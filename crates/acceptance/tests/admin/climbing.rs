@@ -19,6 +19,9 @@ fn changes(id: &str) -> Vec<(&'static str, String, Option<Value>)> {
         ("PATCH", user.clone(), Some(json!({"email": "mallory@example.com"}))),
         ("DELETE", user.clone(), None),
         ("PUT", format!("{user}/password"), Some(json!({"password": "another ordinary sentence"}))),
+        // Nothing is spent on a password of theirs, and nothing said of it.
+        ("PUT", format!("{user}/password"), Some(json!({"password": "short"}))),
+        ("PUT", format!("{user}/password"), Some(json!({"password": "x".repeat(1025)}))),
     ]
 }
 

@@ -1,15 +1,30 @@
 //! Keys, rotated and revoked by an administrator, whose own token is signed with one of them.
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
-use testbed::service::until;
-use testbed::{Tokens, on_both_databases};
+use testbed::service::{run, until};
+use testbed::{Answer, Tokens, World, on_both_databases};
 
-use crate::support::{ALL, ask, get, login_for, prepare, read, root, told};
+use crate::support::{ALL, ask, get, login_for, prepare, read, root, somebody, told};
 
 fn of<'a>(keys: &'a Value, purpose: &str, state: &str) -> Option<&'a str> {
     let keys = keys["keys"].as_array().expect("keys");
     let found = keys.iter().find(|key| key["purpose"] == purpose && key["state"] == state)?;
     found["id"].as_str()
+}
+
+/// Has one made, or the one that is published take over.
+async fn rotate(world: &World, tokens: &Tokens, purpose: &str, now: bool) -> Answer {
+    ask(world, &tokens.access, "POST", "/keys", Some(json!({"purpose": purpose, "now": now}))).await
+}
+
+async fn revoke(world: &World, tokens: &Tokens, id: &str) -> Answer {
+    ask(world, &tokens.access, "DELETE", &format!("/keys/{id}"), None).await
+}
+
+/// How many keys there are or were.
+async fn count(world: &World) -> i64 {
+    world.database.number("select count(*) from keys").await
 }
 
 on_both_databases! {
@@ -67,5 +82,78 @@ on_both_databases! {
         let keys = keys["keys"].as_array().expect("keys");
         let revoked = keys.iter().find(|one| one["id"] == key).expect("it is listed");
         assert!(revoked["logs_out_until"].is_string(), "{revoked}");
+    }
+
+    /// Services hold each key for a while, and the revocation of one for ever.
+    async fn no_more_keys_are_made_than_eight_in_a_day(world) {
+        prepare(&mut world, &[]).await;
+        let (_, tokens) = root(&world).await;
+        for purpose in ["sign", "refresh"] {
+            let mut made = Vec::new();
+            // With the one of the start they are eight.
+            for _ in 0..7 {
+                let answer = rotate(&world, &tokens, purpose, true).await;
+                assert_eq!((answer.status, answer.member("state").as_str()), (201, "active"), "{}", answer.text);
+                made.push(answer.member("id"));
+            }
+            let before = count(&world).await;
+            for now in [true, false] {
+                let answer = rotate(&world, &tokens, purpose, now).await;
+                answer.assert_problem(409, "too-many-keys");
+                assert!(answer.member("detail").contains("command line"), "{}", answer.text);
+            }
+            // In the place of the active one another would have to be made; of one that retires, none.
+            let (active, retiring) = (made.pop().expect("a key"), made.pop().expect("a key"));
+            revoke(&world, &tokens, &active).await.assert_problem(409, "too-many-keys");
+            assert_eq!(revoke(&world, &tokens, &retiring).await.status, 204);
+            let keys = read(&world, &tokens.access, "/keys").await;
+            assert_eq!((of(&keys, purpose, "active"), count(&world).await), (Some(active.as_str()), before));
+            // Whoever has the database is not bound by it.
+            let command = run("auth-service", &["keys", "rotate", "--purpose", purpose, "--now"], &world.auth_settings());
+            assert!(command.status.success(), "{}", String::from_utf8_lossy(&command.stderr));
+        }
+        world.clock.advance(24 * 3600 + 1);
+        // The service may have to hear of the last change first.
+        until("another one is made", async || {
+            let again = login_for(&world, "root", &ALL).await;
+            rotate(&world, &again, "sign", true).await.status == 201
+        })
+        .await;
+    }
+
+    /// Whoever has learnt the secret of a key must not keep it alive by making others.
+    async fn a_key_that_is_older_than_a_day_can_always_be_revoked(world) {
+        prepare(&mut world, &[]).await;
+        somebody(&world, "root", &["admin"]).await;
+        world.clock.advance(24 * 3600 + 1);
+        let tokens = login_for(&world, "root", &ALL).await;
+        let keys = read(&world, &tokens.access, "/keys").await;
+        let first = of(&keys, "refresh", "active").expect("a key").to_owned();
+        // None of these takes the place of the first.
+        for _ in 0..8 {
+            let published = rotate(&world, &tokens, "refresh", false).await;
+            assert_eq!(published.member("state"), "published");
+            assert_eq!(revoke(&world, &tokens, &published.member("id")).await.status, 204);
+        }
+        rotate(&world, &tokens, "refresh", false).await.assert_problem(409, "too-many-keys");
+        assert_eq!(revoke(&world, &tokens, &first).await.status, 204);
+        let keys = read(&world, &tokens.access, "/keys").await;
+        let second = of(&keys, "refresh", "active").expect("a key").to_owned();
+        assert_ne!(second, first);
+        revoke(&world, &tokens, &second).await.assert_problem(409, "too-many-keys");
+        assert_eq!(revoke(&world, &tokens, &first).await.status, 204, "as before");
+    }
+
+    async fn of_many_at_once_no_more_are_made_either(world) {
+        prepare(&mut world, &[]).await;
+        let (_, tokens) = root(&world).await;
+        for _ in 0..4 {
+            let answers = join_all((0..12).map(|_| rotate(&world, &tokens, "refresh", true))).await;
+            assert!(answers.iter().all(|answer| [201, 409].contains(&answer.status)), "{answers:?}");
+        }
+        let made = "select count(*) from keys where purpose = 'refresh'";
+        assert_eq!(world.database.number(made).await, 8);
+        let events = told(&world, &tokens.access, "key-published").await;
+        assert_eq!(events.len(), 7, "{events:?}");
     }
 }

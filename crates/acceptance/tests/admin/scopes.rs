@@ -172,11 +172,21 @@ on_both_databases! {
             Answer::to(request)
         };
         assert_eq!(with(&[("x-forwarded-proto", "https"), ("x-forwarded-for", "192.0.2.1")]).await.status, 200);
+        let by_name = [("host", "auth.example.com"), ("x-forwarded-proto", "https")];
+        assert_eq!(with(&by_name).await.status, 200);
+        assert_eq!(with(&[("host", "localhost:9080")]).await.status, 200);
         for headers in [
             &[("x-forwarded-proto", "http")][..],
             &[("x-forwarded-for", "192.0.2.1")],
             &[("x-forwarded-proto", "https, http")],
             &[("x-forwarded-proto", "https"), ("x-forwarded-proto", "https")],
+            // A proxy on this machine that says nothing of how it was asked.
+            &[("x-real-ip", "192.0.2.1")],
+            &[("x-forwarded-host", "auth.example.com")],
+            &[("via", "1.1 proxy")],
+            &[("host", "auth.example.com")],
+            // A page in an administrator's browser, whose name was made to lead here.
+            &[("host", "evil.example:9080"), ("sec-fetch-site", "same-origin")],
         ] {
             let answer = with(headers).await;
             answer.assert_problem(403, "forbidden");

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use auth_service::store::{Acting, EndReason, StoreError};
 use claims::UserId;
 use serde_json::{Value, json};
-use testbed::{PASSWORD, on_both_databases};
+use testbed::service::{assert_one_clear_line, run};
+use testbed::{Answer, PASSWORD, on_both_databases};
 
 use crate::support::{
     ALL, NOBODY, USERS_WRITE, ask, get, give, login_for, prepare, read, root, somebody, told,
@@ -201,6 +202,71 @@ on_both_databases! {
             let events = told(&world, &tokens.access, kind).await;
             assert!(!events.is_empty() && events.iter().all(|event| event["actor"] == root_id), "{kind}: {events:?}");
         }
+    }
+
+    /// By its name it is found when an installation is to be served to others.
+    async fn the_demo_account_keeps_its_name_also_for_administrators(world) {
+        let demo = [
+            ("AUTH__PAGE__ENABLED", "true"), ("AUTH__PAGE__DEMO_USERNAME", "demo"), ("AUTH__PAGE__DEMO_PASSWORD", PASSWORD),
+        ];
+        prepare(&mut world, &demo).await;
+        let (_, tokens) = root(&world).await;
+        let id = somebody(&world, "demo", &[]).await;
+        let path = format!("/users/{id}");
+        let patch = |body: Value| ask(&world, &tokens.access, "PATCH", &path, Some(body));
+        for body in [
+            json!({"username": "mine"}), json!({"username": "DEMO"}), json!({"username": null, "email": "x@example.com"}),
+            // While it is disabled nobody would find it, and enabled again it would have the published password.
+            json!({"username": "mine", "enabled": false}),
+        ] {
+            let answer = patch(body).await;
+            answer.assert_problem(403, "forbidden");
+            assert!(answer.member("detail").contains("demo account"), "{}", answer.text);
+        }
+        assert_eq!(patch(json!({"enabled": false})).await.status, 200);
+        patch(json!({"username": "mine"})).await.assert_problem(403, "forbidden");
+        let command = run("auth-service", &["user", "rename", "name:demo", "mine"], &world.auth_settings());
+        assert_one_clear_line(&command, "auth-service", &["demo account"]);
+        let shown = Answer::to(world.http.get(format!("{}/assets/page.json", world.auth))).await;
+        assert_eq!(shown.json()["demo"], Value::Null, "nobody could use it");
+        let changed = patch(json!({"enabled": true, "email": "demo@example.com", "roles": ["editor"]})).await;
+        assert_eq!((changed.status, &changed.json()["username"]), (200, &json!("demo")));
+        let shown = Answer::to(world.http.get(format!("{}/assets/page.json", world.auth))).await;
+        assert_eq!(shown.json()["demo"]["username"], "demo");
+        // With another password it is an account as others are.
+        let body = Some(json!({"password": OTHER}));
+        assert_eq!(ask(&world, &tokens.access, "PUT", &format!("{path}/password"), body).await.status, 204);
+        assert_eq!(patch(json!({"username": "hers"})).await.status, 200);
+    }
+
+    /// A change of nothing, or to what is there already, would be a look.
+    async fn a_change_tells_nothing_to_whoever_may_not_look_at_users(world) {
+        prepare(&mut world, &[]).await;
+        let id = somebody(&world, "ada", &["editor"]).await;
+        let email = json!({"email": "ada@example.com"});
+        let (_, root) = root(&world).await;
+        let path = format!("/users/{id}");
+        assert_eq!(ask(&world, &root.access, "PATCH", &path, Some(email.clone())).await.status, 200);
+        somebody(&world, "writer", &[USERS_WRITE]).await;
+        // By their roles, and by their token alone.
+        for (name, scopes) in [("writer", &ALL[..]), ("root", &[USERS_WRITE])] {
+            let tokens = login_for(&world, name, scopes).await;
+            get(&world, &tokens.access, &path).await.assert_problem(403, "forbidden");
+            for body in [
+                json!({}), json!({"enabled": true}), json!({"roles": ["editor"]}), email.clone(),
+                json!({"username": "ada"}), json!({"enabled": false, "roles": []}), json!({"enabled": true, "roles": ["editor"]}),
+            ] {
+                let answer = ask(&world, &tokens.access, "PATCH", &path, Some(body.clone())).await;
+                assert_eq!((answer.status, answer.text.as_str()), (204, ""), "{name}: {body}");
+            }
+            let nobody = ask(&world, &tokens.access, "PATCH", &format!("/users/{NOBODY}"), Some(json!({}))).await;
+            nobody.assert_problem(404, "not-found");
+            let body = Some(json!({"password": OTHER}));
+            let set = ask(&world, &tokens.access, "PUT", &format!("{path}/password"), body).await;
+            assert_eq!((set.status, set.text.as_str()), (204, ""));
+        }
+        let shown = ask(&world, &root.access, "PATCH", &path, Some(json!({}))).await;
+        assert_eq!((shown.status, &shown.json()["roles"]), (200, &json!(["editor"])));
     }
 
     async fn nothing_is_left_of_a_change_that_is_refused(world) {

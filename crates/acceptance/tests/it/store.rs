@@ -8,7 +8,7 @@ use auth_service::identity::amr::{Amr, Method};
 use auth_service::identity::names;
 use auth_service::store::{
     Caller, Credentials, EndReason, Grant, NewPassword, NewSession, NewUser, OtherSessions,
-    Presented, Removal, Requester, RotationOutcome, Store, Target,
+    Presented, Removal, Requester, RotationOutcome, SessionEnding, Store, Target,
 };
 use claims::{Revoked, SessionId, Timestamp, UserId};
 use futures_util::future::join_all;
@@ -276,8 +276,10 @@ on_both_databases! {
         let ada = user(store, "ada").await;
         for reason in [EndReason::Logout, EndReason::Admin] {
             let grant = open(store, "ada").await;
-            store.end_session(grant.session_id, reason).await.unwrap();
-            store.end_session(grant.session_id, EndReason::Password).await.unwrap();
+            let ended = store.end_session(grant.session_id, reason).await.unwrap();
+            assert_eq!(ended, SessionEnding::Now);
+            let again = store.end_session(grant.session_id, EndReason::Password).await.unwrap();
+            assert_eq!(again, SessionEnding::Before);
             assert_eq!(rotate(store, &grant, 1).await, RotationOutcome::Ended(reason), "the first counts");
         }
         let (own, other) = (open(store, "ada").await, open(store, "ada").await);
@@ -486,7 +488,7 @@ on_both_databases! {
             let grant = open(store, "ada").await;
             let (rotation, ended) = tokio::join!(
                 rotate(store, &grant, 1),
-                store.end_session(grant.session_id, EndReason::Logout)
+                store.end_each(vec![grant.session_id], EndReason::Logout)
             );
             ended.unwrap();
             assert!(matches!(rotation, RotationOutcome::Rotated(_) | RotationOutcome::Ended(EndReason::Logout)));
@@ -619,7 +621,7 @@ on_both_databases! {
         user(store, "ada").await;
         for _ in 0..50 {
             let grant = open(store, "ada").await;
-            let ending = store.end_session(grant.session_id, EndReason::Logout);
+            let ending = store.end_each(vec![grant.session_id], EndReason::Logout);
             let _ = tokio::time::timeout(std::time::Duration::from_micros(50), ending).await;
             let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
             while is_live(store, &grant).await {
@@ -639,6 +641,7 @@ async fn on_sqlite_a_commit_that_fails_is_not_acknowledged() {
     let grant = open(store, "ada").await;
     make_commits_fail(&world.database).await;
     assert!(store.end_session(grant.session_id, EndReason::Logout).await.is_err());
+    assert!(store.end_each(vec![grant.session_id], EndReason::Logout).await.is_err());
     assert!(store.end_all_sessions(caller(&grant)).await.is_err());
     assert!(store.rotate(presented(&grant, 1)).await.is_err());
     let new = NewUser {

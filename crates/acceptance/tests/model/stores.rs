@@ -206,12 +206,11 @@ impl<'a> Actual<'a> {
             Operation::Refresh { session, generation } => {
                 return self.refresh(session, generation).await;
             }
-            Operation::End(session, reason) => {
-                let reason = match reason {
-                    Reason::Admin => EndReason::Admin,
-                    _ => EndReason::Logout,
-                };
-                self.store().end_session(self.id(session), reason).await?;
+            Operation::End(session, Reason::Admin) => {
+                self.store().end_session(self.id(session), EndReason::Admin).await?;
+            }
+            Operation::End(session, _) => {
+                self.store().end_each(vec![self.id(session)], EndReason::Logout).await?;
             }
             Operation::Remove(caller, target) => {
                 let removal = self.store().remove_session(self.caller(caller), self.id(target));

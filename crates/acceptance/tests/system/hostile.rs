@@ -17,7 +17,7 @@ const GROUPS: [(&str, usize); 10] = [
     ("K", 10),
     ("U", 21),
     ("T", 14),
-    ("M", 9),
+    ("M", 10),
 ];
 
 /// The same of the faults that were found by attack.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use testbed::proxy::{Kind as Which, Proxy};
+use testbed::world::ISSUER;
 use testbed::{Answer, Kind, PASSWORD, Tokens, World};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -154,4 +155,28 @@ async fn behind_a_proxy_that_is_named_clients_are_told_apart() {
         let sessions = world.get_as(&tokens.access, "/sessions").await.json();
         assert_eq!(sessions["sessions"][0]["ip"], "127.0.0.3", "{which:?}");
     }
+}
+
+/// It looks like this machine's own request, but for what a client on a network has to name: the host.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_in_the_clear_that_does_not_say_so_lets_no_administrator_in() {
+    let scopes = r#"{"latchkey:users:read":{"roles":["admin"]}}"#;
+    let world = World::start_with(Kind::Sqlite, &[("AUTH__SCOPES", scopes)]).await;
+    world.register("root").await;
+    let users = world.store.list_users(None, 1).await.expect("the database answers");
+    let admin = vec!["admin".to_owned()];
+    assert!(world.store.set_roles(users[0].user.id, admin).await.expect("the database answers"));
+    let login = json!({
+        "username": "root", "password": PASSWORD, "resource": ISSUER, "scope": "latchkey:users:read",
+    });
+    let access = world.post("/login", &login).await.member("access_token");
+    let target = world.internal.strip_prefix("http://").unwrap();
+    for which in [Which::Nginx, Which::Haproxy, Which::SilentNginx, Which::SilentHaproxy] {
+        let proxy = Proxy::start(which, target).await;
+        let request = world.http.get(format!("http://{}/admin/v1/users", proxy.address));
+        let request = request.bearer_auth(&access).header("host", "auth.example.com");
+        Answer::to(request).await.assert_problem(403, "forbidden");
+    }
+    let here = world.http.get(format!("{}/admin/v1/users", world.internal)).bearer_auth(&access);
+    assert_eq!(Answer::to(here).await.status, 200, "the token is good");
 }

@@ -18,6 +18,7 @@ use crate::house::read;
 
 const HOST: &str = "auth.example.com";
 const ORIGIN: &str = "https://auth.example.com";
+const ADMIN_HOST: &str = "admin.example.com";
 const SECRET: &str = "a secret of the feed, for a test alone";
 
 /// The block of that language in the page.
@@ -30,6 +31,11 @@ fn example(language: &str) -> String {
     block
 }
 
+/// The words by which the page calls the language of a proxy's configuration.
+fn language(program: &str) -> &'static str {
+    if program == "nginx" { "nginx" } else { "caddyfile" }
+}
+
 /// Puts another text in place of each of these; the example must have them all.
 fn with(example: &str, changes: &[(&str, &str)]) -> String {
     changes.iter().fold(example.to_owned(), |text, (from, to)| {
@@ -40,6 +46,7 @@ fn with(example: &str, changes: &[(&str, &str)]) -> String {
 
 /// A proxy in front of a service, ended with the value.
 struct Proxy {
+    host: &'static str,
     https: SocketAddr,
     http: SocketAddr,
     certificate: reqwest::Certificate,
@@ -48,51 +55,45 @@ struct Proxy {
 }
 
 impl Proxy {
-    /// With one of the examples.
-    async fn start(program: &str, example: &str, target: &str) -> Self {
+    /// With the configuration of the page, and our own addresses and certificate in it.
+    async fn start(program: &str, host: &'static str, example: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let place = directory.path();
         let (https, http) = (lasting_address(), lasting_address());
-        let certificate = certificate(place);
+        let certificate = certificate(place, host);
         let names = [place.join("cert.pem"), place.join("key.pem"), place.join("conf")];
         let [pem, key, file] = names.each_ref().map(|path| path.to_str().expect("text"));
-        let own = [
-            ("127.0.0.1:8080", target),
-            ("/etc/ssl/auth.example.com.pem", pem),
-            ("/etc/ssl/auth.example.com.key", key),
-        ];
+        let (their_pem, their_key) =
+            (format!("/etc/ssl/{host}.pem"), format!("/etc/ssl/{host}.key"));
+        let example = with(example, &[(their_pem.as_str(), pem), (their_key.as_str(), key)]);
         let mut command = Command::new(program);
         let configuration = if program == "nginx" {
             let prefix = place.to_str().expect("text");
             command.args(["-p", prefix, "-e", "stderr", "-c", file]);
-            let ports = [
-                ("listen 443", format!("listen {https}")),
-                ("listen 80;", format!("listen {http};")),
-            ];
-            let ports = ports.each_ref().map(|(from, to)| (*from, to.as_str()));
-            nginx(place, &with(&with(example, &own), &ports))
+            let example = with(&example, &[("listen 443", format!("listen {https}").as_str())]);
+            nginx(place, &example.replace("listen 80;", &format!("listen {http};")))
         } else {
             command.args(["run", "--adapter", "caddyfile", "--config", file]).env("HOME", place);
             command.env("XDG_DATA_HOME", place).env("XDG_CONFIG_HOME", place);
             let port = |address: &str| address.rsplit(':').next().expect("a port").to_owned();
             format!(
-                "{{\n\tadmin off\n\tdefault_bind 127.0.0.1\n\thttp_port {}\n\thttps_port {}\n}}\n{}\n",
+                "{{\n\tadmin off\n\tdefault_bind 127.0.0.1\n\thttp_port {}\n\thttps_port {}\n}}\n{example}\n",
                 port(&http),
                 port(&https),
-                with(example, &own)
             )
         };
-        fs::write(file, configuration).expect("it can be written");
+        fs::write(file, &configuration).expect("it can be written");
         let process = Process::run(command.stderr(Stdio::null()));
         let deadline = Instant::now() + Duration::from_secs(20);
-        for address in [&https, &http] {
+        let is_open = |address: &&String| program == "caddy" || configuration.contains(*address);
+        for address in [&https, &http].into_iter().filter(is_open) {
             while tokio::net::TcpStream::connect(address).await.is_err() {
                 assert!(Instant::now() < deadline, "{program} does not start");
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }
         let [https, http] = [https, http].map(|address| address.parse().expect("an address"));
-        Self { https, http, certificate, _process: process, _directory: directory }
+        Self { host, https, http, certificate, _process: process, _directory: directory }
     }
 
     /// A client with an address of its own that finds the proxy by its name and trusts its certificate.
@@ -100,7 +101,7 @@ impl Proxy {
         let from: IpAddr = from.parse().expect("an address");
         reqwest::Client::builder()
             .local_address(from)
-            .resolve(HOST, address)
+            .resolve(self.host, address)
             .tls_certs_only([self.certificate.clone()])
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
@@ -109,7 +110,7 @@ impl Proxy {
     }
 
     fn url(&self, path: &str) -> String {
-        format!("{ORIGIN}:{}{path}", self.https.port())
+        format!("https://{}:{}{path}", self.host, self.https.port())
     }
 }
 
@@ -126,9 +127,9 @@ fn nginx(place: &Path, example: &str) -> String {
 }
 
 /// A certificate for the name, and its key, in files of that directory; and whom to trust.
-fn certificate(place: &Path) -> reqwest::Certificate {
+fn certificate(place: &Path, host: &str) -> reqwest::Certificate {
     let authority = Authority::create();
-    let made = authority.certify(HOST, 2);
+    let made = authority.certify(host, 2);
     fs::write(place.join("cert.pem"), made.certificate).expect("it can be written");
     fs::write(place.join("key.pem"), made.key).expect("it can be written");
     let pem = fs::read(authority.file()).expect("a certificate");
@@ -138,7 +139,9 @@ fn certificate(place: &Path) -> reqwest::Certificate {
 /// An auth-service as it is behind a proxy: the public address is https, so no setting is a
 /// development default.
 async fn world(issuer: &str) -> World {
+    let scopes = r#"{"latchkey:users:read":{"roles":["admin"]}}"#;
     let settings = [
+        ("AUTH__SCOPES", scopes),
         ("AUTH__ISSUER", issuer),
         ("AUTH__PAGE__ENABLED", "true"),
         ("AUTH__REGISTRATION", "open"),
@@ -156,9 +159,9 @@ async fn world(issuer: &str) -> World {
 /// What the page promises of either proxy.
 async fn serves(program: &str) {
     let world = world(ORIGIN).await;
-    let language = if program == "nginx" { "nginx" } else { "caddyfile" };
+    let example = example(language(program));
     let target = world.auth.strip_prefix("http://").unwrap();
-    let proxy = Proxy::start(program, &example(language), target).await;
+    let proxy = Proxy::start(program, HOST, &with(&example, &[("127.0.0.1:8080", target)])).await;
     world.register("ada").await;
 
     // A person in a browser, with the cookie, who tells a story about where they are.
@@ -193,6 +196,51 @@ async fn serves(program: &str) {
     assert!((300..400).contains(&answer.status), "{program}: {}", answer.status);
     let location = answer.headers[LOCATION].to_str().expect("text");
     assert!(location.starts_with(ORIGIN) && location.ends_with("/docs"), "{program}: {location}");
+}
+
+/// What the page promises of either proxy in front of what administrators do.
+async fn serves_administrators(program: &str) {
+    let world = world(ORIGIN).await;
+    let example = example(&format!("{} for-administrators", language(program)));
+    let target = world.internal.strip_prefix("http://").unwrap();
+    let own = [("127.0.0.1:9080", target), ("192.0.2.0/24", "127.0.0.2/32")];
+    let proxy = Proxy::start(program, ADMIN_HOST, &with(&example, &own)).await;
+    world.register("root").await;
+    let users = world.store.list_users(None, 1).await.expect("the database answers");
+    let admin = vec!["admin".to_owned()];
+    assert!(world.store.set_roles(users[0].user.id, admin).await.expect("the database answers"));
+    let login = json!({
+        "username": "root", "password": PASSWORD, "resource": ORIGIN, "scope": "latchkey:users:read",
+    });
+    let access = world.post("/login", &login).await.member("access_token");
+
+    let http = proxy.client("127.0.0.2", proxy.https);
+    let ask = |http: &reqwest::Client, path: &str| http.get(proxy.url(path)).bearer_auth(&access);
+    // What the client says of how it came counts for nothing.
+    for told in ["https", "http", "https, http"] {
+        let request = ask(&http, "/admin/v1/users?search=root").header("x-forwarded-proto", told);
+        let answer = Answer::to(request).await;
+        assert_eq!(answer.status, 200, "{program}: {told}: {}", answer.text);
+    }
+    for path in ["/metrics", "/internal/keys", "/internal/revocations", "/admin/v1/../../metrics"] {
+        let answer = Answer::to(ask(&http, path)).await;
+        assert!(matches!(answer.status, 401 | 404), "{program}: {path}: {}", answer.status);
+        assert!(!answer.text.contains("latchkey_"), "{program}: {path}");
+    }
+    let elsewhere = proxy.client("127.0.0.3", proxy.https);
+    let answer = Answer::to(ask(&elsewhere, "/admin/v1/users")).await;
+    assert!(matches!(answer.status, 403 | 404), "{program}: {}", answer.status);
+    assert!(!answer.text.contains("root"), "{program}: {}", answer.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nginx_serves_administrators_as_the_page_shows() {
+    serves_administrators("nginx").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn caddy_serves_administrators_as_the_page_shows() {
+    serves_administrators("caddy").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -245,12 +293,13 @@ async fn get_whole(http: &reqwest::Client, address: &str) -> usize {
     links.len()
 }
 
-/// F2-05: an issuer with a path, everything of the page included.
+/// an issuer with a path, everything of the page included.
 async fn serves_below(program: &str, path: &str) {
     let issuer = format!("{ORIGIN}{path}");
     let world = world(&issuer).await;
     let target = world.auth.strip_prefix("http://").unwrap();
-    let proxy = Proxy::start(program, &below(program, path), target).await;
+    let example = with(&below(program, path), &[("127.0.0.1:8080", target)]);
+    let proxy = Proxy::start(program, HOST, &example).await;
     world.register("ada").await;
     let http = proxy.client("127.0.0.2", proxy.https);
     let at = |rest: &str| proxy.url(&format!("{path}{rest}"));

@@ -1,6 +1,10 @@
 //! The service as a role that may do no more than migrations/README.md grants it.
 
+use std::path::{Path, PathBuf};
+
 use sqlx::{AssertSqlSafe, Executor as _};
+use tempfile::TempDir;
+use testbed::process::{Process, command};
 use testbed::service::{run, until};
 use testbed::world::ISSUER;
 use testbed::{Answer, Database, Kind, PASSWORD, Service, Tokens};
@@ -15,6 +19,48 @@ fn grants(role: &str) -> String {
     block.expect("the README has the grants").replace("latchkey_service", role)
 }
 
+/// A role with these rights on a database that is migrated, and how it connects.
+async fn role_on(database: &Database) -> (String, String) {
+    let owner = Service::auth(&database.url, &[]);
+    assert!(run("auth-service", &["migrate"], &owner.settings).status.success());
+    let role = format!("service_{}", Uuid::new_v4().simple());
+    database.execute(AssertSqlSafe(grants(&role))).await;
+    let limited = database.url.replace("postgres@", &format!("{role}@"));
+    assert_ne!(limited, database.url);
+    (role, limited)
+}
+
+/// A service of such a role, with a log of its own.
+struct Limited {
+    service: Service,
+    log: PathBuf,
+    _directory: TempDir,
+    _process: Process,
+}
+
+impl Limited {
+    async fn start(url: &str, settings: &[(&str, &str)]) -> Self {
+        let mut all = vec![("AUTH__DATABASE__MIGRATE_ON_START", "false")];
+        all.extend(settings);
+        let service = Service::auth(url, &all);
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let log = directory.path().join("log");
+        let process = Process::recorded(&mut command("auth-service", &[], &service.settings), &log);
+        service.ready().await;
+        Self { service, log, _directory: directory, _process: process }
+    }
+
+    /// Waits until a line of the log has all of these.
+    async fn says(&self, parts: &[&str]) {
+        until("the log says so", async || says(&self.log, parts)).await;
+    }
+}
+
+fn says(log: &Path, parts: &[&str]) -> bool {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    text.lines().any(|line| parts.iter().all(|part| line.contains(part)))
+}
+
 const LATER_MIGRATION: &str = "insert into _sqlx_migrations \
         (version, description, success, checksum, execution_time) \
         values (9999, 'later', true, '\\x00', 0); \
@@ -23,22 +69,11 @@ const LATER_MIGRATION: &str = "insert into _sqlx_migrations \
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_service_works_with_the_rights_that_the_readme_grants_and_has_no_others() {
     let database = Database::create(Kind::Postgres).await;
-    let mut service = Service::auth(&database.url, &[("AUTH__KEYS__PUBLISH_SECONDS", "1")]);
-    assert!(run("auth-service", &["migrate"], &service.settings).status.success());
-    let role = format!("service_{}", Uuid::new_v4().simple());
+    let (_, limited) = role_on(&database).await;
     let owner = database.postgres().await;
-    owner.execute(AssertSqlSafe(grants(&role))).await.expect("the grants are right");
-
-    let limited = database.url.replace("postgres@", &format!("{role}@"));
-    assert_ne!(limited, database.url);
-    for (name, value) in &mut service.settings {
-        match name.as_str() {
-            "AUTH__DATABASE__URL" => value.clone_from(&limited),
-            "AUTH__DATABASE__MIGRATE_ON_START" => "false".clone_into(value),
-            _ => {}
-        }
-    }
-    service.settings.push(("AUTH__DATABASE__MIGRATE_ON_START".to_owned(), "false".to_owned()));
+    let settings =
+        [("AUTH__KEYS__PUBLISH_SECONDS", "1"), ("AUTH__DATABASE__MIGRATE_ON_START", "false")];
+    let mut service = Service::auth(&limited, &settings);
     let admin = r#"{"latchkey:users:write":{"roles":["admin"]}}"#;
     service.settings.push(("AUTH__SCOPES".to_owned(), admin.to_owned()));
     // While an upgrade goes through, the role must learn whether it may serve the newer schema.
@@ -124,4 +159,135 @@ async fn the_service_works_with_the_rights_that_the_readme_grants_and_has_no_oth
     }
     pool.close().await;
     owner.close().await;
+}
+
+/// What is left of a deleted user, and what may be lacking to forget it.
+const LEFT: [(&str, &str, &str); 2] = [
+    (
+        "update (ip, user_agent, other_ip, other_user_agent) on events",
+        "select count(*) from events where user_agent is not null and user_agent not like '~%'",
+        "table events",
+    ),
+    ("delete on sessions", "select count(*) from sessions", "table sessions"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_be_forgotten_of_a_deleted_user_is_forgotten_also_where_the_rest_may_not() {
+    for (at, (lacking, left, named)) in LEFT.into_iter().enumerate() {
+        let (_, other, _) = LEFT[1 - at];
+        let database = Database::create(Kind::Postgres).await;
+        let (role, limited) = role_on(&database).await;
+        database.execute(AssertSqlSafe(format!("revoke {lacking} from {role}"))).await;
+        let now = Limited::start(&limited, &[]).await;
+        now.service.newcomer("ada").await;
+        assert!(
+            run("auth-service", &["user", "delete", "ada"], &now.service.settings).status.success()
+        );
+        assert!(database.number(left).await > 0 && database.number(other).await > 0);
+
+        let later = Limited::start(&limited, &[("AUTH__CLOCK__OFFSET_SECONDS", "120")]).await;
+        until(&format!("without {lacking}: {other}"), async || database.number(other).await == 0)
+            .await;
+        later.says(&["\"task\":\"deletions\"", named]).await;
+        let rows = "select count(*) from users where deleted_at is not null";
+        assert_eq!(database.number(rows).await, 1, "by it the rest is found");
+        assert!(database.number(left).await > 0, "{lacking}");
+        // Once it may, it goes on.
+        database.execute(AssertSqlSafe(format!("grant {lacking} to {role}"))).await;
+        until("the rest is forgotten", async || database.number(rows).await == 0).await;
+        assert_eq!(database.number(left).await, 0, "{lacking}");
+    }
+}
+
+/// For a look at the passwords it needs a column that a change of names does not need.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_database_does_not_say_which_account_is_the_demo_none_is_renamed() {
+    let database = Database::create(Kind::Postgres).await;
+    let (role, limited) = role_on(&database).await;
+    let scopes = r#"{"latchkey:users:write":{"roles":["admin"]}}"#;
+    let whole = Limited::start(&limited, &[("AUTH__SCOPES", scopes)]).await;
+    let demo = whole.service.newcomer("demo").await;
+    whole.service.register("root").await;
+    let admin = run("auth-service", &["user", "roles", "root", "admin"], &whole.service.settings);
+    assert!(admin.status.success());
+    let body = serde_json::json!({
+        "username": "root", "password": PASSWORD, "resource": ISSUER, "scope": "latchkey:users:write",
+    });
+    let root = whole.service.post("/login", &body).await.member("access_token");
+    let id = whole.service.get_as(&demo.access, "/me").await.member("id");
+    let blind = format!(
+        "revoke select on users from {role}; do $$ begin execute ( \
+            select 'grant select (' || string_agg(quote_ident(column_name), ',') || ') on users to {role}' \
+            from information_schema.columns where table_schema = 'public' and table_name = 'users' \
+              and column_name <> 'password_hash'); end $$"
+    );
+    database.execute(AssertSqlSafe(blind)).await;
+    let settings = [
+        ("AUTH__SCOPES", scopes),
+        ("AUTH__PAGE__ENABLED", "true"),
+        ("AUTH__PAGE__DEMO_USERNAME", "demo"),
+        ("AUTH__PAGE__DEMO_PASSWORD", PASSWORD),
+    ];
+    let limited = Limited::start(&limited, &settings).await;
+    let service = &limited.service;
+    let name = serde_json::json!({"username": "mine"});
+    for (url, access) in [
+        (format!("{}/me", service.public), &demo.access),
+        (format!("{}/admin/v1/users/{id}", service.internal), &root),
+    ] {
+        let patch =
+            |body: &serde_json::Value| service.http.patch(&url).bearer_auth(access).json(body);
+        Answer::to(patch(&name)).await.assert_problem(503, "unavailable");
+        let address = Answer::to(patch(&serde_json::json!({"email": "demo@example.com"}))).await;
+        assert!(
+            matches!(address.status, 200 | 204),
+            "what needs no look is done: {}",
+            address.text
+        );
+    }
+    assert_eq!(database.number("select count(*) from users where username = 'demo'").await, 1);
+    let settings = service.get("/assets/page.json").await;
+    assert_eq!((settings.status, &settings.json()["demo"]), (200, &serde_json::Value::Null));
+    limited.says(&["does not offer the demo account", "table users"]).await;
+}
+
+/// A row of long ago in each table from which old ones are deleted.
+const OLD: [(&str, &str); 5] = [
+    ("events", "select count(*) from events where at = 1"),
+    ("revocations", "select count(*) from revocations where created_at = 1"),
+    ("sessions", "select count(*) from sessions where created_at = 1"),
+    ("invitations", "select count(*) from invitations where created_at = 1"),
+    ("idempotency_keys", "select count(*) from idempotency_keys where created_at = 1"),
+];
+
+const MAKE_OLD: &str = "insert into events (at, kind) values (1, 'test'); \
+    insert into revocations (kind, id, created_at, expires_at) \
+        values ('session', 'AAAAAAAAAAAAAAAAAAAAAA', 1, 1); \
+    insert into sessions (id, user_id, client_id, scope, subject_version, idle_expires_at, expires_at, \
+        revoked_at, auth_time, amr, created_at) \
+        select 'AAAAAAAAAAAAAAAAAAAAAA', id, 'web', 'profile', version, 1, 1, 1, 1, 'pwd', 1 from users; \
+    insert into invitations (id, digest, created_at, expires_at) \
+        values (gen_random_uuid(), sha256('x'), 1, 2); \
+    insert into idempotency_keys values (gen_random_uuid(), 'key', 'request', '', 1)";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_from_which_nothing_may_be_deleted_keeps_no_other_one_large() {
+    for (lacking, left) in OLD {
+        let database = Database::create(Kind::Postgres).await;
+        let (role, limited) = role_on(&database).await;
+        let first = Limited::start(&limited, &[]).await;
+        first.service.register("ada").await;
+        drop(first);
+        database.execute(MAKE_OLD).await;
+        database.execute(AssertSqlSafe(format!("revoke delete on {lacking} from {role}"))).await;
+        let limited = Limited::start(&limited, &[]).await;
+        for (_, old) in OLD.into_iter().filter(|(table, _)| *table != lacking) {
+            until(&format!("without {lacking}: {old}"), async || database.number(old).await == 0)
+                .await;
+        }
+        limited.says(&["\"task\":\"housekeeping\"", &format!("table {lacking}")]).await;
+        assert!(database.number(left).await > 0, "{lacking}");
+        let metrics = limited.service.metrics().await;
+        assert!(metrics.contains("latchkey_housekeeping_passes_total 0"), "{lacking}: {metrics}");
+    }
 }

@@ -11,6 +11,7 @@ use auth_service::identity::pseudonyms::Pseudonyms;
 use serde_json::{Map, Value, json};
 use testbed::process::{Process, command};
 use testbed::service::until;
+use testbed::world::ISSUER;
 use testbed::{Answer, Database, Kind, PASSWORD, Service, Tokens};
 
 use crate::house::read;
@@ -256,6 +257,75 @@ async fn each_security_event_is_a_line_as_documented_that_names_nobody() {
     let count = sqlx::query_scalar::<_, i64>(sql).bind(subject).bind(origin);
     assert_eq!(count.fetch_one(&pool).await.expect("a number"), 2);
     pool.close().await;
+}
+
+/// How often the log tells of it, and how often the audit log does.
+async fn told(log: &Path, database: &Database, name: &str) -> (i64, i64) {
+    let part = format!("\"event.name\":\"{name}\"");
+    let lines = read_log(log).lines().filter(|line| line.contains(&part)).count();
+    let pool = database.sqlite().await;
+    let count = sqlx::query_scalar::<_, i64>("select count(*) from events where kind = $1");
+    let count = count.bind(name).fetch_one(&pool).await.expect("a number");
+    pool.close().await;
+    (i64::try_from(lines).expect("a few"), count)
+}
+
+/// By a command, and over HTTP.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_already_as_it_was_asked_to_be_is_no_event() {
+    let database = Database::create(Kind::Sqlite).await;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let log = directory.path().join("log");
+    let scopes = r#"{"latchkey:users:write":{"roles":["admin"]},"latchkey:sessions:end":{"roles":["admin"]}}"#;
+    let auth = Logged::start(&database, &log, ("AUTH__SCOPES", scopes)).await;
+    auth.command(&log, &["user", "create", "bob"]);
+    auth.command(&log, &["user", "create", "root"]);
+    auth.command(&log, &["user", "roles", "root", "admin"]);
+    let over = Tokens::of(&auth.login("bob", PASSWORD).await);
+    auth.log_out(&over, "current").await;
+    let login = json!({
+        "username": "root", "password": PASSWORD, "resource": ISSUER,
+        "scope": "latchkey:users:write latchkey:sessions:end",
+    });
+    let root = auth.post_from(HERE, "/login", &login).await.member("access_token");
+    let bob =
+        auth.service.get_as(&Tokens::of(&auth.login("bob", PASSWORD).await).access, "/me").await;
+    let admin = format!("{}/admin/v1", auth.service.internal);
+    let user = format!("{admin}/users/{}", bob.member("id"));
+    let names = ["user-enabled", "user-disabled", "roles-changed", "user-renamed", "email-changed"];
+    for enabled in [false, true] {
+        // The second time, and over HTTP, it is so already.
+        for _ in 0..2 {
+            for arguments in [
+                &["user", if enabled { "enable" } else { "disable" }, "bob"][..],
+                &["user", "roles", "bob", "auditor"],
+                &["user", "rename", "bob", "bob"],
+                &["user", "set-email", "bob", "bob@example.com"],
+                &["session", "revoke", &over.session],
+            ] {
+                auth.command(&log, arguments);
+            }
+        }
+        let same = json!({
+            "enabled": enabled, "roles": ["auditor"], "username": "bob", "email": "bob@example.com",
+        });
+        let session = format!("{admin}/sessions/{}", over.session);
+        for request in
+            [auth.service.http.patch(&user).json(&same), auth.service.http.delete(session)]
+        {
+            let answer = Answer::to(request.bearer_auth(&root)).await;
+            assert_eq!(answer.status, 204, "{}", answer.text);
+        }
+        for (name, happened) in names.into_iter().zip([i64::from(enabled), 1, 2, 0, 1]) {
+            assert_eq!(told(&log, &database, name).await, (happened, happened), "{name}");
+        }
+    }
+    auth.stop().await;
+    let ended = read_log(&log)
+        .lines()
+        .filter(|line| line.contains("an administrator ended a session"))
+        .count();
+    assert_eq!(ended, 0, "it was over");
 }
 
 fn seen_ways(events: &[Map<String, Value>], name: &str, outcome: &str) -> usize {

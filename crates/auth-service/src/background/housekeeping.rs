@@ -40,25 +40,22 @@ pub(crate) async fn run(
     events: config::Events,
     watch: Arc<ClockWatch>,
 ) {
+    // Beside the rest, because it goes on until it is through.
+    tokio::join!(lower_ends(&store, limits), keep_small(&store, events, &watch));
+}
+
+async fn keep_small(store: &Store, events: config::Events, watch: &ClockWatch) {
     // It is there from the start, so that an alert can see that it does not grow.
     let passes = metrics::counter!("latchkey_housekeeping_passes_total");
     passes.increment(0);
     failed("housekeeping", 0);
     let mut outage = Outage::new(
         "housekeeping",
-        "what is old cannot be deleted, and the tables grow; may the role that serves delete (migrations/README.md)?",
-        "what is old is deleted again",
+        "not everything that is old can be deleted; may the role that serves do so (migrations/README.md)?",
+        "everything that is old is deleted again",
     );
-    lower_ends(&store, limits).await;
     loop {
-        let done = async {
-            trim_events(&store, events, &watch).await?;
-            purge_expired(&store, &watch).await?;
-            // The last: a role that was not granted these tables is to keep the others small all the same.
-            purge_invitations(&store, &watch).await?;
-            purge_idempotency_keys(&store, &watch).await
-        };
-        match done.await {
+        match pass(store, events, watch).await {
             Ok(()) => {
                 passes.increment(1);
                 outage.works();
@@ -75,6 +72,18 @@ pub(crate) async fn run(
 /// Counts what could not be done for a while of what keeps the tables small.
 pub(crate) fn failed(task: &'static str, times: u64) {
     metrics::counter!("latchkey_housekeeping_failures_total", "task" => task).increment(times);
+}
+
+/// Goes through every table. One from which the role that serves may not delete keeps the others no larger than they
+/// have to be.
+async fn pass(store: &Store, events: config::Events, watch: &ClockWatch) -> Result<(), StoreError> {
+    let done = [
+        trim_events(store, events, watch).await,
+        purge_expired(store, watch).await,
+        purge_invitations(store, watch).await,
+        purge_idempotency_keys(store, watch).await,
+    ];
+    done.into_iter().collect()
 }
 
 /// A refresh judges by the present limits itself. This is for whatever else looks at the end of a
@@ -141,13 +150,15 @@ async fn purge_idempotency_keys(store: &Store, watch: &ClockWatch) -> Result<(),
 }
 
 async fn purge_expired(store: &Store, watch: &ClockWatch) -> Result<(), StoreError> {
-    let mut after = None;
+    let (mut after, mut revocations) = (None, Ok(()));
     loop {
         let now = watch.trusted().await;
-        store.purge_revocations(Timestamp(now.0 - KEEP_EXPIRED_MS)).await?;
+        // With each batch: to walk along all sessions may take hours.
+        let purged = store.purge_revocations(Timestamp(now.0 - KEEP_EXPIRED_MS)).await;
+        revocations = revocations.and(purged);
         after = store.purge_sessions(Timestamp(now.0 - KEEP_ENDED_MS), after, BATCH).await?;
         if after.is_none() {
-            return Ok(());
+            return revocations;
         }
         tokio::time::sleep(BETWEEN_BATCHES).await;
     }

@@ -6,6 +6,7 @@ use std::pin::pin;
 use claims::UserId;
 use futures_util::TryStreamExt as _;
 
+use crate::config::Page;
 use crate::policy::find::find;
 use crate::policy::names::Wish;
 use crate::policy::{administration, export};
@@ -76,11 +77,16 @@ pub(super) async fn show(store: &Store, text: &str) -> Result<(), Failure> {
 }
 
 /// Gives a user another name, or none.
-pub(super) async fn rename(store: &Store, user: &str, name: Option<String>) -> Result<(), Failure> {
+pub(super) async fn rename(
+    store: &Store,
+    page: &Page,
+    user: &str,
+    name: Option<String>,
+) -> Result<(), Failure> {
     let id = find(store, user).await?;
     let told = lines::has("name", name.as_deref());
     let wish = name.map_or(Wish::Remove, Wish::Be);
-    administration::change_names(store, id, (wish, Wish::Keep)).await?;
+    administration::change_names(store, page, id, (wish, Wish::Keep)).await?;
     say(&format!("{id} has {told}"));
     Ok(())
 }
@@ -88,13 +94,14 @@ pub(super) async fn rename(store: &Store, user: &str, name: Option<String>) -> R
 /// Gives a user another address, or none.
 pub(super) async fn set_email(
     store: &Store,
+    page: &Page,
     user: &str,
     address: Option<String>,
 ) -> Result<(), Failure> {
     let id = find(store, user).await?;
     let told = lines::has("address", address.as_deref());
     let wish = address.map_or(Wish::Remove, Wish::Be);
-    administration::change_names(store, id, (Wish::Keep, wish)).await?;
+    administration::change_names(store, page, id, (Wish::Keep, wish)).await?;
     say(&format!("{id} has {told}"));
     Ok(())
 }

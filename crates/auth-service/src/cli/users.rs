@@ -177,9 +177,11 @@ async fn act(config: &Config, store: &Store, what: Users) -> Result<(), Failure>
             accounts::list(store, Listing { search, after, limit }).await?;
         }
         Users::Show { user } => accounts::show(store, &user).await?,
-        Users::Rename { user, name, none: _ } => accounts::rename(store, &user, name).await?,
+        Users::Rename { user, name, none: _ } => {
+            accounts::rename(store, &config.page, &user, name).await?;
+        }
         Users::SetEmail { user, address, none: _ } => {
-            accounts::set_email(store, &user, address).await?;
+            accounts::set_email(store, &config.page, &user, address).await?;
         }
         Users::Delete { user } => accounts::delete(store, &user).await?,
         Users::Export { user } => accounts::export(store, &user).await?,

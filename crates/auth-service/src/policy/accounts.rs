@@ -17,7 +17,7 @@ use crate::policy::admission;
 use crate::policy::authentication::{Authenticated, password};
 use crate::store::{
     Caller, Credentials, InvitationDigest, InvitedRegistration, NewPassword, NewUser,
-    OtherSessions, Requester, UserRecord,
+    OtherSessions, Requester, Store, StoreError, UserRecord,
 };
 use crate::tokens::InvitationToken;
 
@@ -147,12 +147,38 @@ pub async fn user(app: &App, caller: Caller) -> Result<UserRecord, Error> {
     app.store.user_of(caller).await?.ok_or(Error::InvalidToken)
 }
 
-/// The account that everybody may use, if there is one and nobody has given it another password.
-pub async fn demo(app: &App) -> Option<(&str, &str)> {
+/// The name and the password of the account that everybody may use, if there is one.
+///
+/// # Errors
+/// Where the database cannot say whether there is.
+pub async fn demo(app: &App) -> Result<Option<(&str, &str)>, StoreError> {
     let page = &app.config.page;
-    let found = app.store.credentials(names::username(&page.demo_username)?).await.ok()??;
-    (found.enabled && found.password_version == 1)
-        .then_some((&page.demo_username, &page.demo_password))
+    let found = demo_account(&app.store, page).await?;
+    let usable = found.is_some_and(|found| found.enabled);
+    Ok(usable.then_some((&page.demo_username, &page.demo_password)))
+}
+
+/// Whether this is the account that everybody may use, also while it is disabled. It keeps its name: by that it is found
+/// where an installation that was tried out on one machine is to be served to others, which its published password
+/// forbids.
+///
+/// # Errors
+/// Where the database cannot say so.
+pub(crate) async fn is_demo(
+    store: &Store,
+    page: &config::Page,
+    user: UserId,
+) -> Result<bool, StoreError> {
+    Ok(demo_account(store, page).await?.is_some_and(|found| found.user == user))
+}
+
+/// The account of that name, unless somebody has given it another password.
+async fn demo_account(
+    store: &Store,
+    page: &config::Page,
+) -> Result<Option<Credentials>, StoreError> {
+    let Some(key) = names::username(&page.demo_username) else { return Ok(None) };
+    Ok(store.credentials(key).await?.filter(|found| found.password_version == 1))
 }
 
 /// Changes the password of the caller's user, who must know the present one and not guess at it too often.

@@ -18,7 +18,7 @@ use crate::policy::names::Wish;
 use crate::policy::roles::Roles;
 use crate::store::{
     Credentials, Done, EndReason, Invitation, InvitationId, Listed, NewInvitation, NewNames,
-    NewUser, Once, Renaming, Store, StoreError, UserChange,
+    NewUser, Once, Renaming, SessionEnding, Store, StoreError, UserChange,
 };
 use crate::tokens::InvitationToken;
 
@@ -230,6 +230,8 @@ pub(crate) async fn set_password(
     (user, account): (UserId, &Credentials),
     new: &SecretString,
 ) -> Result<(), Refused> {
+    // Before anything is spent on a password, or said of one.
+    store.check_reach().await?;
     check_password_text(new).map_err(Refused::Policy)?;
     let violations = accounts::violations_by_rule(policy, account, new);
     if !violations.is_empty() {
@@ -242,16 +244,17 @@ pub(crate) async fn set_password(
 
 /// Lets a user log in, or ends every session and lets them log in no more.
 pub(crate) async fn set_enabled(store: &Store, user: UserId, enabled: bool) -> Result<(), Refused> {
-    change(store, user, Change { enabled: Some(enabled), ..Change::default() }).await
+    apply(store, user, Change { enabled: Some(enabled), ..Change::default() }).await
 }
 
 /// Gives a user other names.
 pub(crate) async fn change_names(
     store: &Store,
+    page: &config::Page,
     user: UserId,
     (name, address): (Wish, Wish),
 ) -> Result<(), Refused> {
-    change(store, user, Change { name, address, ..Change::default() }).await
+    change(store, page, user, Change { name, address, ..Change::default() }).await
 }
 
 /// Deletes a user. What is left of them is forgotten by the services that run.
@@ -274,7 +277,7 @@ pub(crate) async fn search(
 
 /// Gives a user these roles and no others.
 pub(crate) async fn set_roles(store: &Store, user: UserId, roles: Roles) -> Result<(), Refused> {
-    change(store, user, Change { roles: Some(roles), ..Change::default() }).await
+    apply(store, user, Change { roles: Some(roles), ..Change::default() }).await
 }
 
 /// What is to become of a user; `None` stays.
@@ -286,16 +289,28 @@ pub(crate) struct Change {
     pub(crate) roles: Option<Roles>,
 }
 
-/// Changes a user, all of it or nothing.
-pub(crate) async fn change(store: &Store, user: UserId, change: Change) -> Result<(), Refused> {
+/// Changes a user, all of it or nothing. The demo account of the page, if there is one, keeps its name.
+pub(crate) async fn change(
+    store: &Store,
+    page: &config::Page,
+    user: UserId,
+    change: Change,
+) -> Result<(), Refused> {
+    if !matches!(change.name, Wish::Keep) && accounts::is_demo(store, page, user).await? {
+        return Err(Refused::Policy(Error::DemoAccount));
+    }
+    apply(store, user, change).await
+}
+
+async fn apply(store: &Store, user: UserId, change: Change) -> Result<(), Refused> {
     let invalid = |why: &str| Refused::Policy(Error::InvalidRequest(why.to_owned()));
     let Change { name, address, enabled, roles } = change;
     let username = name.of_name().map_err(invalid)?;
     let email = address.of_address().map_err(invalid)?;
-    let new_roles = roles.is_some();
     let roles = roles.map(Vec::from);
     let change = UserChange { names: NewNames { username, email }, enabled, roles };
-    let (renamed, email_changed) = match store.change_user(user, change).await? {
+    let changed = store.change_user(user, change).await?;
+    let (renamed, email_changed) = match changed.names {
         Renaming::Done { user: _, renamed, email_changed } => (renamed, email_changed),
         Renaming::Taken => return Err(Refused::Taken),
         Renaming::Nameless => return Err(Refused::Nameless),
@@ -304,9 +319,9 @@ pub(crate) async fn change(store: &Store, user: UserId, change: Change) -> Resul
     for (done, event) in [
         (renamed, "user-renamed"),
         (email_changed, "email-changed"),
-        (enabled == Some(true), "user-enabled"),
-        (enabled == Some(false), "user-disabled"),
-        (new_roles, "roles-changed"),
+        (changed.enabled && enabled == Some(true), "user-enabled"),
+        (changed.enabled && enabled == Some(false), "user-disabled"),
+        (changed.roles, "roles-changed"),
     ] {
         if done {
             tell(store, event, user);
@@ -318,8 +333,10 @@ pub(crate) async fn change(store: &Store, user: UserId, change: Change) -> Resul
 /// Ends a session, whosever it is, or finds that it is over. Of a session that nobody knows, nobody may believe that
 /// it was ended.
 pub(crate) async fn end_session(store: &Store, session: SessionId) -> Result<(), Refused> {
-    if !store.end_session(session, EndReason::Admin).await? {
-        return Err(Refused::NoSession);
+    match store.end_session(session, EndReason::Admin).await? {
+        SessionEnding::Now => {}
+        SessionEnding::Before => return Ok(()),
+        SessionEnding::Unknown => return Err(Refused::NoSession),
     }
     tracing::info!(
         event.name = "session-ended", event.outcome = "success", reason = EndReason::Admin.as_str(),

@@ -76,6 +76,11 @@ impl Administrator {
         self.session
     }
 
+    /// Whether they may do that too.
+    pub(crate) fn may(&self, scope: &str) -> bool {
+        self.scopes.contains(&scope)
+    }
+
     /// The store, for a change that is about nobody's account.
     pub(crate) fn store(&self, app: &App) -> Store {
         self.acting(app, None)

@@ -65,7 +65,23 @@ async fn pass(store: &Store, pseudonyms: &Arc<Pseudonyms>) -> Result<(), StoreEr
     failed.map_or(Ok(()), Err)
 }
 
+/// Each kind of it is tried, whatever became of the other one. The row goes last, and only when there is nothing else
+/// left: by it the user is found again.
 async fn forget(
+    store: &Store,
+    pseudonyms: &Arc<Pseudonyms>,
+    user: UserId,
+) -> Result<(), StoreError> {
+    let events = forget_in_events(store, pseudonyms, user).await;
+    let sessions = forget_sessions(store, user).await;
+    events.and(sessions)?;
+    if store.forget_user(user).await? {
+        tracing::info!(user.id = %user, "nothing that names a deleted user is left");
+    }
+    Ok(())
+}
+
+async fn forget_in_events(
     store: &Store,
     pseudonyms: &Arc<Pseudonyms>,
     user: UserId,
@@ -75,13 +91,14 @@ async fn forget(
         after = next;
         tokio::time::sleep(BETWEEN_STEPS).await;
     }
+    Ok(())
+}
+
+async fn forget_sessions(store: &Store, user: UserId) -> Result<(), StoreError> {
     let mut after = None;
     while let Some(next) = store.forget_sessions(user, after).await? {
         after = Some(next);
         tokio::time::sleep(BETWEEN_STEPS).await;
-    }
-    if store.forget_user(user).await? {
-        tracing::info!(user.id = %user, "nothing that names a deleted user is left");
     }
     Ok(())
 }

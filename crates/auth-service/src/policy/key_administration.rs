@@ -4,7 +4,9 @@ use claims::KeyId;
 
 use crate::config::{Config, ConfigError};
 use crate::error::Error;
-use crate::store::{Done, KeyPurpose, KeyState, NewKey, Once, Store, StoreError, StoredKey};
+use crate::store::{
+    Done, KeyPurpose, KeyRevocation, KeyState, Once, Publication, Store, StoreError, StoredKey,
+};
 use crate::tokens::rotation::{Schedule, new_key};
 use crate::tokens::seal::MasterKeys;
 
@@ -19,6 +21,8 @@ pub(crate) enum Refused {
     Overtaken,
     #[error("the Idempotency-Key was used for another request")]
     KeyReused,
+    #[error("eight keys of this purpose were made within a day")]
+    TooMany,
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -30,6 +34,7 @@ impl From<Refused> for Error {
         match refused {
             Refused::Unknown => Self::Missing("There is no such key."),
             Refused::KeyReused => Self::KeyReused,
+            Refused::TooMany => Self::TooManyKeys,
             Refused::Store(error) => error.into(),
             // Not where a service runs, whose settings are good and which made keys at its start; or only for a
             // moment.
@@ -51,48 +56,43 @@ pub(crate) async fn rotate(
     if store.keys().await?.one(purpose, KeyState::Active).is_none() {
         return Err(Refused::NoKeys);
     }
-    let key = new_key(&masters, purpose, config.keys.algorithm);
-    let id = if let Some(once) = once {
-        Some(published_once(store, once, key).await?)
-    } else {
-        store.add_key(key, KeyState::Published).await?;
-        None
+    let algorithm = config.keys.algorithm;
+    let make = move || new_key(&masters, purpose, algorithm);
+    let (id, is_new) = match store.publish_key(purpose, make, once).await? {
+        Done::Now(Publication::Made(id)) => (id, true),
+        Done::Now(Publication::There(id)) => (id, false),
+        Done::Now(Publication::TooMany) => return Err(Refused::TooMany),
+        Done::Before(id) => (id.parse().map_err(|_| Refused::Unknown)?, false),
+        Done::OtherRequest => return Err(Refused::KeyReused),
     };
-    let is_it = |key: &StoredKey| id.as_ref().is_none_or(|id| key.id == *id);
+    if is_new {
+        tell(store, "key-published", &id);
+    }
     // It may have taken over when the same was asked for before.
-    let waits = store.keys().await?.one(purpose, KeyState::Published).is_some_and(is_it);
-    if now && waits {
-        Schedule::new(config).take_over_now(store, purpose).await?;
+    let next = store.keys().await?.one(purpose, KeyState::Published).map(|key| key.id.clone());
+    if now && next.as_ref() == Some(&id) {
+        let taken_over = Schedule::new(config).take_over_now(store, purpose).await?;
+        if taken_over {
+            tell(store, "key-active", &id);
+        }
     }
-    let state = if now { KeyState::Active } else { KeyState::Published };
-    let read = store.keys().await?;
-    let key = match &id {
-        Some(id) => read.keys.into_iter().find(|key| key.id == *id),
-        None => read.one(purpose, state).cloned(),
-    };
-    let key = key.ok_or(Refused::Overtaken)?;
-    tell(store, if now { "key-active" } else { "key-published" }, &key.id);
-    Ok(key)
-}
-
-async fn published_once(store: &Store, once: Once, key: NewKey) -> Result<KeyId, Refused> {
-    match store.publish_key_once(once, key).await? {
-        Done::Now(id) => Ok(id),
-        Done::Before(id) => id.parse().map_err(|_| Refused::Unknown),
-        Done::OtherRequest => Err(Refused::KeyReused),
-    }
+    let keys = store.keys().await?.keys;
+    keys.into_iter().find(|key| key.id == id).ok_or(Refused::Overtaken)
 }
 
 /// Revokes a key for ever. Where it makes tokens, another one takes over at once.
 pub(crate) async fn revoke(config: &Config, store: &Store, id: KeyId) -> Result<(), Refused> {
     let read = store.keys().await?;
     let key = read.keys.iter().find(|key| key.id == id).ok_or(Refused::Unknown)?;
+    let (purpose, algorithm) = (key.purpose, config.keys.algorithm);
     let masters = MasterKeys::from_settings(config)?;
-    let replacement = new_key(&masters, key.purpose, config.keys.algorithm);
-    if !store.revoke_key(id.clone(), replacement).await? {
-        return Err(Refused::Unknown);
+    let make = move || new_key(&masters, purpose, algorithm);
+    match store.revoke_key(id.clone(), purpose, make).await? {
+        KeyRevocation::Now => tell(store, "key-revoked", &id),
+        KeyRevocation::Before => {}
+        KeyRevocation::Unknown => return Err(Refused::Unknown),
+        KeyRevocation::TooMany => return Err(Refused::TooMany),
     }
-    tell(store, "key-revoked", &id);
     Ok(())
 }
 

@@ -4,8 +4,8 @@ use claims::UserId;
 
 use crate::app::App;
 use crate::error::Error;
+use crate::identity::names::NameKey;
 use crate::identity::names::new::{new_email, new_username};
-use crate::identity::names::{NameKey, username};
 use crate::limits::Outcome;
 use crate::policy::{accounts, admission};
 use crate::store::{Caller, NameChange, NewNames, Renaming, Requester, UserRecord};
@@ -58,7 +58,8 @@ pub(crate) async fn change_own(
     if new == NewNames::default() {
         return accounts::user(app, caller).await;
     }
-    if new.username != NameChange::Keep && is_demo(app, user).await {
+    let renamed = new.username != NameChange::Keep;
+    if renamed && accounts::is_demo(&app.store, &app.config.page, user).await? {
         return Err(Error::DemoAccount);
     }
     let attempt = admission::names(app, user, requester).await?;
@@ -94,12 +95,3 @@ async fn change(app: &App, caller: Caller, new: NewNames) -> Result<(UserRecord,
 
 /// As a registration without either is told.
 const NAMELESS: &str = "An account needs a username, an email, or both.";
-
-/// Whether this is the account that everybody may use. It keeps its name: by that it is found where an installation
-/// that was tried out on one machine is to be served to others, which its published password forbids.
-async fn is_demo(app: &App, user: UserId) -> bool {
-    let Some((name, _)) = accounts::demo(app).await else { return false };
-    let Some(key) = username(name) else { return false };
-    let found = app.store.credentials(key).await;
-    found.is_ok_and(|found| found.is_some_and(|found| found.user == user))
-}

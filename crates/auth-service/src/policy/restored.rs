@@ -103,7 +103,7 @@ async fn replace_keys(
     keys.sort_by_key(|key| key.state == KeyState::Active);
     for key in &keys {
         let replacement = new_key(masters, key.purpose, config.keys.algorithm);
-        store.revoke_key(key.id.clone(), replacement).await?;
+        store.revoke_key(key.id.clone(), key.purpose, move || replacement).await?;
     }
     Ok(keys.len())
 }

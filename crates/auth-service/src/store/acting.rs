@@ -8,7 +8,9 @@
 use std::sync::Arc;
 
 use claims::{SessionId, UserId};
+use futures_util::FutureExt as _;
 
+use super::postgres::Lane;
 use super::rows::{Columns as _, live};
 use super::transaction::Tx;
 use super::{Store, StoreError};
@@ -39,6 +41,15 @@ impl Store {
     #[must_use]
     pub fn administrator(&self) -> Option<UserId> {
         self.acting.as_ref().map(|acting| acting.administrator)
+    }
+
+    /// Looks whether whoever acts may change the account that it is about, and changes nothing. Every change
+    /// looks by itself; this is for what costs much before a change.
+    pub async fn check_reach(&self) -> Result<(), StoreError> {
+        if self.acting.is_none() {
+            return Ok(());
+        }
+        self.transaction("check_reach", Lane::Main, (), |_| async { Ok(()) }.boxed()).await
     }
 }
 

@@ -1,15 +1,19 @@
 //! Keys as stored: sealed, each in a state, and moved from one to the next under a lock of the
 //! database, so that replicas that act at once end up with the same keys.
 
-use claims::{Algorithm, KeyId, Timestamp};
+mod publishing;
 
+use claims::{Algorithm, KeyId, Timestamp};
 use futures_util::FutureExt as _;
 
 use super::postgres::Lane;
 use super::rows::{Columns as _, Row};
 use super::statement::Value;
 use super::transaction::Tx;
-use super::{Done, Once, Store, StoreError};
+use super::{Store, StoreError};
+use publishing::{DAY, are_too_many, published};
+
+pub use publishing::Publication;
 
 /// What a key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,6 +117,20 @@ pub struct StoredKey {
     pub sealed: Vec<u8>,
 }
 
+/// What became of a key that was to be revoked.
+#[derive(Debug)]
+pub enum KeyRevocation {
+    /// It is revoked now.
+    Now,
+    /// It had been revoked before.
+    Before,
+    /// There is none of that id.
+    Unknown,
+    /// Nothing was done: another one would have to be made in its place, and so many were made within a day that
+    /// administrators have no more made over HTTP.
+    TooMany,
+}
+
 /// All keys, oldest first, as of one moment.
 #[derive(Debug, Clone)]
 pub struct KeyRead {
@@ -151,31 +169,6 @@ impl Store {
     pub async fn add_key(&self, key: NewKey, state: KeyState) -> Result<(), StoreError> {
         self.transaction("add_key", Lane::Main, self.announcement(), move |tx| {
             async move { insert(tx, key, state).await }.boxed()
-        })
-        .await
-    }
-
-    /// Publishes a key once, unless there is one of its purpose that is published already. The id is that of
-    /// the key that then is.
-    pub async fn publish_key_once(
-        &self,
-        once: Once,
-        key: NewKey,
-    ) -> Result<Done<KeyId>, StoreError> {
-        self.transaction("publish_key_once", Lane::Main, self.announcement(), move |tx| {
-            async move {
-                if let Some(done) = once.begin(tx).await? {
-                    return Ok(done);
-                }
-                let (purpose, new) = (key.purpose().as_str(), key.id.clone());
-                insert(tx, key, KeyState::Published).await?;
-                let sql = "select id from keys where purpose = $1 and state = 'published'";
-                let found = tx.fetch_all(sql, &[purpose.into()]).await?;
-                let id = found.first().map(|row| row.parsed("id")).transpose()?.unwrap_or(new);
-                once.end(tx, Some(id.as_str().to_owned())).await?;
-                Ok(Done::Now(id))
-            }
-            .boxed()
         })
         .await
     }
@@ -224,20 +217,34 @@ impl Store {
         .await
     }
 
-    /// Revokes a key for ever; `false` when there is none. Where it was the active one, the published
-    /// one takes over at once, or else `replacement`, which must be of the same purpose.
-    pub async fn revoke_key(&self, id: KeyId, replacement: NewKey) -> Result<bool, StoreError> {
+    /// Revokes a key of this purpose for ever. Where it was the active one, the published one takes over at once, or
+    /// else what `make` makes.
+    ///
+    /// For an administrator over HTTP it may be that no more are made. That never keeps a key that is older than a day
+    /// from being revoked: whoever has learnt its secret had the time.
+    pub async fn revoke_key(
+        &self,
+        id: KeyId,
+        purpose: KeyPurpose,
+        make: impl FnOnce() -> NewKey + Send + 'static,
+    ) -> Result<KeyRevocation, StoreError> {
+        let bounded = self.acting.is_some();
         self.transaction("revoke_key", Lane::Main, self.announcement(), move |tx| {
             async move {
-                let purpose = replacement.purpose();
                 lock(tx, purpose).await?;
-                let sql = "select state from keys where id = $1";
-                let found = tx.fetch_all(sql, &[id.as_str().into()]).await?;
-                let Some(state) = found.first().map(|row| row.text("state")).transpose()? else {
-                    return Ok(false);
-                };
+                let sql = "select state, \
+                        cast(case when created_at > {now} - $2 then 1 else 0 end as bigint) as young \
+                     from keys where id = $1";
+                let found = tx.fetch_all(sql, &[id.as_str().into(), DAY.into()]).await?;
+                let Some(row) = found.first() else { return Ok(KeyRevocation::Unknown) };
+                let (state, young) = (row.text("state")?, row.flag("young")?);
                 if state == KeyState::Revoked.as_str() {
-                    return Ok(true);
+                    return Ok(KeyRevocation::Before);
+                }
+                let is_active = state == KeyState::Active.as_str();
+                let needs_another = is_active && published(tx, purpose).await?.is_none();
+                if bounded && young && needs_another && are_too_many(tx, purpose).await? {
+                    return Ok(KeyRevocation::TooMany);
                 }
                 // The secret of a refresh key stays: with it a token still names the session that its
                 // owner wants to be out of.
@@ -245,12 +252,12 @@ impl Store {
                         sealed = case when purpose = 'refresh' then sealed else $2 end \
                      where id = $1";
                 tx.execute(sql, &[id.as_str().into(), Value::Bytes(Vec::new())]).await?;
-                if state == KeyState::Active.as_str()
+                if is_active
                     && move_on(tx, purpose, KeyState::Published, KeyState::Active).await? == 0
                 {
-                    insert(tx, replacement, KeyState::Active).await?;
+                    insert(tx, make(), KeyState::Active).await?;
                 }
-                Ok(true)
+                Ok(KeyRevocation::Now)
             }
             .boxed()
         })

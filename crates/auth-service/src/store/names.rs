@@ -97,12 +97,12 @@ fn after(change: NameChange, before: Option<(String, String)>) -> Option<(String
 }
 
 /// Somebody else may have taken the name between the look and the change. Then the database refuses the change.
-pub(super) fn taken_meanwhile(
-    changed: Result<Renaming, StoreError>,
-) -> Result<Renaming, StoreError> {
+pub(super) fn taken_meanwhile<T: From<Renaming>>(
+    changed: Result<T, StoreError>,
+) -> Result<T, StoreError> {
     match changed {
         Err(StoreError::Database(Error::Database(error))) if error.is_unique_violation() => {
-            Ok(Renaming::Taken)
+            Ok(Renaming::Taken.into())
         }
         changed => changed,
     }

@@ -82,6 +82,23 @@ pub struct UserChange {
     pub roles: Option<Vec<String>>,
 }
 
+/// What became of such a change.
+#[derive(Debug)]
+pub struct UserChanged {
+    /// Unless it is [`Renaming::Done`], nothing was changed.
+    pub names: Renaming,
+    /// Whether they are enabled now and were not, or the other way round.
+    pub enabled: bool,
+    /// Whether they have other roles than before.
+    pub roles: bool,
+}
+
+impl From<Renaming> for UserChanged {
+    fn from(names: Renaming) -> Self {
+        Self { names, enabled: false, roles: false }
+    }
+}
+
 impl From<UserRecord> for UserView {
     fn from(user: UserRecord) -> Self {
         let UserRecord { id, username, email, roles: _, created_at } = user;

@@ -24,6 +24,17 @@ use crate::identity::names::NameKey;
 pub(super) use limit::end_others;
 pub use list::{NoPlace, SessionPage, SessionPlace};
 
+/// What there was to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionEnding {
+    /// It was ended now.
+    Now,
+    /// It had been ended before; nothing was changed.
+    Before,
+    /// There is none, or it was forgotten since it ended.
+    Unknown,
+}
+
 impl Store {
     /// Opens a session, ends the one it replaces, and ends what the user then has beyond the most
     /// sessions that they may have; unless the account changed since its credentials were read: then
@@ -53,29 +64,28 @@ impl Store {
         .await
     }
 
-    /// Ends a session; `false` where there is none, or it was forgotten since it ended. Ending it twice changes
-    /// nothing.
-    pub async fn end_session(&self, id: SessionId, why: EndReason) -> Result<bool, StoreError> {
-        const THERE: &str = "select id from sessions where id = $1";
-        if self.acting.is_none() {
-            self.end_each(vec![id], why).await?;
-            return Ok(!self
-                .read("end_session", Lane::Main, THERE, vec![id.into()])
-                .await?
-                .is_empty());
-        }
+    /// Ends a session, and finds out what there was to end.
+    pub async fn end_session(
+        &self,
+        id: SessionId,
+        why: EndReason,
+    ) -> Result<SessionEnding, StoreError> {
         self.transaction("end_session", Lane::Main, self.announcement(), move |tx| {
             async move {
-                end(tx, id, why).await?;
-                Ok(!tx.fetch_all(THERE, &[id.into()]).await?.is_empty())
+                if end(tx, id, why).await? {
+                    return Ok(SessionEnding::Now);
+                }
+                let there =
+                    tx.fetch_all("select id from sessions where id = $1", &[id.into()]).await?;
+                Ok(if there.is_empty() { SessionEnding::Unknown } else { SessionEnding::Before })
             }
             .boxed()
         })
         .await
     }
 
-    /// The same for several sessions, whosever they are, in one step: all of them, or none where there
-    /// is an error. This is how people log out; it acts for no administrator.
+    /// Ends several sessions, whosever they are, in one step: all of them, or none where there is an
+    /// error. This is how people log out; it acts for no administrator.
     pub async fn end_each(&self, ids: Vec<SessionId>, why: EndReason) -> Result<(), StoreError> {
         let (announcement, backend) = (self.announcement(), self.backend.clone());
         let work = async move {
@@ -264,12 +274,11 @@ async fn opened(tx: &mut Tx, id: SessionId, most: i64) -> Result<(Grant, i64), S
     Ok((rows::grant(row, row.time("now")?)?, row.int("surplus")?))
 }
 
-/// Ends a session that was not ended yet. A trigger announces it.
-async fn end(tx: &mut Tx, id: SessionId, why: EndReason) -> Result<(), StoreError> {
+/// Ends a session that was not ended yet; `false` where it was, or there is none. A trigger announces it.
+async fn end(tx: &mut Tx, id: SessionId, why: EndReason) -> Result<bool, StoreError> {
     let sql = "update sessions set revoked_at = {now}, revoke_reason = $2 \
          where id = $1 and revoked_at is null";
-    tx.execute(sql, &[id.into(), why.as_str().into()]).await?;
-    Ok(())
+    Ok(tx.execute(sql, &[id.into(), why.as_str().into()]).await? > 0)
 }
 
 /// Makes every session of the user one of a former version; `false` when there is no such user.

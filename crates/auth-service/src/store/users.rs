@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::postgres::Lane;
 use super::records::{
     Caller, Credentials, EndReason, Listed, NewPassword, NewUser, OtherSessions, Renaming,
-    UserChange, UserRecord,
+    UserChange, UserChanged, UserRecord,
 };
 use super::rows::{self, credentials_columns, is_caller, listed_columns, user_columns};
 use super::sessions::{self, caller_values};
@@ -198,34 +198,36 @@ impl Store {
     pub async fn set_enabled(&self, user: UserId, enabled: bool) -> Result<bool, StoreError> {
         let change = UserChange { enabled: Some(enabled), ..UserChange::default() };
         let changed = self.change_user(user, change).await?;
-        Ok(matches!(changed, Renaming::Done { .. }))
+        Ok(matches!(changed.names, Renaming::Done { .. }))
     }
 
-    /// Changes a user in one step. Unless it is [`Renaming::Done`], nothing is changed.
+    /// Changes a user in one step: all of it or nothing.
     pub async fn change_user(
         &self,
         user: UserId,
         change: UserChange,
-    ) -> Result<Renaming, StoreError> {
+    ) -> Result<UserChanged, StoreError> {
         let turn = self.turns.wait(user).await?;
         let held = (turn, self.announcement());
         let changing = self.transaction("change_user", Lane::Main, held, move |tx| {
             async move {
-                let renaming = names::change(tx, user, change.names).await?;
-                if !matches!(renaming, Renaming::Done { .. }) {
-                    return Ok(renaming);
+                let mut changed = UserChanged::from(names::change(tx, user, change.names).await?);
+                if !matches!(changed.names, Renaming::Done { .. }) {
+                    return Ok(changed);
                 }
                 if let Some(enabled) = change.enabled {
                     let sql = "update users set enabled = ($2 = 1), version = version + 1, \
                             version_reason = 'disabled', changed_at = {now} \
                          where id = $1 and enabled <> ($2 = 1)";
-                    tx.execute(sql, &[user.into(), i64::from(enabled).into()]).await?;
+                    let values = [user.into(), i64::from(enabled).into()];
+                    changed.enabled = tx.execute(sql, &values).await? > 0;
                 }
                 if let Some(roles) = change.roles {
-                    let sql = "update users set roles = $2 where id = $1";
-                    tx.execute(sql, &[user.into(), roles.join(" ").into()]).await?;
+                    let sql = "update users set roles = $2 where id = $1 and roles <> $2";
+                    let values = [user.into(), roles.join(" ").into()];
+                    changed.roles = tx.execute(sql, &values).await? > 0;
                 }
-                Ok(renaming)
+                Ok(changed)
             }
             .boxed()
         });

@@ -88,7 +88,8 @@ fn users() -> Vec<Route> {
             Required::True,
             &json!({"enabled": true, "roles": ["editor"]}),
         )
-        .answers(200, "The user as they are now.", &user())
+        .answers(200, "The user as they are now, for whoever may look at users.", &user())
+        .empty(204, "It is done. Without `latchkey:users:read` nothing is told of the user.")
         .problems(&[Code::Conflict]);
     let delete = Route::delete("/admin/v1/users/{id}", "deleteUser", "Delete a user")
         .says(
@@ -212,20 +213,21 @@ fn keys() -> Vec<Route> {
         .says(
             TAG,
             "It takes over after `keys.publish_seconds`, or at once with `now`. Where one is published already, it is \
-             that one. Takes `latchkey:keys`.",
+             that one. No more than eight keys of a purpose are made within a day. Takes `latchkey:keys`.",
         )
         .takes::<RotateRequest>(JSON, Required::True, &json!({"purpose": "sign", "now": false}))
         .answers(201, "The key, as it is now.", &key())
-        .problems(&[Code::NotFound]);
+        .problems(&[Code::NotFound, Code::TooManyKeys]);
     let revoke = Route::delete("/admin/v1/keys/{id}", "revokeKey", "Revoke a key")
         .says(
             TAG,
-            "For ever: services refuse everything that it signed, or will sign. The next one takes over at once. Takes \
+            "For ever: services refuse everything that it signed, or will sign. The next one takes over at once; where \
+             that has to be made, and eight were made within a day, a key of that day is not revoked. Takes \
              `latchkey:keys`.",
         )
         .parameter(ParameterIn::Path, "id", "The id of the key.", "Zk4tQ2vVw7Yb6Rc0")
         .empty(204, "It is revoked.")
-        .problems(&[Code::NotFound]);
+        .problems(&[Code::NotFound, Code::TooManyKeys]);
     vec![admin(list), once(admin(rotate)), admin(revoke)]
 }
 

@@ -155,6 +155,14 @@ pub(super) const fn explain(code: ProblemCode) -> Explanation {
             "Let the person choose another.",
             "The name or the address is taken; choose another.",
         ),
+        ProblemCode::TooManyKeys => says(
+            "Eight keys of this purpose were made within a day, and administrators have no more made over HTTP: every \
+             service holds each of them until its last token is dead. Nothing was done.",
+            "Wait until the first of them is a day old. Whoever must have another one now uses the command line with the \
+             database.",
+            "Eight keys of this purpose were made within a day; wait, or use the command line with the database.",
+        )
+        .operator("Who had them made is in the audit log: the `actor` of `key-published` and `key-active`."),
         ProblemCode::PasswordPolicy => says(
             "The new password is not one that this service accepts. `violations` says why: `too_short`, `too_long`, \
              `common` (among those that everybody tries first), `contains_name`, or `unchanged`.",

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::http::account::export::streamed;
 use crate::http::account::me::wish;
 use crate::http::edge::administrator::{Admin, AdminJson, AuditRead, UsersRead, UsersWrite};
+use crate::identity::admin_scopes;
 use crate::policy::accounts::Registration;
 use crate::policy::administration::{self, Change, NO_USER};
 use crate::policy::export;
@@ -198,7 +199,12 @@ pub(crate) async fn change(
     who.may_give(&app.config, roles.as_deref().unwrap_or_default())?;
     let roles = roles.map(|roles| Roles::checked(&app.config, roles)).transpose()?;
     let store = who.store_about(&app, id);
-    administration::change(&store, id, Change { name, address, enabled, roles }).await?;
+    let change = Change { name, address, enabled, roles };
+    administration::change(&store, &app.config.page, id, change).await?;
+    // A change that changes nothing would be a look at the account.
+    if !who.may(admin_scopes::USERS_READ) {
+        return Ok(HttpResponse::NoContent().finish());
+    }
     let found = app.store.user(id).await?.ok_or(Error::Missing(NO_USER))?;
     Ok(answer(&AdminUser::from(found)))
 }

@@ -1,9 +1,9 @@
-//! The account page: sign up and in, see and end one's sessions, change the password. It is plain files,
-//! compiled in; the client in it is the very file that the npm package ships.
+//! The account page: sign up and in, see and end one's sessions, change the password and the name, take one's data
+//! along, delete the account. It is plain files, compiled in; the client in it is the very file that the npm package ships.
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, web};
-use hosting::answers;
+use hosting::{answers, causes};
 use serde_json::json;
 
 use crate::app::App;
@@ -58,9 +58,13 @@ pub(crate) async fn asset(request: HttpRequest, name: web::Path<String>) -> Http
 pub(crate) async fn settings(app: web::Data<App>) -> HttpResponse {
     let page = &app.config.page;
     let some = |text: &String| (!text.is_empty()).then(|| text.clone());
-    let demo = accounts::demo(&app)
-        .await
-        .map(|(username, password)| json!({ "username": username, "password": password }));
+    // All else is known without the database, and the page can do without this one button.
+    let demo = accounts::demo(&app).await.unwrap_or_else(|error| {
+        tracing::warn!(error = causes(&error), "the page does not offer the demo account");
+        None
+    });
+    let demo =
+        demo.map(|(username, password)| json!({ "username": username, "password": password }));
     HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
         .insert_header((CONTENT_TYPE, "application/json"))
