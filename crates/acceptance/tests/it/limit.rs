@@ -120,7 +120,9 @@ on_both_databases! {
     async fn of_many_logins_at_once_exactly_as_many_stay_as_may(world) {
         let store = &world.store;
         user(store, "ada").await;
-        join_all((0..95).map(|_| open_of(store, "ada", 100))).await;
+        for _ in 0..95 {
+            open_of(store, "ada", 100).await;
+        }
         assert_eq!(count_live(&world).await, 95);
         let opened = join_all((0..20).map(|_| open_of(store, "ada", 100))).await;
         assert_eq!(count_live(&world).await, 100);
