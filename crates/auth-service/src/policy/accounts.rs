@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use claims::UserId;
 use secrecy::{ExposeSecret as _, SecretString};
 use tracing::field;
 

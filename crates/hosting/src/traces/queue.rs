@@ -115,7 +115,7 @@ impl Sender {
         if let Err(error) = self.exporter.export(batch).await {
             self.lost.fetch_add(spans, Ordering::Relaxed);
             let why = self.collector.failure().unwrap_or_else(|| error.to_string());
-            self.outage.failed(&why);
+            self.outage.failed(&*Box::<dyn std::error::Error>::from(why));
         } else {
             self.outage.works();
         }
