@@ -69,11 +69,11 @@ pub async fn complete(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let id = request_id(request.headers());
     let method = known_method(request.method());
-    let caller = Traceparent::of(request.headers());
-    let traced = traces::request(&request, method, caller.as_ref());
+    let given = Traceparent::of(request.headers());
+    let traced = traces::request(&request, method, given.as_ref());
     // Of a trace that begins here the log has the name too, where it is kept.
-    let begun = if caller.is_none() { traces::id(&traced) } else { None };
-    let trace = caller.map(|caller| caller.trace).or(begun.as_deref());
+    let begun = if given.is_none() { traces::id(&traced) } else { None };
+    let trace = given.map(|given| given.trace).or(begun.as_deref());
     let span = tracing::info_span!("request", request.id = %id, trace.id = trace);
     let started = Instant::now();
     let preflight = request.method() == Method::OPTIONS

@@ -68,7 +68,8 @@ impl Users {
     }
 
     fn of(lines: impl IntoIterator<Item = Value>) -> Self {
-        Self::new(lines.into_iter().map(|line| format!("{line}\n")).collect::<String>())
+        let lines: Vec<_> = lines.into_iter().map(|line| line.to_string()).collect();
+        Self::new(lines.join("\n") + "\n")
     }
 
     fn import(&self, world: &World, options: &[&str]) -> Output {

@@ -56,8 +56,8 @@ impl Scene {
         let detail = answer.member("detail");
         assert!(detail.contains("mended") && !detail.contains("shortly"), "{detail}");
         let log = std::fs::read_to_string(self.log.path()).expect("text");
-        let told = log.lines().filter(|line| line.contains("the store failed"));
-        let told = told.last().expect("the log says why");
+        let told = log.lines().rev().find(|line| line.contains("the store failed"));
+        let told = told.expect("the log says why");
         assert!(told.contains(remedy) && told.contains(cause), "{told}");
     }
 }

@@ -190,7 +190,7 @@ async fn what_cannot_be_set_otherwise_is_refused_for_as_long_as_it_is_so() {
     }
 }
 
-/// An encoding is for ever. LATIN1 and WIN1252 have no ł, and SQL_ASCII takes it for two of something.
+/// An encoding is for ever. LATIN1 and WIN1252 have no ł, and `SQL_ASCII` takes it for two of something.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_cannot_hold_every_name_is_refused_at_the_start() {
     for encoding in ["LATIN1", "WIN1252", "SQL_ASCII"] {

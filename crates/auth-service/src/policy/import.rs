@@ -51,17 +51,17 @@ pub(crate) async fn add(
 
 /// Accounts by what they may have in common with somebody.
 struct Holders<'a> {
-    by_id: HashMap<UserId, &'a Holder>,
-    by_name: HashMap<&'a str, &'a Holder>,
-    by_address: HashMap<&'a str, &'a Holder>,
+    ids: HashMap<UserId, &'a Holder>,
+    names: HashMap<&'a str, &'a Holder>,
+    addresses: HashMap<&'a str, &'a Holder>,
 }
 
 impl<'a> Holders<'a> {
     fn new(holders: &'a [Holder]) -> Self {
         Self {
-            by_id: holders.iter().map(|one| (one.user.id, one)).collect(),
-            by_name: holders.iter().map(|one| (one.username_key.as_str(), one)).collect(),
-            by_address: holders
+            ids: holders.iter().map(|one| (one.user.id, one)).collect(),
+            names: holders.iter().map(|one| (one.username_key.as_str(), one)).collect(),
+            addresses: holders
                 .iter()
                 .filter_map(|one| Some((one.email_key.as_deref()?, one)))
                 .collect(),
@@ -70,10 +70,10 @@ impl<'a> Holders<'a> {
 
     /// What these accounts mean for somebody; `None` where none has anything of theirs.
     fn judge(&self, importer: &Importer, user: &ImportedUser) -> Option<Verdict> {
-        let by_name = user.username.as_ref().and_then(|(_, key)| self.by_name.get(key.as_str()));
-        let by_address = user.email.as_ref().and_then(|(_, key)| self.by_address.get(key.as_str()));
+        let by_name = user.username.as_ref().and_then(|(_, key)| self.names.get(key.as_str()));
+        let by_address = user.email.as_ref().and_then(|(_, key)| self.addresses.get(key.as_str()));
         let held = [
-            ("id", user.id.and_then(|id| self.by_id.get(&id))),
+            ("id", user.id.and_then(|id| self.ids.get(&id))),
             ("username", by_name),
             ("email", by_address),
         ];

@@ -12,6 +12,9 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 #[error("has more than {MOST_BYTES} bytes, and no user can have so much")]
 pub(super) struct TooLong;
 
+/// A line with its number, without its end.
+type Numbered = (u64, Result<Vec<u8>, TooLong>);
+
 /// The lines of a file, and the number of the last one.
 pub(super) struct Lines<R> {
     input: R,
@@ -24,7 +27,7 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// The next line with its number, without its end, which may be that of Windows; `None` where there is none.
-    pub(super) fn next_line(&mut self) -> io::Result<Option<(u64, Result<Vec<u8>, TooLong>)>> {
+    pub(super) fn next_line(&mut self) -> io::Result<Option<Numbered>> {
         let mut line = Vec::new();
         // Room for an end of two bytes.
         let most = MOST_BYTES as u64 + 2;
