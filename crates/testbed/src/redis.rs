@@ -85,6 +85,10 @@ impl Redis {
     /// A connection for commands of the test's own.
     pub async fn connect(&self) -> redis::aio::MultiplexedConnection {
         let client = redis::Client::open(self.url()).expect("the URL is right");
-        client.get_multiplexed_async_connection().await.expect("Redis answers")
+        // Half a second, which is the default, is little where a busy machine throws away many keys.
+        let patient = redis::AsyncConnectionConfig::new()
+            .set_response_timeout(Some(std::time::Duration::from_secs(30)));
+        let connected = client.get_multiplexed_async_connection_with_config(&patient).await;
+        connected.expect("Redis answers")
     }
 }

@@ -1,4 +1,4 @@
-//! F2-19: a list of revocations of several megabytes over a slow network. The page about the feed (docs/feed.md, "How long
+//! A long list of revocations over a slow network. The page about the feed (docs/feed.md, "How long
 //! an answer is") tells every reader to give an answer a second to begin and a second for each piece; here the service
 //! keeps to that, and the whole takes longer than a second.
 
@@ -11,11 +11,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
-/// As many as make four megabytes.
-const MANY: usize = 62_000;
+/// As many as make half a megabyte.
+const MANY: usize = 7_800;
 const A_SECOND: Duration = Duration::from_secs(1);
-/// 10 Mbit in a second.
-const NANOS_FOR_A_BYTE: u64 = 800;
+/// A million bits in a second.
+const NANOS_FOR_A_BYTE: u64 = 8_000;
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// An answer that was read, and how long that took after it had begun.
@@ -80,7 +80,7 @@ fn assert_whole(read: &Read, reset: bool) {
     let batch: Value = serde_json::from_slice(&read.body).expect("it is whole");
     assert_eq!(batch["reset"], reset);
     assert_eq!(batch["entries"].as_array().map(Vec::len), Some(MANY));
-    assert!(read.body.len() > 4_000_000, "{}", read.body.len());
+    assert!(read.body.len() > 500_000, "{}", read.body.len());
     assert!(read.took > 3 * A_SECOND, "no bound on the whole would do: {:?}", read.took);
 }
 
@@ -107,7 +107,7 @@ async fn revoke_many(world: &World) {
 }
 
 on_both_databases! {
-    async fn four_megabytes_come_in_time_piece_by_piece_over_a_slow_network(world) {
+    async fn a_long_list_comes_in_time_piece_by_piece_over_a_slow_network(world) {
         // What is new, to a follower that waits for it.
         let start = patiently(&world, "", Duration::ZERO).await;
         let start: Value = serde_json::from_slice(&start.body).expect("it is JSON");

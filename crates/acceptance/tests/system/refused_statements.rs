@@ -103,7 +103,8 @@ async fn housekeeping_that_fails_is_told_and_counted() {
         auth.ready().await;
         until("the log says why", async || {
             let log = std::fs::read_to_string(log.path()).expect("text");
-            let told = log.lines().find(|line| line.contains("what is old cannot be deleted"));
+            let told =
+                log.lines().find(|line| line.contains("not everything that is old can be deleted"));
             told.is_some_and(|line| line.contains("WARN") && line.contains(cause))
         })
         .await;

@@ -237,7 +237,7 @@ async fn where_the_database_does_not_say_which_account_is_the_demo_none_is_renam
     ] {
         let patch =
             |body: &serde_json::Value| service.http.patch(&url).bearer_auth(access).json(body);
-        Answer::to(patch(&name)).await.assert_problem(503, "unavailable");
+        Answer::to(patch(&name)).await.assert_problem(500, "internal");
         let address = Answer::to(patch(&serde_json::json!({"email": "demo@example.com"}))).await;
         assert!(
             matches!(address.status, 200 | 204),

@@ -255,11 +255,11 @@ async fn a_verb_that_failed_says_so_and_not_why() {
     let trace = new_trace();
     let body = json!({"username": "ada", "password": PASSWORD});
     let login = auth.http.post(format!("{}/login", auth.public)).json(&body);
-    assert_eq!(Answer::to(within(login, &trace, "01")).await.status, 503);
+    assert_eq!(Answer::to(within(login, &trace, "01")).await.status, 500);
     stop(&mut [&mut auth]).await;
     let spans = collector.trace(&trace);
     let login = request(&spans);
-    assert!(login.failed && login.attribute("error.type") == "503", "{login:?}");
+    assert!(login.failed && login.attribute("error.type") == "500", "{login:?}");
     let verb = child(&spans, login, "open_session");
     assert!(verb.failed && verb.attribute("error.type") == "database", "{verb:?}");
 }

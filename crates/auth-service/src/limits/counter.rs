@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::timeout;
+use tracing::Instrument as _;
 use verifier::Clock;
 
 use super::bucket::{Bucket, Charge, Outcome, Verdict};
@@ -60,10 +61,11 @@ impl Attempt {
             // Where it was charged; a Redis that went away meanwhile forgives nothing.
             Some(shared) if self.shared => {
                 let (shared, queues) = (Arc::clone(shared), Arc::clone(&counter.queues));
-                let work = counter.runtime.spawn(async move {
+                let work = async move {
                     shared.settle(&charges, outcome).await;
                     queues.wake(&charges);
-                });
+                };
+                let work = counter.runtime.spawn(work.in_current_span());
                 Some(async move { drop(work.await) })
             }
             _ => {
@@ -158,10 +160,11 @@ impl Counter {
         let Some(shared) = &self.shared else { return self.judged(buckets, None, begun) };
         let (counter, shared) = (Arc::clone(self), Arc::clone(shared));
         let (of, runtime) = (buckets.to_vec(), &self.runtime);
-        let asked = runtime.spawn(async move {
+        let asked = async move {
             let answer = shared.take(&of).await;
             counter.judged(&of, answer.map(|(verdict, _)| verdict), begun)
-        });
+        };
+        let asked = runtime.spawn(asked.in_current_span());
         // A task is lost only with the runtime, which ends with the process.
         asked.await.unwrap_or_else(|_| self.judged(buckets, None, begun))
     }

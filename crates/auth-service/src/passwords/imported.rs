@@ -110,7 +110,7 @@ fn stored_form(text: &str) -> Result<String, BadForm> {
         // Django names the scheme, and has what the library gave behind it.
         ["argon2", "argon2id" | "argon2i", ..] => Ok(unpadded(&text["argon2".len()..])),
         ["bcrypt", "", ..] => Ok(text["bcrypt$".len()..].to_owned()),
-        ["scrypt", salt, n, r, p, hash] => {
+        ["scrypt", n, salt, r, p, hash] => {
             let bad = BadForm::Malformed("scrypt");
             let cost = (number(n).ok_or(bad)?, number(r).ok_or(bad)?, number(p).ok_or(bad)?);
             scrypt(cost, salt.as_bytes(), &decoded(hash, bad)?)

@@ -66,7 +66,8 @@ impl Store {
         let ids: Vec<UserId> =
             users.iter().map(|user| user.id.unwrap_or_else(|| new_id(user.created_at))).collect();
         let lines: Vec<String> = users.iter().zip(&ids).map(|(user, id)| line(user, *id)).collect();
-        // What is told of them by triggers is told of each.
+        // What is told of them by triggers is told of each. One of SQLite refuses an id that is there, whatever is
+        // to be done on a conflict.
         let sql = "insert into users \
                 (id, username, username_key, email, email_key, password_hash, roles, enabled, created_at) \
              select (value{json} ->> 'id'){uuid}, value{json} ->> 'username', \
@@ -74,7 +75,8 @@ impl Store {
                 value{json} ->> 'password_hash', value{json} ->> 'roles', \
                 (value{json} ->> 'enabled') = 'yes', \
                 coalesce(cast(value{json} ->> 'created_at' as bigint), {now}) \
-             from {each}($1) value where true \
+             from {each}($1) value \
+             where not exists (select 1 from users there where there.id = (value{json} ->> 'id'){uuid}) \
              on conflict do nothing returning cast(id as text) as user_id";
         let added: HashSet<UserId> = self
             .transaction("add_users", Lane::Logins, (), move |tx| {
