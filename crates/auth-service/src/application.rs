@@ -13,7 +13,6 @@ use hosting::{Cors, Server, Workers, listen, telemetry};
 use tokio::sync::watch;
 use verifier::{Clock, Expectations, Protection, Verifier};
 
-use crate::app::App;
 use crate::background::clock_watch::ClockWatch;
 use crate::background::housekeeping;
 use crate::background::supervisor::Supervisor;
@@ -23,6 +22,7 @@ use crate::identity::pseudonyms::Pseudonyms;
 use crate::limits::owners::Owners;
 use crate::limits::{Limits, Shared, TIMEOUT};
 use crate::passwords::{Passwords, Unusable};
+use crate::policy::app::App;
 use crate::policy::{deletion, session_limit};
 use crate::redis::client::RedisServer;
 use crate::revocation::blacklist::Blacklist;

@@ -5,7 +5,6 @@
 //! beside them and tells verifiers what no longer counts. `policy::admission` asks the counters of
 //! [`limits`] who may try.
 
-pub mod app;
 mod application;
 mod background;
 pub mod cli;
@@ -21,9 +20,9 @@ pub mod revocation;
 pub mod store;
 pub mod tokens;
 
-pub use app::App;
 pub use application::{Application, StartError};
 pub use config::{Config, ConfigError};
 pub use http::describe_metrics;
 #[doc(hidden)]
 pub use http::schemas;
+pub use policy::app::App;

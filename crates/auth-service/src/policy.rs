@@ -4,6 +4,7 @@ pub mod accounts;
 pub(crate) mod administration;
 pub(crate) mod administrators;
 pub(crate) mod admission;
+pub mod app;
 pub(crate) mod audience;
 pub mod authentication;
 pub(crate) mod callers;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use latchkey_claims::AccessTokenClaims;
 
+use crate::expectations::Expectations;
 use crate::rejection::Rejection;
-use crate::verify::Expectations;
 
 /// A line for each reason, at the most once in this time: one is enough to mend it, and nobody can fill a log.
 const EVERY: Duration = Duration::from_mins(1);

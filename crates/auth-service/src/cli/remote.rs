@@ -59,7 +59,25 @@ pub(super) fn needs_the_database(command: &str) -> Failure {
     format!("{command} needs the database: run it where that is, without --url and {URL}").into()
 }
 
+/// Of an answer that lists users, what finding one needs.
+#[derive(Deserialize)]
+struct Found {
+    users: Vec<FoundUser>,
+}
+
+#[derive(Deserialize)]
+struct FoundUser {
+    id: String,
+}
+
 impl Remote {
+    /// The id of the user that `text` names.
+    async fn find(&self, text: &str) -> Result<String, Failure> {
+        let found: Found = self.get("/users", &[("user", text)]).await?;
+        let user = found.users.into_iter().next();
+        Ok(user.ok_or_else(|| format!("there is no user {text:?}"))?.id)
+    }
+
     /// The service at `url`.
     ///
     /// # Errors

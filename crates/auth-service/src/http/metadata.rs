@@ -11,7 +11,7 @@ use claims::{JwkSet, jwk};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::app::App;
+use crate::policy::app::App;
 use crate::tokens::clients;
 
 /// RFC 8414. What would have no elements is left out (§3.2), such as `response_types_supported`: there is no authorization

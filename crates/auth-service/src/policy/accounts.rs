@@ -6,7 +6,6 @@ use claims::UserId;
 use secrecy::{ExposeSecret as _, SecretString};
 use tracing::field;
 
-use crate::app::App;
 use crate::config::{self, RegistrationMode};
 use crate::error::Error;
 use crate::identity::names::new::{Named, new_names};
@@ -15,6 +14,7 @@ use crate::limits::Outcome;
 use crate::passwords::password_policy::{self, Violation};
 use crate::passwords::{HashingPurpose, MAX_BYTES, Place, normalized};
 use crate::policy::admission;
+use crate::policy::app::App;
 use crate::policy::authentication::{Authenticated, password};
 use crate::store::{
     Caller, Credentials, InvitationDigest, InvitedRegistration, NewPassword, NewUser,

@@ -15,7 +15,7 @@ use crate::identity::names::new::new_email;
 use crate::passwords::{HashingPurpose, Overloaded, Passwords, Unusable};
 use crate::policy::accounts::{self, Registration, check_password_text};
 use crate::policy::names::Wish;
-use crate::policy::roles::Roles;
+use crate::policy::roles::{BadRoles, Roles};
 use crate::store::{
     Credentials, Done, EndReason, Invitation, InvitationId, Listed, NewInvitation, NewNames,
     NewUser, Once, Renaming, SessionEnding, Store, StoreError, UserChange,
@@ -44,15 +44,8 @@ pub(crate) enum Refused {
         "--after: that is no user whom this search finds; it may have been renamed or deleted meanwhile"
     )]
     NotFound,
-    #[error(
-        "{0:?} is no role: 1 to 64 visible ASCII characters, without quotes, commas and spaces"
-    )]
-    Role(String),
-    #[error(
-        "the roles take {bytes} bytes of an access token, three more than its letters for each, and {room} are left \
-         for them; no service would take a longer token, so give fewer or shorter ones"
-    )]
-    Roles { bytes: usize, room: usize },
+    #[error(transparent)]
+    Roles(#[from] BadRoles),
     #[error(
         "registration: it is {}, so that nobody can use an invitation; set AUTH__REGISTRATION to invite for this \
          command and for every auth-service", .0.as_str()
@@ -91,14 +84,7 @@ impl From<Refused> for Error {
             }
             Refused::Taken | Refused::HasAccount => Self::Conflict,
             Refused::KeyReused => Self::KeyReused,
-            Refused::Role(_) => Self::InvalidRequest(
-                "A role is 1 to 64 visible ASCII characters, without quotes, commas and spaces."
-                    .to_owned(),
-            ),
-            Refused::Roles { bytes, room } => Self::InvalidRequest(format!(
-                "The roles take {bytes} bytes of an access token, three more than its letters for each, and {room} are \
-                 left for them; no service would take a longer token."
-            )),
+            Refused::Roles(bad) => bad.into(),
             Refused::NotByInvitation(mode) => Self::InvalidRequest(format!(
                 "Registration is {}, so that nobody can use an invitation.",
                 mode.as_str()

@@ -13,10 +13,10 @@
 use claims::{Audience, SessionId, UserId};
 use verifier::{Bearer, Denial, Protection, Rejection};
 
-use crate::app::App;
 use crate::config::Config;
 use crate::error::Error;
 use crate::identity::admin_scopes;
+use crate::policy::app::App;
 use crate::policy::authentication::require_recent_login;
 use crate::policy::{admission, callers};
 use crate::store::{Acting, Once, Store};

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use claims::{AccessTokenClaims, RefreshTokenShape, Transport};
 
-use crate::app::App;
 use crate::error::Error;
+use crate::policy::app::App;
 use crate::store::{Caller, StoreError};
 use crate::tokens::RefreshToken;
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 use claims::UserId;
 use hosting::outage::Outage;
 
-use crate::app::App;
 use crate::background::housekeeping::failed;
 use crate::error::Error;
 use crate::identity::pseudonyms::Pseudonyms;
+use crate::policy::app::App;
 use crate::store::{Caller, Store, StoreError};
 
 const BETWEEN_PASSES: Duration = Duration::from_secs(5);

@@ -8,9 +8,9 @@ use futures_util::Stream;
 use futures_util::stream::try_unfold;
 use serde::Serialize;
 
-use crate::app::App;
 use crate::error::Error;
 use crate::policy::admission;
+use crate::policy::app::App;
 use crate::store::{Caller, ExportedUser, Store, StoreError};
 
 /// The export of the caller's user, unless they asked for it too often.

@@ -6,12 +6,12 @@ use claims::{Scope, Transport};
 use secrecy::{ExposeSecret as _, SecretString};
 use tracing::field;
 
-use crate::app::App;
 use crate::error::Error;
 use crate::identity::visible::is_visible;
 use crate::limits::Outcome;
 use crate::policy::accounts::check_password_text;
 use crate::policy::admission::{self, Applicant};
+use crate::policy::app::App;
 use crate::policy::audience;
 use crate::policy::authentication::{Authenticated, password};
 use crate::policy::callers;

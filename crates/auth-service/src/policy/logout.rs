@@ -3,8 +3,8 @@
 use claims::Transport;
 use verifier::{Denial, Protection, Rejection};
 
-use crate::app::App;
 use crate::error::Error;
+use crate::policy::app::App;
 use crate::policy::callers;
 use crate::policy::sessions::{self, Ending};
 use crate::store::Caller;

@@ -2,11 +2,11 @@
 
 use claims::UserId;
 
-use crate::app::App;
 use crate::error::Error;
 use crate::identity::names::NameKey;
 use crate::identity::names::new::{new_email, new_username};
 use crate::limits::Outcome;
+use crate::policy::app::App;
 use crate::policy::{accounts, admission};
 use crate::store::{Caller, NameChange, NewNames, Renaming, Requester, UserRecord};
 

@@ -7,10 +7,10 @@ use claims::{SessionId, Transport};
 use hosting::causes;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::app::App;
 use crate::error::Error;
 use crate::policy::TokenAnswer;
 use crate::policy::admission;
+use crate::policy::app::App;
 use crate::policy::audience;
 use crate::policy::callers::read_revoked;
 use crate::store::{

@@ -7,7 +7,6 @@ use serde::Deserialize;
 use super::super::console::{Failure, say};
 use super::super::lines::{self, SessionLine};
 use super::super::sessions::Sessions;
-use super::users::find;
 use super::{Remote, needs_the_database};
 
 #[derive(Deserialize)]
@@ -28,7 +27,7 @@ struct Page {
 pub(in super::super) async fn run(remote: &Remote, what: Sessions) -> Result<(), Failure> {
     match what {
         Sessions::List { user } => {
-            let user = find(remote, &user).await?;
+            let user = remote.find(&user).await?;
             for session in of(remote, &user).await? {
                 say(&lines::session(&SessionLine {
                     id: session.id,
@@ -48,7 +47,7 @@ pub(in super::super) async fn run(remote: &Remote, what: Sessions) -> Result<(),
             say(&format!("session {id} is over"));
         }
         Sessions::Revoke { all_of, .. } => {
-            let user = find(remote, &all_of.ok_or("say which session")?).await?;
+            let user = remote.find(&all_of.ok_or("say which session")?).await?;
             remote.send(Method::DELETE, &format!("/users/{user}/sessions"), None).await?;
             say(&format!("every session of {user} is over"));
         }

@@ -90,12 +90,12 @@ pub(in super::super) async fn run(remote: &Remote, what: Users) -> Result<(), Fa
             say(&format!("{user} has {told}"));
         }
         Users::Delete { user } => {
-            let user = find(remote, &user).await?;
+            let user = remote.find(&user).await?;
             remote.send(Method::DELETE, &format!("/users/{user}"), None).await?;
             say(&lines::deleted(&user));
         }
         Users::Export { user } => {
-            let user = find(remote, &user).await?;
+            let user = remote.find(&user).await?;
             remote.copy(&format!("/users/{user}/export")).await?;
         }
         Users::Disable { user } => {
@@ -107,7 +107,7 @@ pub(in super::super) async fn run(remote: &Remote, what: Users) -> Result<(), Fa
             say(&format!("{user} is enabled"));
         }
         Users::SetPassword { user } => {
-            let user = find(remote, &user).await?;
+            let user = remote.find(&user).await?;
             let password = read_password("New password")?;
             let body = json!({"password": password.expose_secret()});
             remote.send(Method::PUT, &format!("/users/{user}/password"), Some(&body)).await?;
@@ -122,15 +122,8 @@ pub(in super::super) async fn run(remote: &Remote, what: Users) -> Result<(), Fa
     Ok(())
 }
 
-/// The id of the user that `text` names.
-pub(super) async fn find(remote: &Remote, text: &str) -> Result<String, Failure> {
-    let found: Page = remote.get("/users", &[("user", text)]).await?;
-    let user = found.users.into_iter().next();
-    Ok(user.ok_or_else(|| format!("there is no user {text:?}"))?.id)
-}
-
 async fn change(remote: &Remote, user: &str, body: Value) -> Result<String, Failure> {
-    let user = find(remote, user).await?;
+    let user = remote.find(user).await?;
     remote.send(Method::PATCH, &format!("/users/{user}"), Some(&body)).await?;
     Ok(user)
 }
@@ -173,7 +166,7 @@ fn line(user: &User) -> UserLine<'_> {
 }
 
 async fn show(remote: &Remote, text: &str) -> Result<(), Failure> {
-    let user = find(remote, text).await?;
+    let user = remote.find(text).await?;
     let path = format!("/users/{user}");
     let found: User = remote.get(&path, &[]).await?;
     let sessions = sessions::of(remote, &user).await?;

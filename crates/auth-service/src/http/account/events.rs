@@ -6,9 +6,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::sessions::caller;
-use crate::app::App;
 use crate::error::Error;
 use crate::http::edge::bearer::Bearer;
+use crate::policy::app::App;
 use crate::policy::sessions;
 use crate::store::EventView;
 

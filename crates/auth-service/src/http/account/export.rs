@@ -9,9 +9,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::sessions::caller;
-use crate::app::App;
 use crate::error::Error;
 use crate::http::edge::bearer::Bearer;
+use crate::policy::app::App;
 use crate::policy::export;
 use crate::store::{ExportedEvent, ExportedInvitation, ExportedSession, ExportedUser, StoreError};
 

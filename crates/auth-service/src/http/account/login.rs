@@ -14,9 +14,9 @@ use verifier::actix::authorization;
 use verifier::bearer_token;
 
 use super::resource::Resource;
-use crate::app::App;
 use crate::error::Error;
 use crate::http::edge::{csrf, requester, transport};
+use crate::policy::app::App;
 use crate::policy::logins::{self, LogIn};
 
 /// What `POST /login` takes.

@@ -8,9 +8,9 @@ use utoipa::ToSchema;
 use verifier::Protection;
 use verifier::actix::authorization;
 
-use crate::app::App;
 use crate::error::Error;
 use crate::http::edge::transport;
+use crate::policy::app::App;
 use crate::policy::callers;
 use crate::policy::logout::{self, Shown};
 use crate::policy::sessions::Ending;

@@ -8,10 +8,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::sessions::caller;
-use crate::app::App;
 use crate::error::Error;
 use crate::http::edge::bearer::Bearer;
 use crate::http::edge::requester;
+use crate::policy::app::App;
 use crate::policy::authentication::require_recent_login;
 use crate::policy::names::{self, Wish};
 use crate::policy::{accounts, deletion};

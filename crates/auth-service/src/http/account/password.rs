@@ -7,10 +7,10 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::sessions::caller;
-use crate::app::App;
 use crate::error::Error;
 use crate::http::edge::bearer::Bearer;
 use crate::policy::accounts;
+use crate::policy::app::App;
 use crate::store::OtherSessions;
 
 /// What `POST /password` takes.

@@ -7,9 +7,9 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::resource::Resource;
-use crate::app::App;
 use crate::error::Error;
 use crate::http::edge::{requester, transport};
+use crate::policy::app::App;
 use crate::policy::sessions;
 
 /// What `POST /refresh` takes.

@@ -6,11 +6,11 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::app::App;
 use crate::config::RegistrationMode;
 use crate::error::Error;
 use crate::http::edge::requester;
 use crate::policy::accounts::{self, Registration};
+use crate::policy::app::App;
 use crate::store::UserView;
 
 /// What `POST /register` takes.

@@ -6,9 +6,9 @@ use claims::SessionId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::app::App;
 use crate::error::Error;
 use crate::http::edge::bearer::Bearer;
+use crate::policy::app::App;
 use crate::policy::callers;
 use crate::policy::sessions;
 use crate::store::{Caller, SessionPlace, SessionView};

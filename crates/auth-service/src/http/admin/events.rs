@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use super::answer;
 use super::query::{limit, parsed, query};
-use crate::app::App;
 use crate::error::Error;
 use crate::http::edge::administrator::{Admin, AuditRead};
+use crate::policy::app::App;
 use crate::store::{EventFilter, EventRecord};
 
 /// An entry of the audit log. What there is nothing to say of is null.

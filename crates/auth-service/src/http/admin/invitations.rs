@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use super::query::{limit, parsed, query};
 use super::{answer, created, users};
-use crate::app::App;
 use crate::error::Error;
 use crate::http::edge::administrator::{Admin, AdminJson, UsersRead, UsersWrite};
 use crate::policy::administration;
+use crate::policy::app::App;
 use crate::store::{Invitation, InvitationId, InvitationState};
 
 /// An invitation, without the token, which nobody can learn afterwards.

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{answer, created};
-use crate::app::App;
 use crate::error::Error;
 use crate::http::edge::administrator::{Admin, AdminJson, Keys};
+use crate::policy::app::App;
 use crate::policy::key_administration;
 use crate::store::{KeyPurpose, KeyState, StoredKey};
 use crate::tokens::rotation::Schedule;

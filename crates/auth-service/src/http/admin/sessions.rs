@@ -7,10 +7,10 @@ use utoipa::ToSchema;
 
 use super::answer;
 use super::users::user;
-use crate::app::App;
 use crate::error::Error;
 use crate::http::edge::administrator::{Admin, SessionsEnd, UsersRead};
 use crate::policy::administration::{self, NO_USER};
+use crate::policy::app::App;
 use crate::store::SessionView;
 
 /// The live sessions of a user.

@@ -10,7 +10,6 @@ use uuid::Uuid;
 
 use super::query::{limit, parsed, query};
 use super::{answer, created};
-use crate::app::App;
 use crate::error::Error;
 use crate::http::account::export::streamed;
 use crate::http::account::me::wish;
@@ -18,6 +17,7 @@ use crate::http::edge::administrator::{Admin, AdminJson, AuditRead, UsersRead, U
 use crate::identity::admin_scopes;
 use crate::policy::accounts::Registration;
 use crate::policy::administration::{self, Change, NO_USER};
+use crate::policy::app::App;
 use crate::policy::export;
 use crate::policy::find::{NotFound, find};
 use crate::policy::names::Wish;

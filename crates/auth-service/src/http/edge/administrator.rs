@@ -13,10 +13,10 @@ use verifier::Protection;
 
 use super::bearer::Bearer;
 use super::requester;
-use crate::app::App;
 use crate::error::Error;
 use crate::identity::admin_scopes;
 use crate::policy::administrators::{self, Administrator};
+use crate::policy::app::App;
 use crate::store::Once;
 
 /// Not an HTTP header that the library knows.

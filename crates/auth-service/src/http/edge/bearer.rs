@@ -7,9 +7,9 @@ use actix_web::{FromRequest, HttpRequest, web};
 use verifier::{Bearer as Verified, Challenge, Denial, Rejection};
 
 use super::requester;
-use crate::app::App;
 use crate::error::Error;
 use crate::policy::admission;
+use crate::policy::app::App;
 
 /// A verified bearer token.
 pub(crate) struct Bearer(pub(crate) Verified);

@@ -18,8 +18,8 @@ use actix_web::{HttpRequest, web};
 use hosting::cors::HeaderName;
 use hosting::origin::Origin;
 
-use crate::app::App;
 use crate::error::Error;
+use crate::policy::app::App;
 
 const OTHER_SITE: &str = "The request was sent by a page of another site.";
 const NO_SITE: &str =

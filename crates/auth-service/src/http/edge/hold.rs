@@ -12,9 +12,9 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use actix_web::web;
 
-use crate::app::App;
 use crate::error::Error;
 use crate::identity::random;
+use crate::policy::app::App;
 
 /// At the least; and up to so much more, at random: a flood that was answered all at once would come
 /// back all at once.

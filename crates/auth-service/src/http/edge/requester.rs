@@ -13,7 +13,7 @@ use actix_web::http::header::{HOST, HeaderMap, USER_AGENT};
 use hosting::settings::is_loopback;
 use ipnet::IpNet;
 
-use crate::app::App;
+use crate::policy::app::App;
 use crate::store::Requester;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";

@@ -10,9 +10,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 
 use super::csrf;
-use crate::app::App;
 use crate::config::SameSite;
 use crate::error::Error;
+use crate::policy::app::App;
 use crate::policy::sessions::Issued;
 
 /// The refresh cookie of a request. Two of that name are refused: one of them was put there by

@@ -10,8 +10,8 @@ use secrecy::ExposeSecret as _;
 use verifier::actix::authorization;
 use verifier::{FeedSecret, MAC_HEADER, bearer_token};
 
-use crate::app::App;
 use crate::error::Error;
+use crate::policy::app::App;
 
 /// How often a secret that is not ours is told of: a follower that has one asks twice a second.
 const TOLD_EVERY: Duration = Duration::from_mins(1);

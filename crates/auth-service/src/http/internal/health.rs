@@ -6,7 +6,7 @@ use hosting::Workers;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::app::App;
+use crate::policy::app::App;
 use crate::store::FaultKind;
 
 /// What `GET /health/live` and `GET /health/ready` answer.

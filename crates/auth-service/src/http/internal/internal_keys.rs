@@ -6,8 +6,8 @@ use claims::{JwkSet, jwk};
 use serde::Deserialize;
 
 use super::followers;
-use crate::app::App;
 use crate::error::Error;
+use crate::policy::app::App;
 
 #[derive(Deserialize)]
 struct Query {

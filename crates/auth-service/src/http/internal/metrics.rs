@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, web};
 use hosting::telemetry;
 use metrics::{Unit, describe_counter, describe_gauge};
 
-use crate::app::App;
+use crate::policy::app::App;
 use crate::store::PoolUsage;
 
 /// The Prometheus text format.

@@ -8,8 +8,8 @@ use claims::revocation::FIRST_KINDS;
 use serde::Deserialize;
 
 use super::followers;
-use crate::app::App;
 use crate::error::Error;
+use crate::policy::app::App;
 
 const MAX_WAIT_MS: u64 = 20_000;
 /// Beyond this age an answer without entries is 503, so that followers ask another replica.

@@ -6,9 +6,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use hosting::{answers, causes};
 use serde_json::json;
 
-use crate::app::App;
 use crate::http::metadata::held;
 use crate::policy::accounts;
+use crate::policy::app::App;
 
 const HTML: &str = "text/html; charset=utf-8";
 const PAGE: &str = include_str!("../../../../../clients/page/index.html");

@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use claims::SessionId;
 
-use crate::app::App;
 use crate::config;
 use crate::identity::pseudonyms::Pseudonym;
 use crate::limits::{Bucket, Key, Rule};
+use crate::policy::app::App;
 use crate::store::Requester;
 
 /// The first wait; it doubles from there.

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use super::buckets::{address, bucket, growing, guesses, rate};
 use super::owner::{self, Applicant};
 use super::refusal::refuse;
-use crate::app::App;
 use crate::error::Error;
 use crate::identity::names::{self, NameKey};
 use crate::limits::{Attempt, Bucket, Refusal};
+use crate::policy::app::App;
 
 /// Many different names from one network: the longest wait, and when they are forgotten.
 const NAMES_MOST_SECONDS: u32 = 60;

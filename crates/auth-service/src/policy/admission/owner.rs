@@ -18,11 +18,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 use verifier::PresentedToken;
 
 use super::buckets::{address, bucket, whose};
-use crate::app::App;
 use crate::identity::names::{self, NameKey};
 use crate::identity::pseudonyms::{Pseudonym, Pseudonyms, network};
 use crate::limits::owners::Networks;
 use crate::limits::{Refusal, Rule};
+use crate::policy::app::App;
 use crate::policy::callers;
 use crate::store::SessionView;
 use crate::store::{Caller, Requester};

@@ -1,8 +1,8 @@
 //! What a refused attempt is answered with, and who hears of it.
 
-use crate::app::App;
 use crate::error::Error;
 use crate::limits::{Key, Refusal};
+use crate::policy::app::App;
 use crate::store::{AuditEntry, AuditEvent};
 
 /// Counted, and told of once for each key and wait. Whoever waited in vain for what became of others has

@@ -4,10 +4,10 @@ use claims::{SessionId, UserId};
 
 use super::buckets::{address, bucket, guesses, rate, whose};
 use super::refusal::refuse;
-use crate::app::App;
 use crate::error::Error;
 use crate::identity::pseudonyms::Pseudonym;
 use crate::limits::{Attempt, Rule};
+use crate::policy::app::App;
 use crate::store::Requester;
 
 /// Exports of one user: at once, and later.

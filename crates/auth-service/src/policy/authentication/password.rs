@@ -8,11 +8,11 @@ use secrecy::SecretString;
 use tracing::field;
 
 use super::{Authenticated, Authentication};
-use crate::app::App;
 use crate::error::Error;
 use crate::identity::amr::Method;
 use crate::identity::names;
 use crate::passwords::{Checked, HashingPurpose, Place};
+use crate::policy::app::App;
 use crate::store::{AuditEntry, AuditEvent, Credentials, Requester};
 
 /// A hash that is not as it would be made now, with the password that it is of.
