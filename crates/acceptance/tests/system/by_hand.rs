@@ -8,8 +8,9 @@ use claims::time::REVOCATION_TTL_SECONDS;
 use claims::{Revoked, Timestamp};
 use serde_json::json;
 use sqlx::Executor as _;
-use testbed::service::until;
-use testbed::{Database, Kind, Tokens, World, on_both_databases};
+use testbed::process::{Process, command};
+use testbed::service::{Service, until};
+use testbed::{Answer, Database, Kind, Tokens, World, on_both_databases};
 
 /// What the database says to a statement that it refuses.
 async fn refused(database: &Database, sql: &'static str) -> String {
@@ -227,10 +228,19 @@ on_both_databases! {
                 ('token', '', null, 0, 9000000000000), \
                 ('subject', 'ada', -1, 0, 9000000000000), \
                 ('subject', 'ada', null, 0, 9000000000000)").await;
+        // A hundred megabytes.
+        let long = match world.database.kind() {
+            Kind::Postgres => "repeat('x', 100000000)",
+            Kind::Sqlite => "hex(zeroblob(50000000))",
+        };
+        let long = format!("insert into revocations (kind, id, created_at, expires_at) \
+            values ('key', {long}, 0, 9000000000000)");
+        world.database.execute(sqlx::AssertSqlSafe(long)).await;
         world.logout(&tokens.refresh, "current").await;
         world.until_refused(&tokens.access).await;
         let other = world.login("ada").await;
         assert_eq!(world.whoami(&other.access).await.status, 200);
+        assert_eq!(revoked(&world).await.iter().filter(|it| matches!(it, Revoked::Key { .. })).count(), 0);
     }
 
     /// One statement for very many: SECURITY's recipe after a restore.
@@ -321,4 +331,63 @@ async fn no_trigger_on_sqlite_needs_a_newer_one_than_an_administrator_has() {
     assert_eq!(world.database.number(newer).await, 0);
     let triggers = "select count(*) from sqlite_master where type = 'trigger'";
     assert!(world.database.number(triggers).await > 10);
+}
+
+/// Each of them is counted and named, and only once, however often all rows are read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_that_cannot_be_read_is_named_and_counted_once() {
+    for kind in [Kind::Postgres, Kind::Sqlite] {
+        let database = Database::create(kind).await;
+        let service = Service::auth(&database.url, &[]);
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let log = directory.path().join("log");
+        let _process =
+            Process::recorded(&mut command("auth-service", &[], &service.settings), &log);
+        service.ready().await;
+        database
+            .execute(
+                "insert into revocations (kind, id, created_at, expires_at) values \
+                ('session', 'no session', 0, 9000000000000), ('token', '', 0, 9000000000000)",
+            )
+            .await;
+        let counted = async || {
+            let metrics = service.metrics().await;
+            metrics.lines().find_map(|line| {
+                line.strip_prefix("latchkey_revocations_unreadable_total ")?.parse().ok()
+            })
+        };
+        until("both are counted", async || counted().await == Some(2)).await;
+        let told = || {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            text.lines()
+                .filter(|line| line.contains("rows of the table revocations name no token"))
+                .count()
+        };
+        assert!((1..=2).contains(&told()), "{}", told());
+        let before = told();
+        if kind == Kind::Postgres {
+            // After a loss of the connection everything is read anew.
+            let others = "select count(*) from (select pg_terminate_backend(pid) from pg_stat_activity \
+                where datname = current_database() and pid <> pg_backend_pid()) ended";
+            assert!(database.number(others).await > 0);
+        }
+        let feed = format!("{}/internal/revocations", service.internal);
+        let entries = async || Answer::to(service.http.get(&feed)).await.json()["entries"].clone();
+        service.ready().await;
+        let tokens = service.newcomer("ada").await;
+        service.logout(&tokens.refresh).await;
+        until("a logout is read", async || {
+            entries().await.as_array().is_some_and(|it| it.len() == 1)
+        })
+        .await;
+        assert_eq!((counted().await, told()), (Some(2), before));
+        database
+            .execute(
+                "insert into revocations (kind, id, created_at, expires_at) \
+            values ('key', 'no key!', 0, 9000000000000)",
+            )
+            .await;
+        until("another one is news", async || counted().await == Some(3) && told() == before + 1)
+            .await;
+    }
 }

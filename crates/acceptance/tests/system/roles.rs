@@ -12,22 +12,65 @@ use uuid::Uuid;
 
 use crate::house::read;
 
-/// The grants, for a role of this name: roles belong to the whole server.
-fn grants(role: &str) -> String {
+/// What the README says that `whom` runs, for a role of this name: roles belong to the whole server.
+fn recipe(whom: &str, role: &str) -> String {
     let text = read("migrations/README.md");
-    let block = text.split("```sql\n").nth(1).and_then(|rest| rest.split("```").next());
-    block.expect("the README has the grants").replace("latchkey_service", role)
+    let mark =
+        format!("<!-- crates/acceptance/tests/system/roles.rs runs this as {whom} -->\n```sql\n");
+    let block = text.split(&mark).nth(1).and_then(|rest| rest.split("```").next());
+    block
+        .unwrap_or_else(|| panic!("the README has what {whom} runs"))
+        .replace("latchkey_service", role)
 }
 
-/// A role with these rights on a database that is migrated, and how it connects.
+/// The URL of this database for another role.
+fn as_role(database: &Database, role: &str) -> String {
+    let url = database.url.replace("postgres@", &format!("{role}@"));
+    assert_ne!(url, database.url);
+    url
+}
+
+async fn run_as(database: &Database, role: &str, sql: String) -> Result<(), sqlx::Error> {
+    let pool = sqlx::PgPool::connect(&as_role(database, role)).await.expect("the role may connect");
+    let done = pool.execute(AssertSqlSafe(sql)).await.map(drop);
+    pool.close().await;
+    done
+}
+
+/// A role with these rights on a database that is migrated, and how it connects. Neither the owner nor whoever
+/// makes the role is a superuser.
 async fn role_on(database: &Database) -> (String, String) {
-    let owner = Service::auth(&database.url, &[]);
-    assert!(run("auth-service", &["migrate"], &owner.settings).status.success());
-    let role = format!("service_{}", Uuid::new_v4().simple());
-    database.execute(AssertSqlSafe(grants(&role))).await;
-    let limited = database.url.replace("postgres@", &format!("{role}@"));
-    assert_ne!(limited, database.url);
+    let unique = Uuid::new_v4().simple();
+    let (owner, maker) = (format!("owner_{unique}"), format!("maker_{unique}"));
+    let role = format!("service_{unique}");
+    let name = database.name();
+    let given = format!(
+        "create role {owner} login; create role {maker} login createrole; \
+         alter database {name} owner to {owner}"
+    );
+    database.execute(AssertSqlSafe(given)).await;
+    let migrates = Service::auth(&as_role(database, &owner), &[]);
+    assert!(run("auth-service", &["migrate"], &migrates.settings).status.success());
+    run_as(database, &maker, recipe("a role with createrole", &role))
+        .await
+        .expect("the first step");
+    run_as(database, &owner, recipe("the owner", &role)).await.expect("the second step");
+    let limited = as_role(database, &role);
     (role, limited)
+}
+
+/// What needs `createrole` is only what the README says does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_without_createrole_cannot_make_the_role_and_needs_it_for_nothing_else() {
+    let database = Database::create(Kind::Postgres).await;
+    let (role, _) = role_on(&database).await;
+    let owner = role.replace("service_", "owner_");
+    let other = format!("{role}_other");
+    let first = run_as(&database, &owner, recipe("a role with createrole", &other)).await;
+    let refused = first.expect_err("it may not make roles").to_string();
+    assert!(refused.contains("permission denied to create role"), "{refused}");
+    // The second step may be run again: later versions of the page grant more.
+    run_as(&database, &owner, recipe("the owner", &role)).await.expect("once more");
 }
 
 /// A service of such a role, with a log of its own.
