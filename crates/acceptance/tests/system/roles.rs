@@ -204,6 +204,38 @@ async fn the_service_works_with_the_rights_that_the_readme_grants_and_has_no_oth
     owner.close().await;
 }
 
+/// It deletes what is old, and today's only where anybody can write it in any number.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_role_takes_nothing_of_today_out_of_the_audit_log() {
+    let database = Database::create(Kind::Postgres).await;
+    let (role, limited) = role_on(&database).await;
+    let service = Limited::start(&limited, &[]).await;
+    service.service.newcomer("ada").await;
+    drop(service);
+    let add = "insert into events (at, kind) values (1, 'login'), \
+        (cast(extract(epoch from now()) * 1000 as bigint), 'login-failed')";
+    run_as(&database, &role, add.to_owned()).await.expect("it may add");
+    let logins = "select count(*) from events where kind = 'login'";
+    for (sql, said) in [
+        ("delete from events where kind = 'login'", "is of today"),
+        ("delete from events", "is of today"),
+        ("update events set times = 0", "would count less"),
+        ("update events set last_at = 1; update events set last_at = 0", "would count less"),
+    ] {
+        let error = run_as(&database, &role, sql.to_owned()).await.expect_err(sql).to_string();
+        assert!(error.contains(said), "{sql}: {error}");
+    }
+    assert_eq!(database.number(logins).await, 2);
+    for sql in ["delete from events where at = 1", "delete from events where kind = 'login-failed'"]
+    {
+        run_as(&database, &role, sql.to_owned()).await.expect(sql);
+    }
+    assert_eq!(database.number(logins).await, 1);
+    // The owner may do everything, and could drop the trigger.
+    let owner = role.replace("service_", "owner_");
+    run_as(&database, &owner, "delete from events".to_owned()).await.expect("the owner");
+}
+
 /// What is left of a deleted user, and what may be lacking to forget it.
 const LEFT: [(&str, &str, &str); 2] = [
     (

@@ -40,6 +40,7 @@ const POSTGRES: &[Text] = &[
         include_str!("../../../../migrations/postgres/0013_session_audience.sql"),
     ),
     (14, "administrators", include_str!("../../../../migrations/postgres/0014_administrators.sql")),
+    (15, "counted_events", include_str!("../../../../migrations/postgres/0015_counted_events.sql")),
 ];
 const SQLITE: &[Text] = &[
     (1, "start", include_str!("../../../../migrations/sqlite/0001_start.sql")),
@@ -76,6 +77,7 @@ const SQLITE: &[Text] = &[
         include_str!("../../../../migrations/sqlite/0013_session_audience.sql"),
     ),
     (14, "administrators", include_str!("../../../../migrations/sqlite/0014_administrators.sql")),
+    (15, "counted_events", include_str!("../../../../migrations/sqlite/0015_counted_events.sql")),
 ];
 
 pub(super) fn postgres() -> Migrator {
@@ -149,6 +151,7 @@ mod tests {
             ["5d18a8a336010899eb328b039cd9fa6c", "632036fd87e81f85ffe24a5d0667f5a1"],
             ["9f33730050cea55568caab3a5b2129a8", "7dbc5ffdb99221206b72301399e9983f"],
             ["60373242a4ef31578242d01b26fcdb92", "6a8d2343936167e5455f2fb45de460ef"],
+            ["9cec40d93c70c9657c520e9c2ed0bfc0", "7dac8ec1d1424b60e40db63a115b6fd7"],
         ];
         assert_eq!(POSTGRES.len(), out.len());
         for ((postgres, sqlite), out) in POSTGRES.iter().zip(SQLITE).zip(out) {

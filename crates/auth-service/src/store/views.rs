@@ -70,6 +70,11 @@ pub struct EventView {
     /// What that client calls itself.
     #[schema(required)]
     pub other_user_agent: Option<String>,
+    /// How often, where the same came again within ten minutes of `at`. The addresses are those of the first.
+    pub times: i64,
+    /// When it came last, if it came again.
+    #[schema(required)]
+    pub last_at: Option<Timestamp>,
     /// Whether an administrator had it done over HTTP; who it was is not told. Of what is done with the database
     /// itself nobody knows.
     pub by_administrator: bool,
