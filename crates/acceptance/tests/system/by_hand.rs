@@ -153,8 +153,9 @@ on_both_databases! {
         };
         world.logout(&ada.refresh, "current").await;
         lives().await;
+        world.login("ada").await;
         for sql in [
-            "update sessions set revoked_at = null; update sessions set revoked_at = 5",
+            "update sessions set revoked_at = 5 where revoked_at is null",
             "update users set enabled = false",
             "update users set version = version + 1, changed_at = 5",
             "delete from users",
@@ -164,6 +165,61 @@ on_both_databases! {
             lives().await;
             let ends = "select min(expires_at) from revocations";
             assert!(world.database.number(ends).await > world.clock.now().0, "{sql}: not expired yet");
+        }
+    }
+
+    /// Whoever would take its end back has it live again at the auth-service, and dead at services that heard of it.
+    async fn a_session_that_is_over_does_not_come_back(world) {
+        let tokens = world.newcomer("ada").await;
+        world.logout(&tokens.refresh, "current").await;
+        let all = world.login("ada").await;
+        world.logout(&all.refresh, "all").await;
+        world.register("grace").await;
+        for sql in [
+            "update sessions set revoked_at = null",
+            "update sessions set revoked_at = null, revoke_reason = null where revoked_at is not null",
+            "update sessions set subject_version = subject_version + 1",
+            "update sessions set user_id = (select id from users where username = 'grace')",
+        ] {
+            let said = refused(&world.database, sql).await;
+            assert!(said.contains("would be live again"), "{sql}: {said}");
+        }
+        assert_eq!(world.refresh(&tokens.refresh).await.status, 401);
+        assert_eq!(world.refresh(&all.refresh).await.status, 401);
+        // Other changes are free, and so is an end that is written again.
+        world.database.execute("update sessions set revoked_at = 5 where revoked_at is not null").await;
+        world.database.execute("update sessions set device = 'x', subject_version = subject_version").await;
+    }
+
+    /// Also of what is only compared, or only checked: by each of these somebody else could log in.
+    async fn every_credential_and_address_that_is_changed_by_hand_is_told(world) {
+        let tokens = world.newcomer("ada").await;
+        let kinds = async || {
+            let told = world.get_as(&tokens.access, "/sessions/events").await.json();
+            let events = told["events"].as_array().expect("a list").clone();
+            events.iter().map(|it| it["kind"].as_str().expect("text").to_owned()).collect::<Vec<_>>()
+        };
+        let mut before = kinds().await.len();
+        for (sql, kind) in [
+            ("update users set password_hash = '$argon2id$of-somebody-else'", "password-rehashed"),
+            ("update users set password_hash = '', password_version = password_version + 1", "password-changed"),
+            ("update users set password_version = password_version + 1", "password-changed"),
+            ("update users set email = 'eve@example.com', email_key = 'eve@example.com'", "email-changed"),
+            ("update users set email_key = 'mallory@example.com'", "email-changed"),
+            ("update users set email = 'Eve@example.com'", "email-changed"),
+            ("update users set email = null, email_key = null", "email-changed"),
+            ("update users set username = 'Ada'", "user-renamed"),
+            ("update users set username_key = 'eve'", "user-renamed"),
+            ("update users set username = 'eva', username_key = 'eva'", "user-renamed"),
+        ] {
+            world.database.execute(sql).await;
+            let told = kinds().await;
+            assert_eq!((told[0].as_str(), told.len()), (kind, before + 1), "{sql}: {told:?}");
+            before += 1;
+            world.database.execute(sql).await;
+            let same = !sql.contains("version + 1");
+            before += usize::from(!same);
+            assert_eq!(kinds().await.len(), before, "what stays as it is is not told: {sql}");
         }
     }
 

@@ -236,6 +236,32 @@ async fn the_role_takes_nothing_of_today_out_of_the_audit_log() {
     run_as(&database, &owner, "delete from events".to_owned()).await.expect("the owner");
 }
 
+/// What may be live goes by the commands and routes, which tell and announce, or by the owner.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_role_deletes_no_session_that_may_be_live_and_no_user_who_is_not_deleted() {
+    let database = Database::create(Kind::Postgres).await;
+    let (role, limited) = role_on(&database).await;
+    let service = Limited::start(&limited, &[]).await;
+    let tokens = service.service.newcomer("ada").await;
+    let over = service.service.login("ada").await;
+    service.service.logout(&over.refresh).await;
+    let over = format!("where id = '{}'", over.session);
+    for (sql, said) in [
+        ("delete from sessions".to_owned(), "may be live"),
+        ("delete from users".to_owned(), "is not deleted yet"),
+        (format!("update sessions set revoked_at = null {over}"), "would be live again"),
+    ] {
+        let error = run_as(&database, &role, sql.clone()).await.expect_err(&sql).to_string();
+        assert!(error.contains(said), "{sql}: {error}");
+    }
+    assert_eq!(service.service.get_as(&tokens.access, "/me").await.status, 200);
+    run_as(&database, &role, format!("delete from sessions {over}")).await.expect("it is over");
+    // With the users their sessions go, by the owner's rights.
+    let owner = role.replace("service_", "owner_");
+    run_as(&database, &owner, "delete from users".to_owned()).await.expect("the owner");
+    assert_eq!(database.number("select count(*) from sessions").await, 0);
+}
+
 /// What is left of a deleted user, and what may be lacking to forget it.
 const LEFT: [(&str, &str, &str); 2] = [
     (

@@ -26,8 +26,14 @@ const WRONG: &str = "another quite ordinary sentence";
 /// What every line of the log has.
 const COMMON: [&str; 5] = ["timestamp", "level", "target", "message", "span"];
 /// What does not happen here each time.
-const RARE: [&str; 5] =
-    ["clock-stepped", "key-published", "key-removed", "key-revoked", "rotation-restored"];
+const RARE: [&str; 6] = [
+    "clock-stepped",
+    "key-published",
+    "key-removed",
+    "key-revoked",
+    "password-rehashed",
+    "rotation-restored",
+];
 
 /// A way in which an event is told.
 struct Documented {

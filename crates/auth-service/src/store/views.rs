@@ -50,7 +50,8 @@ pub struct EventView {
     pub at: Timestamp,
     /// What: `registered`, `login`, `login-failed`, `session-ended`, `all-sessions-ended`,
     /// `password-changed`, `roles-changed`, `user-disabled`, `user-enabled`, `refresh-replayed`,
-    /// `rotation-restored`, `limited`, `invitation-used`, `user-renamed`, `email-changed`. More may come.
+    /// `rotation-restored`, `limited`, `invitation-used`, `user-renamed`, `email-changed`,
+    /// `password-rehashed` (kept in a newer form after a login, or written by hand). More may come.
     pub kind: String,
     /// In which session.
     #[schema(required)]
