@@ -214,7 +214,7 @@ async fn the_role_takes_nothing_of_today_out_of_the_audit_log() {
     drop(service);
     let add = "insert into events (at, kind) values (1, 'login'), \
         (cast(extract(epoch from now()) * 1000 as bigint), 'login-failed')";
-    run_as(&database, &role, add.to_owned()).await.expect("it may add");
+    database.execute(add).await;
     let logins = "select count(*) from events where kind = 'login'";
     for (sql, said) in [
         ("delete from events where kind = 'login'", "is of today"),
@@ -234,6 +234,48 @@ async fn the_role_takes_nothing_of_today_out_of_the_audit_log() {
     // The owner may do everything, and could drop the trigger.
     let owner = role.replace("service_", "owner_");
     run_as(&database, &owner, "delete from events".to_owned()).await.expect("the owner");
+}
+
+/// What changes something is told by triggers, wherever the session that makes the change looks first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_role_writes_no_entry_that_triggers_write_and_hides_none() {
+    let database = Database::create(Kind::Postgres).await;
+    let (role, limited) = role_on(&database).await;
+    let service = Limited::start(&limited, &[]).await;
+    let tokens = service.service.newcomer("ada").await;
+    for values in [
+        "(1, 'password-changed', null)",
+        "(1, 'session-ended', 'logout')",
+        "(1, 'session-ended', null)",
+        "(1, 'limited', null), (1, 'key-revoked', 'k')",
+    ] {
+        let sql = format!("insert into events (at, kind, reason) values {values}");
+        let error = run_as(&database, &role, sql).await.expect_err(values).to_string();
+        assert!(error.contains("is written by a trigger"), "{values}: {error}");
+    }
+    // A trigger of its own is no way around.
+    let helper = "create temp table t (x int); \
+        create function pg_temp.f() returns trigger language plpgsql as \
+            $$ begin insert into public.events (at, kind) values (1, 'login'); return null; end $$; \
+        create trigger t after insert on t for each row execute function pg_temp.f(); \
+        insert into t values (1)";
+    let error = run_as(&database, &role, helper.to_owned()).await.expect_err("refused").to_string();
+    assert!(error.contains("is written by a trigger"), "{error}");
+
+    // Tables of the session do not stand in the place of ours.
+    let before = database.number("select count(*) from events").await;
+    let beside = "create temp table events (like public.events including all); \
+        create temp table revocations (like public.revocations including all); \
+        create temp table users (like public.users including all); \
+        update public.users set email_key = 'eve@example.com'; \
+        update public.sessions set revoked_at = 1, revoke_reason = 'admin'";
+    run_as(&database, &role, beside.to_owned()).await.expect("it may change them");
+    assert_eq!(database.number("select count(*) from events").await, before + 2);
+    until("the auth-service hears of it", async || {
+        service.service.get_as(&tokens.access, "/me").await.status == 401
+    })
+    .await;
+    assert_eq!(database.number("select count(*) from revocations").await, 1);
 }
 
 /// What may be live goes by the commands and routes, which tell and announce, or by the owner.

@@ -51,6 +51,11 @@ const POSTGRES: &[Text] = &[
         "sessions_stay_ended",
         include_str!("../../../../migrations/postgres/0017_sessions_stay_ended.sql"),
     ),
+    (
+        18,
+        "told_by_the_owner",
+        include_str!("../../../../migrations/postgres/0018_told_by_the_owner.sql"),
+    ),
 ];
 const SQLITE: &[Text] = &[
     (1, "start", include_str!("../../../../migrations/sqlite/0001_start.sql")),
@@ -97,6 +102,11 @@ const SQLITE: &[Text] = &[
         17,
         "sessions_stay_ended",
         include_str!("../../../../migrations/sqlite/0017_sessions_stay_ended.sql"),
+    ),
+    (
+        18,
+        "told_by_the_owner",
+        include_str!("../../../../migrations/sqlite/0018_told_by_the_owner.sql"),
     ),
 ];
 
@@ -174,6 +184,7 @@ mod tests {
             ["9cec40d93c70c9657c520e9c2ed0bfc0", "7dac8ec1d1424b60e40db63a115b6fd7"],
             ["aa78611eb75f86da0deab900eb599cc9", "f877b10617231c1c5659cb1d86d647cb"],
             ["a5a89ac8050b513ea90cd81ae768aaf5", "350eabf42a7f64f358f7299dfe50154a"],
+            ["e1196f9db5d7eb1e76031e7c640afec5", "bbca16347e2e969867772f4171811e7b"],
         ];
         assert_eq!(POSTGRES.len(), out.len());
         for ((postgres, sqlite), out) in POSTGRES.iter().zip(SQLITE).zip(out) {
