@@ -223,6 +223,30 @@ on_both_databases! {
         }
     }
 
+    /// It is a credential too.
+    async fn an_invitation_that_is_changed_by_hand_is_told(world) {
+        let (made, other_secret) = match world.database.kind() {
+            Kind::Postgres => ("gen_random_uuid(), sha256('x')", "sha256('y')"),
+            Kind::Sqlite => ("'cb1f53dc-71c4-44f0-a56a-9c6cbb0cfe46', zeroblob(32)", "randomblob(32)"),
+        };
+        let made = format!("insert into invitations (id, digest, created_at, expires_at) \
+            values ({made}, 1, 9000000000000)");
+        world.database.execute(sqlx::AssertSqlSafe(made)).await;
+        for (told, set) in [
+            (1, format!("digest = {other_secret}")),
+            (2, "email = 'eve@example.com', email_key = 'eve@example.com'".to_owned()),
+            (3, "expires_at = expires_at + 1".to_owned()),
+            // That has a kind of its own.
+            (3, "revoked_at = 5".to_owned()),
+            (4, "revoked_at = null".to_owned()),
+            (4, "expires_at = expires_at".to_owned()),
+        ] {
+            world.database.execute(sqlx::AssertSqlSafe(format!("update invitations set {set}"))).await;
+            let count = "select count(*) from events where kind = 'invitation-changed' and reason is not null";
+            assert_eq!(world.database.number(count).await, told, "{set}");
+        }
+    }
+
     /// The program's own time counts, so that a clock that a test has moved judges as it should.
     async fn an_entry_takes_its_time_from_the_row(world) {
         world.clock.advance(86_400);

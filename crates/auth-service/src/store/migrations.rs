@@ -56,6 +56,11 @@ const POSTGRES: &[Text] = &[
         "told_by_the_owner",
         include_str!("../../../../migrations/postgres/0018_told_by_the_owner.sql"),
     ),
+    (
+        19,
+        "changed_invitations",
+        include_str!("../../../../migrations/postgres/0019_changed_invitations.sql"),
+    ),
 ];
 const SQLITE: &[Text] = &[
     (1, "start", include_str!("../../../../migrations/sqlite/0001_start.sql")),
@@ -107,6 +112,11 @@ const SQLITE: &[Text] = &[
         18,
         "told_by_the_owner",
         include_str!("../../../../migrations/sqlite/0018_told_by_the_owner.sql"),
+    ),
+    (
+        19,
+        "changed_invitations",
+        include_str!("../../../../migrations/sqlite/0019_changed_invitations.sql"),
     ),
 ];
 
@@ -185,6 +195,7 @@ mod tests {
             ["aa78611eb75f86da0deab900eb599cc9", "f877b10617231c1c5659cb1d86d647cb"],
             ["a5a89ac8050b513ea90cd81ae768aaf5", "350eabf42a7f64f358f7299dfe50154a"],
             ["e1196f9db5d7eb1e76031e7c640afec5", "bbca16347e2e969867772f4171811e7b"],
+            ["a1f43d68948879abc4fea3e280584614", "636c1864aae8ec559fd82af6fa5b069e"],
         ];
         assert_eq!(POSTGRES.len(), out.len());
         for ((postgres, sqlite), out) in POSTGRES.iter().zip(SQLITE).zip(out) {
