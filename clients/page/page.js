@@ -515,6 +515,7 @@ const HAPPENED = {
   'all-sessions-ended admin': 'Everything ended by an administrator',
   'all-sessions-ended disabled': 'Account disabled',
   'password-changed': 'Password changed',
+  'password-rehashed': 'Password kept in a newer form',
   'user-renamed': 'Name changed',
   'email-changed': 'E-mail address changed',
   'refresh-replayed': 'A refresh token came again from elsewhere, within the time for that',

@@ -62,7 +62,7 @@ use verifier::Clock;
 use crate::config;
 
 pub use acting::Acting;
-pub use audit::{AuditEntry, AuditEvent};
+pub use audit::{AuditEntry, AuditEvent, SurplusEvents};
 pub use clients::{Client, ClientKind};
 pub use events::{EventFilter, EventPage, EventRecord};
 pub use export::{ExportedEvent, ExportedInvitation, ExportedSession, ExportedUser};

@@ -434,7 +434,7 @@ on_both_databases! {
             let left_out: &[&str] = match table {
                 "users" => &["password_hash", "username_key", "email_key", "deleted_at"],
                 "invitations" => &["digest", "email_key"],
-                "events" => &["actor"],
+                "events" => &["actor", "repeat_of"],
                 _ => &[],
             };
             told.extend(left_out.iter().map(|name| (*name).to_owned()));

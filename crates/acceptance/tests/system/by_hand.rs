@@ -8,8 +8,9 @@ use claims::time::REVOCATION_TTL_SECONDS;
 use claims::{Revoked, Timestamp};
 use serde_json::json;
 use sqlx::Executor as _;
-use testbed::service::until;
-use testbed::{Database, Kind, Tokens, World, on_both_databases};
+use testbed::process::{Process, command};
+use testbed::service::{Service, until};
+use testbed::{Answer, Database, Kind, Tokens, World, on_both_databases};
 
 /// What the database says to a statement that it refuses.
 async fn refused(database: &Database, sql: &'static str) -> String {
@@ -152,8 +153,9 @@ on_both_databases! {
         };
         world.logout(&ada.refresh, "current").await;
         lives().await;
+        world.login("ada").await;
         for sql in [
-            "update sessions set revoked_at = null; update sessions set revoked_at = 5",
+            "update sessions set revoked_at = 5 where revoked_at is null",
             "update users set enabled = false",
             "update users set version = version + 1, changed_at = 5",
             "delete from users",
@@ -163,6 +165,85 @@ on_both_databases! {
             lives().await;
             let ends = "select min(expires_at) from revocations";
             assert!(world.database.number(ends).await > world.clock.now().0, "{sql}: not expired yet");
+        }
+    }
+
+    /// Whoever would take its end back has it live again at the auth-service, and dead at services that heard of it.
+    async fn a_session_that_is_over_does_not_come_back(world) {
+        let tokens = world.newcomer("ada").await;
+        world.logout(&tokens.refresh, "current").await;
+        let all = world.login("ada").await;
+        world.logout(&all.refresh, "all").await;
+        world.register("grace").await;
+        for sql in [
+            "update sessions set revoked_at = null",
+            "update sessions set revoked_at = null, revoke_reason = null where revoked_at is not null",
+            "update sessions set subject_version = subject_version + 1",
+            "update sessions set user_id = (select id from users where username = 'grace')",
+        ] {
+            let said = refused(&world.database, sql).await;
+            assert!(said.contains("would be live again"), "{sql}: {said}");
+        }
+        assert_eq!(world.refresh(&tokens.refresh).await.status, 401);
+        assert_eq!(world.refresh(&all.refresh).await.status, 401);
+        // Other changes are free, and so is an end that is written again.
+        world.database.execute("update sessions set revoked_at = 5 where revoked_at is not null").await;
+        world.database.execute("update sessions set device = 'x', subject_version = subject_version").await;
+    }
+
+    /// Also of what is only compared, or only checked: by each of these somebody else could log in.
+    async fn every_credential_and_address_that_is_changed_by_hand_is_told(world) {
+        let tokens = world.newcomer("ada").await;
+        let kinds = async || {
+            let told = world.get_as(&tokens.access, "/sessions/events").await.json();
+            let events = told["events"].as_array().expect("a list").clone();
+            events.iter().map(|it| it["kind"].as_str().expect("text").to_owned()).collect::<Vec<_>>()
+        };
+        let mut before = kinds().await.len();
+        for (sql, kind) in [
+            ("update users set password_hash = '$argon2id$of-somebody-else'", "password-rehashed"),
+            ("update users set password_hash = '', password_version = password_version + 1", "password-changed"),
+            ("update users set password_version = password_version + 1", "password-changed"),
+            ("update users set email = 'eve@example.com', email_key = 'eve@example.com'", "email-changed"),
+            ("update users set email_key = 'mallory@example.com'", "email-changed"),
+            ("update users set email = 'Eve@example.com'", "email-changed"),
+            ("update users set email = null, email_key = null", "email-changed"),
+            ("update users set username = 'Ada'", "user-renamed"),
+            ("update users set username_key = 'eve'", "user-renamed"),
+            ("update users set username = 'eva', username_key = 'eva'", "user-renamed"),
+        ] {
+            world.database.execute(sql).await;
+            let told = kinds().await;
+            assert_eq!((told[0].as_str(), told.len()), (kind, before + 1), "{sql}: {told:?}");
+            before += 1;
+            world.database.execute(sql).await;
+            let same = !sql.contains("version + 1");
+            before += usize::from(!same);
+            assert_eq!(kinds().await.len(), before, "what stays as it is is not told: {sql}");
+        }
+    }
+
+    /// It is a credential too.
+    async fn an_invitation_that_is_changed_by_hand_is_told(world) {
+        let (made, other_secret) = match world.database.kind() {
+            Kind::Postgres => ("gen_random_uuid(), sha256('x')", "sha256('y')"),
+            Kind::Sqlite => ("'cb1f53dc-71c4-44f0-a56a-9c6cbb0cfe46', zeroblob(32)", "randomblob(32)"),
+        };
+        let made = format!("insert into invitations (id, digest, created_at, expires_at) \
+            values ({made}, 1, 9000000000000)");
+        world.database.execute(sqlx::AssertSqlSafe(made)).await;
+        for (told, set) in [
+            (1, format!("digest = {other_secret}")),
+            (2, "email = 'eve@example.com', email_key = 'eve@example.com'".to_owned()),
+            (3, "expires_at = expires_at + 1".to_owned()),
+            // That has a kind of its own.
+            (3, "revoked_at = 5".to_owned()),
+            (4, "revoked_at = null".to_owned()),
+            (4, "expires_at = expires_at".to_owned()),
+        ] {
+            world.database.execute(sqlx::AssertSqlSafe(format!("update invitations set {set}"))).await;
+            let count = "select count(*) from events where kind = 'invitation-changed' and reason is not null";
+            assert_eq!(world.database.number(count).await, told, "{set}");
         }
     }
 
@@ -227,10 +308,19 @@ on_both_databases! {
                 ('token', '', null, 0, 9000000000000), \
                 ('subject', 'ada', -1, 0, 9000000000000), \
                 ('subject', 'ada', null, 0, 9000000000000)").await;
+        // A hundred megabytes.
+        let long = match world.database.kind() {
+            Kind::Postgres => "repeat('x', 100000000)",
+            Kind::Sqlite => "hex(zeroblob(50000000))",
+        };
+        let long = format!("insert into revocations (kind, id, created_at, expires_at) \
+            values ('key', {long}, 0, 9000000000000)");
+        world.database.execute(sqlx::AssertSqlSafe(long)).await;
         world.logout(&tokens.refresh, "current").await;
         world.until_refused(&tokens.access).await;
         let other = world.login("ada").await;
         assert_eq!(world.whoami(&other.access).await.status, 200);
+        assert_eq!(revoked(&world).await.iter().filter(|it| matches!(it, Revoked::Key { .. })).count(), 0);
     }
 
     /// One statement for very many: SECURITY's recipe after a restore.
@@ -321,4 +411,63 @@ async fn no_trigger_on_sqlite_needs_a_newer_one_than_an_administrator_has() {
     assert_eq!(world.database.number(newer).await, 0);
     let triggers = "select count(*) from sqlite_master where type = 'trigger'";
     assert!(world.database.number(triggers).await > 10);
+}
+
+/// Each of them is counted and named, and only once, however often all rows are read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_that_cannot_be_read_is_named_and_counted_once() {
+    for kind in [Kind::Postgres, Kind::Sqlite] {
+        let database = Database::create(kind).await;
+        let service = Service::auth(&database.url, &[]);
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let log = directory.path().join("log");
+        let _process =
+            Process::recorded(&mut command("auth-service", &[], &service.settings), &log);
+        service.ready().await;
+        database
+            .execute(
+                "insert into revocations (kind, id, created_at, expires_at) values \
+                ('session', 'no session', 0, 9000000000000), ('token', '', 0, 9000000000000)",
+            )
+            .await;
+        let counted = async || {
+            let metrics = service.metrics().await;
+            metrics.lines().find_map(|line| {
+                line.strip_prefix("latchkey_revocations_unreadable_total ")?.parse().ok()
+            })
+        };
+        until("both are counted", async || counted().await == Some(2)).await;
+        let told = || {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            text.lines()
+                .filter(|line| line.contains("rows of the table revocations name no token"))
+                .count()
+        };
+        assert!((1..=2).contains(&told()), "{}", told());
+        let before = told();
+        if kind == Kind::Postgres {
+            // After a loss of the connection everything is read anew.
+            let others = "select count(*) from (select pg_terminate_backend(pid) from pg_stat_activity \
+                where datname = current_database() and pid <> pg_backend_pid()) ended";
+            assert!(database.number(others).await > 0);
+        }
+        let feed = format!("{}/internal/revocations", service.internal);
+        let entries = async || Answer::to(service.http.get(&feed)).await.json()["entries"].clone();
+        service.ready().await;
+        let tokens = service.newcomer("ada").await;
+        service.logout(&tokens.refresh).await;
+        until("a logout is read", async || {
+            entries().await.as_array().is_some_and(|it| it.len() == 1)
+        })
+        .await;
+        assert_eq!((counted().await, told()), (Some(2), before));
+        database
+            .execute(
+                "insert into revocations (kind, id, created_at, expires_at) \
+            values ('key', 'no key!', 0, 9000000000000)",
+            )
+            .await;
+        until("another one is news", async || counted().await == Some(3) && told() == before + 1)
+            .await;
+    }
 }

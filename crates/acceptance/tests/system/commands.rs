@@ -356,7 +356,7 @@ on_both_databases! {
         }
         let told = async |sql| world.database.number(sql).await;
         until("all is told", async || {
-            told("select count(*) from events where kind = 'login-failed'").await == 3
+            told("select cast(sum(times) as bigint) from events where kind = 'login-failed'").await == 3
                 && told("select count(*) from events where kind = 'limited' and reason = 'login'").await == 1
         }).await;
         let subjects = "select count(distinct subject) from events where kind = 'login-failed'";
@@ -393,12 +393,121 @@ on_both_databases! {
         let count = async || world.database.number(sql).await;
         let before = count().await;
         let an_hour_ago = || Timestamp(world.clock.now().0 - 3_600_000);
-        assert_eq!(world.store.purge_events(an_hour_ago(), i64::MAX, 1000).await.unwrap(), 0);
-        let over = before - 5;
-        let purged = world.store.purge_events(Timestamp(0), 5, 1000).await.unwrap();
-        assert!(i64::try_from(purged).unwrap() >= over - 1 && count().await >= 5);
-        world.clock.advance(3601);
-        while world.store.purge_events(an_hour_ago(), i64::MAX, 2).await.unwrap() > 0 {}
+        assert_eq!(world.store.purge_events(an_hour_ago(), 1000).await.unwrap(), 0);
+        // What is of today stays, whatever the length.
+        assert!(trim(&world, 5).await == 0 && count().await == before);
+        world.clock.advance(86_401);
+        let trimmed = trim(&world, 5).await;
+        assert!(i64::try_from(trimmed).unwrap() >= before - 8 && (1..=8).contains(&count().await));
+        while world.store.purge_events(an_hour_ago(), 2).await.unwrap() > 0 {}
         assert_eq!(count().await, 0);
     }
+
+    /// Of whatever kind there are very many.
+    async fn the_audit_log_is_cut_off_where_it_has_most(world) {
+        let old = |kind: &str, number: u32| {
+            let numbers = format!("with recursive n (i) as (select 1 union all select i + 1 from n where i < {number})");
+            let numbers = format!("insert into events (at, kind) {numbers} select 1, '{kind}' from n");
+            sqlx::AssertSqlSafe(numbers)
+        };
+        let count = async |sql: &'static str| world.database.number(sql).await;
+        for (kind, number) in [("password-changed", 10), ("login", 300), ("limited", 500), ("key-revoked", 3)] {
+            world.database.execute(old(kind, number)).await;
+        }
+        trim(&world, 113).await;
+        assert_eq!(count("select count(*) from events where kind = 'password-changed'").await, 10);
+        assert_eq!(count("select count(*) from events where kind = 'key-revoked' and at = 1").await, 3);
+        for sql in [
+            "select count(*) from events where kind = 'login'",
+            "select count(*) from events where kind = 'limited'",
+        ] {
+            assert!((40..=50).contains(&count(sql).await), "{sql}: {}", count(sql).await);
+        }
+        // What comes in any number goes also on the day that it came.
+        world.database.execute("update events set at = 9000000000000 where kind in ('login', 'limited')").await;
+        trim(&world, 20).await;
+        assert!(count("select count(*) from events where kind = 'limited'").await < 20);
+        assert!(count("select count(*) from events where kind = 'login'").await >= 40);
+    }
+
+    /// Whoever has one token and changes the user agent each time, and whoever guesses without end.
+    async fn what_comes_again_and_again_is_one_entry_that_counts(world) {
+        let tokens = world.newcomer("ada").await;
+        let next = Tokens::of(&world.refresh(&tokens.refresh).await);
+        let again = async |agent: String| {
+            let request = world.http.post(format!("{}/refresh", world.auth)).header("user-agent", agent);
+            testbed::Answer::to(request.json(&json!({"refresh_token": tokens.refresh}))).await.status
+        };
+        for turn in 0..30 {
+            assert_eq!(again(format!("agent/{turn}")).await, 200);
+        }
+        // Many at once too.
+        let mut at_once = Vec::new();
+        for turn in 0..20 {
+            at_once.push(again(format!("agent/{turn}")));
+        }
+        assert!(futures_util::future::join_all(at_once).await.iter().all(|status| *status == 200));
+        for _ in 0..5 {
+            let body = json!({"username": "ada", "password": "not at all the one"});
+            assert_eq!(world.post("/login", &body).await.status, 401);
+        }
+        let number = async |sql| world.database.number(sql).await;
+        until("all is counted", async || {
+            number("select cast(coalesce(sum(times), 0) as bigint) from events where kind = 'login-failed'").await == 5
+        }).await;
+        // Two where ten minutes end meanwhile.
+        let rows = "select count(*) from events where kind = 'login-failed'";
+        assert!((1..=2).contains(&number(rows).await));
+        let rows = "select count(*) from events where kind = 'refresh-replayed'";
+        assert!((1..=2).contains(&number(rows).await));
+        let counted = "select cast(sum(times) as bigint) from events where kind = 'refresh-replayed'";
+        assert_eq!(number(counted).await, 50);
+        let told = world.get_as(&next.access, "/sessions/events").await.json();
+        let replayed = |event: &&serde_json::Value| event["kind"] == "refresh-replayed";
+        let events = told["events"].as_array().unwrap();
+        let times: i64 = events.iter().filter(replayed).map(|it| it["times"].as_i64().unwrap()).sum();
+        assert_eq!(times, 50);
+        assert!(events.iter().any(|event| event["last_at"].is_string()), "{told}");
+        // Another session is told apart.
+        let other = world.login("ada").await;
+        world.refresh(&other.refresh).await;
+        let request = world.http.post(format!("{}/refresh", world.auth)).header("user-agent", "agent/0");
+        testbed::Answer::to(request.json(&json!({"refresh_token": other.refresh}))).await;
+        let sessions = "select count(distinct session_id) from events where kind = 'refresh-replayed'";
+        assert_eq!(number(sessions).await, 2);
+    }
+
+    /// However many there are of any other one.
+    async fn no_kind_pushes_another_out_of_the_owners_list(world) {
+        let tokens = world.newcomer("ada").await;
+        for kind in ["login", "session-ended", "refresh-replayed", "login-failed", "user-renamed", "roles-changed"] {
+            let many = format!(
+                "insert into events (at, kind, user_id) with recursive n (i) as \
+                    (select 1 union all select i + 1 from n where i < 300) \
+                 select 1, '{kind}', u.id from n, users u"
+            );
+            world.database.execute(sqlx::AssertSqlSafe(many)).await;
+        }
+        let told = world.get_as(&tokens.access, "/sessions/events").await.json();
+        let kinds = kinds(&told);
+        let count = |wanted: &str| kinds.iter().filter(|(kind, _)| kind == wanted).count();
+        assert_eq!(count("registered"), 1, "{kinds:?}");
+        assert_eq!((count("login"), count("session-ended"), count("user-renamed")), (40, 40, 20));
+        assert_eq!((count("refresh-replayed"), count("login-failed"), count("roles-changed")), (20, 20, 20));
+    }
+}
+
+/// Trims the audit log to this length, and says how much that was.
+async fn trim(world: &World, most: i64) -> u64 {
+    let mut trimmed = 0;
+    for surplus in world.store.surplus_events(most).await.expect("the database answers") {
+        loop {
+            let gone = world.store.trim_events(&surplus, 7).await.expect("the database answers");
+            trimmed += gone;
+            if gone == 0 {
+                break;
+            }
+        }
+    }
+    trimmed
 }

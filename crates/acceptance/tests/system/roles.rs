@@ -12,22 +12,65 @@ use uuid::Uuid;
 
 use crate::house::read;
 
-/// The grants, for a role of this name: roles belong to the whole server.
-fn grants(role: &str) -> String {
+/// What the README says that `whom` runs, for a role of this name: roles belong to the whole server.
+fn recipe(whom: &str, role: &str) -> String {
     let text = read("migrations/README.md");
-    let block = text.split("```sql\n").nth(1).and_then(|rest| rest.split("```").next());
-    block.expect("the README has the grants").replace("latchkey_service", role)
+    let mark =
+        format!("<!-- crates/acceptance/tests/system/roles.rs runs this as {whom} -->\n```sql\n");
+    let block = text.split(&mark).nth(1).and_then(|rest| rest.split("```").next());
+    block
+        .unwrap_or_else(|| panic!("the README has what {whom} runs"))
+        .replace("latchkey_service", role)
 }
 
-/// A role with these rights on a database that is migrated, and how it connects.
+/// The URL of this database for another role.
+fn as_role(database: &Database, role: &str) -> String {
+    let url = database.url.replace("postgres@", &format!("{role}@"));
+    assert_ne!(url, database.url);
+    url
+}
+
+async fn run_as(database: &Database, role: &str, sql: String) -> Result<(), sqlx::Error> {
+    let pool = sqlx::PgPool::connect(&as_role(database, role)).await.expect("the role may connect");
+    let done = pool.execute(AssertSqlSafe(sql)).await.map(drop);
+    pool.close().await;
+    done
+}
+
+/// A role with these rights on a database that is migrated, and how it connects. Neither the owner nor whoever
+/// makes the role is a superuser.
 async fn role_on(database: &Database) -> (String, String) {
-    let owner = Service::auth(&database.url, &[]);
-    assert!(run("auth-service", &["migrate"], &owner.settings).status.success());
-    let role = format!("service_{}", Uuid::new_v4().simple());
-    database.execute(AssertSqlSafe(grants(&role))).await;
-    let limited = database.url.replace("postgres@", &format!("{role}@"));
-    assert_ne!(limited, database.url);
+    let unique = Uuid::new_v4().simple();
+    let (owner, maker) = (format!("owner_{unique}"), format!("maker_{unique}"));
+    let role = format!("service_{unique}");
+    let name = database.name();
+    let given = format!(
+        "create role {owner} login; create role {maker} login createrole; \
+         alter database {name} owner to {owner}"
+    );
+    database.execute(AssertSqlSafe(given)).await;
+    let migrates = Service::auth(&as_role(database, &owner), &[]);
+    assert!(run("auth-service", &["migrate"], &migrates.settings).status.success());
+    run_as(database, &maker, recipe("a role with createrole", &role))
+        .await
+        .expect("the first step");
+    run_as(database, &owner, recipe("the owner", &role)).await.expect("the second step");
+    let limited = as_role(database, &role);
     (role, limited)
+}
+
+/// What needs `createrole` is only what the README says does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_without_createrole_cannot_make_the_role_and_needs_it_for_nothing_else() {
+    let database = Database::create(Kind::Postgres).await;
+    let (role, _) = role_on(&database).await;
+    let owner = role.replace("service_", "owner_");
+    let other = format!("{role}_other");
+    let first = run_as(&database, &owner, recipe("a role with createrole", &other)).await;
+    let refused = first.expect_err("it may not make roles").to_string();
+    assert!(refused.contains("permission denied to create role"), "{refused}");
+    // The second step may be run again: later versions of the page grant more.
+    run_as(&database, &owner, recipe("the owner", &role)).await.expect("once more");
 }
 
 /// A service of such a role, with a log of its own.
@@ -159,6 +202,106 @@ async fn the_service_works_with_the_rights_that_the_readme_grants_and_has_no_oth
     }
     pool.close().await;
     owner.close().await;
+}
+
+/// It deletes what is old, and today's only where anybody can write it in any number.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_role_takes_nothing_of_today_out_of_the_audit_log() {
+    let database = Database::create(Kind::Postgres).await;
+    let (role, limited) = role_on(&database).await;
+    let service = Limited::start(&limited, &[]).await;
+    service.service.newcomer("ada").await;
+    drop(service);
+    let add = "insert into events (at, kind) values (1, 'login'), \
+        (cast(extract(epoch from now()) * 1000 as bigint), 'login-failed')";
+    database.execute(add).await;
+    let logins = "select count(*) from events where kind = 'login'";
+    for (sql, said) in [
+        ("delete from events where kind = 'login'", "is of today"),
+        ("delete from events", "is of today"),
+        ("update events set times = 0", "would count less"),
+        ("update events set last_at = 1; update events set last_at = 0", "would count less"),
+    ] {
+        let error = run_as(&database, &role, sql.to_owned()).await.expect_err(sql).to_string();
+        assert!(error.contains(said), "{sql}: {error}");
+    }
+    assert_eq!(database.number(logins).await, 2);
+    for sql in ["delete from events where at = 1", "delete from events where kind = 'login-failed'"]
+    {
+        run_as(&database, &role, sql.to_owned()).await.expect(sql);
+    }
+    assert_eq!(database.number(logins).await, 1);
+    // The owner may do everything, and could drop the trigger.
+    let owner = role.replace("service_", "owner_");
+    run_as(&database, &owner, "delete from events".to_owned()).await.expect("the owner");
+}
+
+/// What changes something is told by triggers, wherever the session that makes the change looks first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_role_writes_no_entry_that_triggers_write_and_hides_none() {
+    let database = Database::create(Kind::Postgres).await;
+    let (role, limited) = role_on(&database).await;
+    let service = Limited::start(&limited, &[]).await;
+    let tokens = service.service.newcomer("ada").await;
+    for values in [
+        "(1, 'password-changed', null)",
+        "(1, 'session-ended', 'logout')",
+        "(1, 'session-ended', null)",
+        "(1, 'limited', null), (1, 'key-revoked', 'k')",
+    ] {
+        let sql = format!("insert into events (at, kind, reason) values {values}");
+        let error = run_as(&database, &role, sql).await.expect_err(values).to_string();
+        assert!(error.contains("is written by a trigger"), "{values}: {error}");
+    }
+    // A trigger of its own is no way around.
+    let helper = "create temp table t (x int); \
+        create function pg_temp.f() returns trigger language plpgsql as \
+            $$ begin insert into public.events (at, kind) values (1, 'login'); return null; end $$; \
+        create trigger t after insert on t for each row execute function pg_temp.f(); \
+        insert into t values (1)";
+    let error = run_as(&database, &role, helper.to_owned()).await.expect_err("refused").to_string();
+    assert!(error.contains("is written by a trigger"), "{error}");
+
+    // Tables of the session do not stand in the place of ours.
+    let before = database.number("select count(*) from events").await;
+    let beside = "create temp table events (like public.events including all); \
+        create temp table revocations (like public.revocations including all); \
+        create temp table users (like public.users including all); \
+        update public.users set email_key = 'eve@example.com'; \
+        update public.sessions set revoked_at = 1, revoke_reason = 'admin'";
+    run_as(&database, &role, beside.to_owned()).await.expect("it may change them");
+    assert_eq!(database.number("select count(*) from events").await, before + 2);
+    until("the auth-service hears of it", async || {
+        service.service.get_as(&tokens.access, "/me").await.status == 401
+    })
+    .await;
+    assert_eq!(database.number("select count(*) from revocations").await, 1);
+}
+
+/// What may be live goes by the commands and routes, which tell and announce, or by the owner.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_role_deletes_no_session_that_may_be_live_and_no_user_who_is_not_deleted() {
+    let database = Database::create(Kind::Postgres).await;
+    let (role, limited) = role_on(&database).await;
+    let service = Limited::start(&limited, &[]).await;
+    let tokens = service.service.newcomer("ada").await;
+    let over = service.service.login("ada").await;
+    service.service.logout(&over.refresh).await;
+    let over = format!("where id = '{}'", over.session);
+    for (sql, said) in [
+        ("delete from sessions".to_owned(), "may be live"),
+        ("delete from users".to_owned(), "is not deleted yet"),
+        (format!("update sessions set revoked_at = null {over}"), "would be live again"),
+    ] {
+        let error = run_as(&database, &role, sql.clone()).await.expect_err(&sql).to_string();
+        assert!(error.contains(said), "{sql}: {error}");
+    }
+    assert_eq!(service.service.get_as(&tokens.access, "/me").await.status, 200);
+    run_as(&database, &role, format!("delete from sessions {over}")).await.expect("it is over");
+    // With the users their sessions go, by the owner's rights.
+    let owner = role.replace("service_", "owner_");
+    run_as(&database, &owner, "delete from users".to_owned()).await.expect("the owner");
+    assert_eq!(database.number("select count(*) from sessions").await, 0);
 }
 
 /// What is left of a deleted user, and what may be lacking to forget it.

@@ -112,7 +112,7 @@ async fn lower_ends(store: &Store, limits: SessionLimits) {
     }
 }
 
-/// Deletes events that are too many, whatever the time is, and those that are too old.
+/// Deletes events that are too old, and of the kinds that have the most those that are too many, whatever the time is.
 async fn trim_events(
     store: &Store,
     events: config::Events,
@@ -121,12 +121,17 @@ async fn trim_events(
     let keep_ms = i64::from(events.keep_days) * DAY_MS;
     loop {
         let old = watch.trusted_time().map(|now| Timestamp(now.0 - keep_ms));
-        let before = old.unwrap_or(NOTHING_IS_OLD);
-        if store.purge_events(before, events.most.into(), BATCH).await? == 0 {
-            return Ok(());
+        if store.purge_events(old.unwrap_or(NOTHING_IS_OLD), BATCH).await? == 0 {
+            break;
         }
         tokio::time::sleep(BETWEEN_BATCHES).await;
     }
+    for surplus in store.surplus_events(events.most.into()).await? {
+        while store.trim_events(&surplus, BATCH).await? > 0 {
+            tokio::time::sleep(BETWEEN_BATCHES).await;
+        }
+    }
+    Ok(())
 }
 
 async fn purge_invitations(store: &Store, watch: &ClockWatch) -> Result<(), StoreError> {

@@ -45,6 +45,9 @@ pub struct EventRecord {
     /// Pseudonyms of a name that was tried and of the network it came from.
     pub subject: Option<String>,
     pub origin: Option<String>,
+    /// How often, and when last if it came again.
+    pub times: i64,
+    pub last_at: Option<Timestamp>,
 }
 
 /// A page of the audit log.
@@ -66,7 +69,7 @@ macro_rules! page {
                 (select min(id) from looked) as oldest, (select max(at) from looked) as latest, \
                 e.id, e.at, e.kind, cast(e.user_id as text) as user_id, \
                 cast(e.actor as text) as actor, e.session_id, e.reason, e.ip, e.user_agent, \
-                e.other_ip, e.other_user_agent, e.subject, e.origin \
+                e.other_ip, e.other_user_agent, e.subject, e.origin, e.times, e.last_at \
              from (select 1 as one) one left join ( \
                 select * from looked \
                 where ($3 is null or kind = $3) and ($4 is null or at >= $4) \
@@ -155,5 +158,7 @@ fn event(row: &Row) -> Result<EventRecord, sqlx::Error> {
         other_user_agent: row.text_or_null("other_user_agent")?,
         subject: row.text_or_null("subject")?,
         origin: row.text_or_null("origin")?,
+        times: row.int("times")?,
+        last_at: row.time_or_null("last_at")?,
     })
 }

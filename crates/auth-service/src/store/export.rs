@@ -3,8 +3,8 @@
 //!
 //! The members are the columns of the tables, by their names. What is left out is what would be of use to a thief and
 //! to nobody else (`users.password_hash`, `invitations.digest`), and what says nothing else than another member:
-//! `users.username_key` and `users.email_key`, the forms in which names are compared, and `users.deleted_at`, which
-//! nobody has who can ask.
+//! `users.username_key` and `users.email_key`, the forms in which names are compared, `events.repeat_of`, by which like
+//! entries are counted, and `users.deleted_at`, which nobody has who can ask.
 
 use claims::{Timestamp, UserId};
 use serde::Serialize;
@@ -159,6 +159,11 @@ pub struct ExportedEvent {
     /// A pseudonym of the network that a failed login came from.
     #[schema(required)]
     pub origin: Option<String>,
+    /// How often, where the same came again within ten minutes.
+    pub times: i64,
+    /// When it came last, if it came again.
+    #[schema(required)]
+    pub last_at: Option<Timestamp>,
 }
 
 impl Store {
@@ -234,7 +239,7 @@ impl Store {
             ($kinds:literal) => {
                 concat!(
                     "select id, at, kind, cast(user_id as text) as user_id, session_id, reason, ip, \
-                        user_agent, other_ip, other_user_agent, subject, origin \
+                        user_agent, other_ip, other_user_agent, subject, origin, times, last_at \
                      from events where user_id = $1 and ",
                     $kinds,
                     " and id > $2 order by id limit $3"
@@ -304,6 +309,8 @@ fn event(row: &Row) -> Result<ExportedEvent, sqlx::Error> {
         other_user_agent: row.text_or_null("other_user_agent")?,
         subject: row.text_or_null("subject")?,
         origin: row.text_or_null("origin")?,
+        times: row.int("times")?,
+        last_at: row.time_or_null("last_at")?,
     })
 }
 

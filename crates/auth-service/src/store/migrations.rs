@@ -40,6 +40,27 @@ const POSTGRES: &[Text] = &[
         include_str!("../../../../migrations/postgres/0013_session_audience.sql"),
     ),
     (14, "administrators", include_str!("../../../../migrations/postgres/0014_administrators.sql")),
+    (15, "counted_events", include_str!("../../../../migrations/postgres/0015_counted_events.sql")),
+    (
+        16,
+        "told_credentials",
+        include_str!("../../../../migrations/postgres/0016_told_credentials.sql"),
+    ),
+    (
+        17,
+        "sessions_stay_ended",
+        include_str!("../../../../migrations/postgres/0017_sessions_stay_ended.sql"),
+    ),
+    (
+        18,
+        "told_by_the_owner",
+        include_str!("../../../../migrations/postgres/0018_told_by_the_owner.sql"),
+    ),
+    (
+        19,
+        "changed_invitations",
+        include_str!("../../../../migrations/postgres/0019_changed_invitations.sql"),
+    ),
 ];
 const SQLITE: &[Text] = &[
     (1, "start", include_str!("../../../../migrations/sqlite/0001_start.sql")),
@@ -76,6 +97,27 @@ const SQLITE: &[Text] = &[
         include_str!("../../../../migrations/sqlite/0013_session_audience.sql"),
     ),
     (14, "administrators", include_str!("../../../../migrations/sqlite/0014_administrators.sql")),
+    (15, "counted_events", include_str!("../../../../migrations/sqlite/0015_counted_events.sql")),
+    (
+        16,
+        "told_credentials",
+        include_str!("../../../../migrations/sqlite/0016_told_credentials.sql"),
+    ),
+    (
+        17,
+        "sessions_stay_ended",
+        include_str!("../../../../migrations/sqlite/0017_sessions_stay_ended.sql"),
+    ),
+    (
+        18,
+        "told_by_the_owner",
+        include_str!("../../../../migrations/sqlite/0018_told_by_the_owner.sql"),
+    ),
+    (
+        19,
+        "changed_invitations",
+        include_str!("../../../../migrations/sqlite/0019_changed_invitations.sql"),
+    ),
 ];
 
 pub(super) fn postgres() -> Migrator {
@@ -149,6 +191,11 @@ mod tests {
             ["5d18a8a336010899eb328b039cd9fa6c", "632036fd87e81f85ffe24a5d0667f5a1"],
             ["9f33730050cea55568caab3a5b2129a8", "7dbc5ffdb99221206b72301399e9983f"],
             ["60373242a4ef31578242d01b26fcdb92", "6a8d2343936167e5455f2fb45de460ef"],
+            ["9cec40d93c70c9657c520e9c2ed0bfc0", "7dac8ec1d1424b60e40db63a115b6fd7"],
+            ["aa78611eb75f86da0deab900eb599cc9", "f877b10617231c1c5659cb1d86d647cb"],
+            ["a5a89ac8050b513ea90cd81ae768aaf5", "350eabf42a7f64f358f7299dfe50154a"],
+            ["e1196f9db5d7eb1e76031e7c640afec5", "bbca16347e2e969867772f4171811e7b"],
+            ["a1f43d68948879abc4fea3e280584614", "636c1864aae8ec559fd82af6fa5b069e"],
         ];
         assert_eq!(POSTGRES.len(), out.len());
         for ((postgres, sqlite), out) in POSTGRES.iter().zip(SQLITE).zip(out) {

@@ -9,13 +9,12 @@
 //! transaction id at or above it. Entries between are read again, and are idempotent. On SQLite
 //! writers take turns, so numbers are committed in order.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use claims::time::REVOCATION_TTL_SECONDS;
 use claims::{Revoked, Timestamp};
 use futures_util::TryStreamExt as _;
-use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, query, query_scalar};
 use verifier::Clock;
 
@@ -70,6 +69,59 @@ pub struct Horizon {
 pub struct RevocationReader {
     source: Source,
     clock: Clock,
+    unreadable: Unreadable,
+}
+
+/// Rows that name no token, because somebody wrote them by hand. One of them must not hide all the others, so
+/// they are skipped. Each is told of once, however often it is read.
+#[derive(Default)]
+struct Unreadable {
+    known: HashSet<i64>,
+    /// Those that the read at hand found first, and what is wrong with the first of them.
+    news: Vec<i64>,
+    why: String,
+}
+
+/// How many unreadable rows are remembered. Those beyond are skipped without a word.
+const MOST_UNREADABLE: usize = 10_000;
+/// How many of them one line of the log names.
+const MOST_NAMED: usize = 20;
+
+impl Unreadable {
+    /// The row, unless there is none or it cannot be read.
+    fn skip<R: Columns>(&mut self, row: &R) -> Result<Option<RevocationRow>, sqlx::Error> {
+        match revocation(row) {
+            Err(error @ sqlx::Error::ColumnDecode { .. }) => {
+                let number = row.int("seq")?;
+                if self.known.len() < MOST_UNREADABLE && self.known.insert(number) {
+                    if self.news.is_empty() {
+                        self.why = error.to_string();
+                    }
+                    self.news.push(number);
+                }
+                Ok(None)
+            }
+            read => read,
+        }
+    }
+
+    /// Counts and names what was found since the last time.
+    fn tell(&mut self) {
+        if self.news.is_empty() {
+            return;
+        }
+        let news = std::mem::take(&mut self.news);
+        let number = u64::try_from(news.len()).unwrap_or(u64::MAX);
+        metrics::counter!("latchkey_revocations_unreadable_total").increment(number);
+        let named: Vec<_> = news.iter().take(MOST_NAMED).map(i64::to_string).collect();
+        tracing::warn!(
+            number,
+            seq = named.join(", "),
+            error = self.why,
+            "rows of the table revocations name no token and are skipped; the others count. Look at the rows \
+             with these numbers and delete them"
+        );
+    }
 }
 
 /// Where full reads ended. What was seen longer ago than any revocation matters is not read again: rows
@@ -128,7 +180,7 @@ impl RevocationReader {
                 (Source::Sqlite { pool, last_seen: 0, floor }, db.clock())
             }
         };
-        Self { source, clock }
+        Self { source, clock, unreadable: Unreadable::default() }
     }
 
     /// Reads what is new, or with `full` everything that may still matter. After an error or on a new
@@ -138,6 +190,7 @@ impl RevocationReader {
     /// Not safe to cancel: a reader whose read was cut off must be [reset](Self::reset).
     pub async fn read(&mut self, full: bool) -> Result<RevocationRead, StoreError> {
         let elapsed = self.clock.elapsed();
+        let unreadable = &mut self.unreadable;
         let read = match &mut self.source {
             Source::Postgres { pins, trust, connection, horizon, floor } => {
                 let established = connection.is_some();
@@ -146,13 +199,13 @@ impl RevocationReader {
                 let from = newest.or_else(|| floor.get(elapsed));
                 let epoch = from.as_ref().map(|horizon| horizon.epoch.clone());
                 let offset = self.clock.offset_millis();
-                let mut read = read_postgres(pins, connection, from, offset).await;
+                let mut read = read_postgres(pins, connection, from, offset, unreadable).await;
                 let found =
                     |read: &RevocationRead| read.horizon.as_ref().map(|it| it.epoch.clone());
                 if epoch.is_some() && read.as_ref().is_ok_and(|read| found(read) != epoch) {
                     // Another server behind the same connection: numbers mean something else there.
                     *floor = Floor::default();
-                    read = read_postgres(pins, connection, None, offset).await;
+                    read = read_postgres(pins, connection, None, offset, unreadable).await;
                 }
                 if established && read.as_ref().is_err_and(leads_elsewhere) {
                     // The others are as old.
@@ -168,7 +221,8 @@ impl RevocationReader {
             Source::Sqlite { pool, last_seen, floor } => {
                 let all = full || *last_seen == 0;
                 let from = if all { floor.get(elapsed).unwrap_or(0) } else { *last_seen };
-                read_sqlite(pool, from, self.clock.now()).await.map(|(read, seen)| {
+                let read = read_sqlite(pool, from, self.clock.now(), unreadable).await;
+                read.map(|(read, seen)| {
                     *last_seen = seen.max(*last_seen);
                     if all {
                         floor.note(elapsed, *last_seen);
@@ -177,6 +231,7 @@ impl RevocationReader {
                 })
             }
         };
+        self.unreadable.tell();
         if read.is_err() {
             self.reset();
         }
@@ -230,12 +285,14 @@ async fn read_postgres(
     slot: &mut Option<PgConnection>,
     from: Option<Horizon>,
     offset: i64,
+    unreadable: &mut Unreadable,
 ) -> Result<RevocationRead, StoreError> {
     let connection = match slot {
         Some(connection) => connection,
         None => slot.insert(within(CONNECT_TIMEOUT, pins.connect()).await?),
     };
     // Row by row: a million of them as they come take a gigabyte.
+    // No id has more than 64 letters, and one of hundreds of megabytes would take longer than a server may be silent.
     let mut rows = query(
         "with clock as materialized (select latchkey_now($1) as now) \
          select clock.now, pg_snapshot_xmin(pg_current_snapshot())::text as horizon, \
@@ -248,7 +305,9 @@ async fn read_postgres(
                 as epoch, \
             (select md5(coalesce(string_agg(concat(k.id, ' ', k.state, ' ', k.state_since), ',' \
                 order by k.id), '')) from keys k) as keys, \
-            r.xid::text as xid, r.kind, r.id, cast(r.min_version as bigint) as min_version, r.expires_at \
+            r.seq, r.xid::text as xid, r.kind, \
+            case when octet_length(r.id) <= 64 then r.id else '' end as id, \
+            cast(r.min_version as bigint) as min_version, r.expires_at \
          from clock left join revocations r on r.xid >= cast(coalesce($2, '0') as xid8)",
     )
     .bind(offset)
@@ -261,14 +320,12 @@ async fn read_postgres(
         let why = OnlyReads("the server of an open connection is read-only now");
         return Err(sqlx::Error::Configuration(Box::new(why)).into());
     }
-    let horizon = Horizon { epoch: first.text("epoch")?, xid: number(&first, "horizon")? };
+    let horizon = Horizon { epoch: first.text("epoch")?, xid: first.parsed("horizon")? };
     let (now, keys) = (first.time("now")?, first.text("keys")?);
     let mut found = Vec::new();
     let mut next = Some(first);
     while let Some(row) = next {
-        if let Some(revoked) = rows::revoked(&row)? {
-            found.push(revocation(&row, number(&row, "xid")?, revoked)?);
-        }
+        found.extend(unreadable.skip(&row)?);
         next = within(SILENCE_TIMEOUT, rows.try_next()).await?;
     }
     Ok(RevocationRead { rows: found, now, horizon: Some(horizon), keys })
@@ -278,20 +335,21 @@ async fn read_sqlite(
     pool: &Pool,
     from: i64,
     now: Timestamp,
+    unreadable: &mut Unreadable,
 ) -> Result<(RevocationRead, i64), StoreError> {
     // Closed if this is cut off in the middle.
     let mut connection = pool.acquire().await?;
     let mut rows = query(
-        "select seq, kind, id, min_version, expires_at from revocations where seq > $1 order by seq",
+        "select seq, cast(seq as text) as xid, kind, \
+            case when octet_length(id) <= 64 then id else '' end as id, min_version, expires_at \
+         from revocations where seq > $1 order by seq",
     )
     .bind(from)
     .fetch(&mut connection);
     let (mut found, mut seen) = (Vec::new(), from);
     while let Some(row) = rows.try_next().await? {
         seen = row.int("seq")?;
-        if let Some(revoked) = rows::revoked(&row)? {
-            found.push(revocation(&row, seen.unsigned_abs(), revoked)?);
-        }
+        found.extend(unreadable.skip(&row)?);
     }
     drop(rows);
     let keys = "select coalesce(group_concat(k.state, ','), '') from ( \
@@ -300,19 +358,11 @@ async fn read_sqlite(
     Ok((RevocationRead { rows: found, now, horizon: None, keys }, seen))
 }
 
-/// `xid8` is read as text.
-pub(super) fn number(row: &PgRow, column: &'static str) -> Result<u64, sqlx::Error> {
-    row.text(column)?.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))
-}
-
-/// What a row says beside what is revoked.
-pub(super) fn revocation<R: Columns>(
-    row: &R,
-    xid: u64,
-    revoked: Revoked,
-) -> Result<RevocationRow, sqlx::Error> {
-    let expires_at = row.int_or_null("expires_at")?.map(Timestamp);
-    Ok(RevocationRow { xid, revoked, expires_at })
+/// `None` where the query found no row, or one of a kind that this program does not know. `xid8` is read as text.
+pub(super) fn revocation(row: &impl Columns) -> Result<Option<RevocationRow>, sqlx::Error> {
+    let Some(revoked) = rows::revoked(row)? else { return Ok(None) };
+    let expires_at = row.time_or_null("expires_at")?;
+    Ok(Some(RevocationRow { xid: row.parsed("xid")?, revoked, expires_at }))
 }
 
 #[cfg(test)]

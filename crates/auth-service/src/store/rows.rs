@@ -338,25 +338,17 @@ pub(super) fn session_view(row: &impl Columns) -> Result<SessionView, Error> {
     })
 }
 
-/// `None` where the row is of a kind this program does not know, or names what no token can have: one
-/// such row, which somebody wrote by hand, must not hide all the others.
+/// What a row of `revocations` names; `None` where it is of a kind that this program does not know.
 pub(super) fn revoked(row: &impl Columns) -> Result<Option<Revoked>, Error> {
     let Some(kind) = row.text_or_null("kind")? else { return Ok(None) };
     let named = match kind.as_str() {
-        "session" => row.parsed("id").map(|id| Revoked::Session { id }),
-        "token" => row.parsed("id").map(|id| Revoked::Token { id }),
-        "key" => row.parsed("id").map(|id| Revoked::Key { id }),
-        "subject" => row
-            .parsed("id")
-            .and_then(|id| Ok(Revoked::Subject { id, min_version: row.small("min_version")? })),
+        "session" => Revoked::Session { id: row.parsed("id")? },
+        "token" => Revoked::Token { id: row.parsed("id")? },
+        "key" => Revoked::Key { id: row.parsed("id")? },
+        "subject" => {
+            Revoked::Subject { id: row.parsed("id")?, min_version: row.small("min_version")? }
+        }
         _ => return Ok(None),
     };
-    match named {
-        Ok(revoked) => Ok(Some(revoked)),
-        Err(error @ Error::ColumnDecode { .. }) => {
-            tracing::warn!(kind, %error, "a row of revocations is skipped: it names no token");
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
+    Ok(Some(named))
 }

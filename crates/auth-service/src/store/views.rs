@@ -50,7 +50,8 @@ pub struct EventView {
     pub at: Timestamp,
     /// What: `registered`, `login`, `login-failed`, `session-ended`, `all-sessions-ended`,
     /// `password-changed`, `roles-changed`, `user-disabled`, `user-enabled`, `refresh-replayed`,
-    /// `rotation-restored`, `limited`, `invitation-used`, `user-renamed`, `email-changed`. More may come.
+    /// `rotation-restored`, `limited`, `invitation-used`, `user-renamed`, `email-changed`,
+    /// `password-rehashed` (kept in a newer form after a login, or written by hand). More may come.
     pub kind: String,
     /// In which session.
     #[schema(required)]
@@ -70,6 +71,11 @@ pub struct EventView {
     /// What that client calls itself.
     #[schema(required)]
     pub other_user_agent: Option<String>,
+    /// How often, where the same came again within ten minutes of `at`. The addresses are those of the first.
+    pub times: i64,
+    /// When it came last, if it came again.
+    #[schema(required)]
+    pub last_at: Option<Timestamp>,
     /// Whether an administrator had it done over HTTP; who it was is not told. Of what is done with the database
     /// itself nobody knows.
     pub by_administrator: bool,

@@ -246,6 +246,8 @@ fn events() -> Vec<Route> {
         other_user_agent: None,
         subject: None,
         origin: None,
+        times: 1,
+        last_at: None,
     };
     let list = Route::get("/admin/v1/events", "events", "Read the audit log")
         .says(

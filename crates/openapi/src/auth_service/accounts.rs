@@ -130,7 +130,7 @@ fn sessions() -> Vec<Route> {
                 &Sessions { sessions: vec![examples::session()], next: None },
             ),
         Route::get("/sessions/events", "sessionEvents", "Why was I logged out?")
-            .says(TAG, "What happened to the account, as it was written down then: the latest 80 things, and the latest 20 failed logins.")
+            .says(TAG, "What happened to the account, as it was written down then: of each kind the latest 20, and 40 logins and ends of sessions. What came again within ten minutes is one entry that counts.")
             .bearer()
             .problems(&[Code::Forbidden, Code::RateLimited])
             .answers(

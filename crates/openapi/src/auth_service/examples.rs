@@ -71,6 +71,8 @@ pub(crate) fn event() -> EventView {
         user_agent: Some(AGENT.to_owned()),
         other_ip: None,
         other_user_agent: None,
+        times: 1,
+        last_at: None,
         by_administrator: false,
     }
 }
@@ -126,6 +128,8 @@ pub(crate) fn export() -> Export {
             other_user_agent: event.other_user_agent,
             subject: None,
             origin: None,
+            times: event.times,
+            last_at: event.last_at,
         }],
     }
 }

@@ -48,6 +48,12 @@ pub struct AdminEvent {
     /// A pseudonym of the network that it came from.
     #[schema(required)]
     pub origin: Option<String>,
+    /// How often, where the same came again within ten minutes of `at`: of one kind and account, and from one
+    /// session, or for one name from one network. The rest is told of the first.
+    pub times: i64,
+    /// When it came last, if it came again.
+    #[schema(required)]
+    pub last_at: Option<Timestamp>,
 }
 
 impl From<EventRecord> for AdminEvent {
@@ -66,6 +72,8 @@ impl From<EventRecord> for AdminEvent {
             other_user_agent: one.other_user_agent,
             subject: one.subject,
             origin: one.origin,
+            times: one.times,
+            last_at: one.last_at,
         }
     }
 }

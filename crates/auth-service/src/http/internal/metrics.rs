@@ -95,6 +95,11 @@ fn describe_database() {
         "How many entries of the audit log were lost."
     );
     describe_counter!(
+        "latchkey_revocations_unreadable_total",
+        Unit::Count,
+        "How many rows of the table revocations were skipped because they name no token."
+    );
+    describe_counter!(
         "latchkey_housekeeping_passes_total",
         Unit::Count,
         "How many passes over all tables have deleted what was old."

@@ -122,7 +122,10 @@ impl OutdatedHash {
         tokio::spawn(async move {
             let Ok(new) = place.hash(&password).await else { return };
             match store.rehash_password(user, hash, new).await {
-                Ok(true) => tracing::info!(user.id = %user, "renewed the hash of the password"),
+                Ok(true) => tracing::info!(
+                    event.name = "password-rehashed", event.outcome = "success", user.id = %user,
+                    "renewed the hash of the password"
+                ),
                 // It was changed meanwhile, or another login was first.
                 Ok(false) => {}
                 Err(error) => {

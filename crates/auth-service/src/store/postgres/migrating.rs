@@ -63,15 +63,18 @@ fn is_locked(error: &MigrateError) -> bool {
 struct Index {
     /// The migration that makes it where the tables are new.
     migration: i64,
+    /// A schema that is older than the table gets both by migrations.
+    table: &'static str,
     drop: &'static str,
     create: &'static str,
     /// What it stands in the place of.
     replaces: Option<&'static str>,
 }
 
-const INDEXES: [Index; 4] = [
+const INDEXES: [Index; 6] = [
     Index {
         migration: 7,
+        table: "sessions",
         drop: "drop index concurrently if exists sessions_live",
         create: "create index concurrently sessions_live on sessions (user_id, subject_version) \
             where revoked_at is null",
@@ -79,21 +82,41 @@ const INDEXES: [Index; 4] = [
     },
     Index {
         migration: 12,
+        table: "users",
         drop: "drop index concurrently if exists users_by_name",
         create: "create index concurrently users_by_name on users (username_key collate \"C\")",
         replaces: None,
     },
     Index {
         migration: 12,
+        table: "users",
         drop: "drop index concurrently if exists users_by_address",
         create: "create index concurrently users_by_address on users (email_key collate \"C\")",
         replaces: None,
     },
     Index {
         migration: 12,
+        table: "sessions",
         drop: "drop index concurrently if exists sessions_of_user",
         create: "create index concurrently sessions_of_user on sessions (user_id, id)",
         replaces: Some("drop index concurrently if exists sessions_user_id"),
+    },
+    Index {
+        migration: 15,
+        table: "events",
+        drop: "drop index concurrently if exists events_of_changes",
+        create: "create index concurrently events_of_changes on events (user_id, id) \
+            where user_id is not null \
+                and kind not in ('login', 'session-ended', 'login-failed', 'refresh-replayed')",
+        replaces: None,
+    },
+    Index {
+        migration: 15,
+        table: "events",
+        drop: "drop index concurrently if exists events_replayed",
+        create: "create index concurrently events_replayed on events (user_id, id) \
+            where user_id is not null and kind = 'refresh-replayed'",
+        replaces: None,
     },
 ];
 
@@ -110,9 +133,11 @@ async fn build_indexes(connection: &mut PgConnection) -> Result<(), MigrateError
     for index in INDEXES {
         let due: bool = query_scalar(
             "select exists (select from _sqlx_migrations where version = 1) \
-                and not exists (select from _sqlx_migrations where version = $1)",
+                and not exists (select from _sqlx_migrations where version = $1) \
+                and to_regclass($2) is not null",
         )
         .bind(index.migration)
+        .bind(index.table)
         .fetch_one(&mut *connection)
         .await?;
         if !due {
