@@ -35,6 +35,7 @@ mod listeners;
 mod log_lines;
 mod log_reasons;
 mod metrics;
+mod migration_lock;
 mod migrations;
 mod planted;
 mod postgres_addresses;

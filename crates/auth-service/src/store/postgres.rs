@@ -91,16 +91,24 @@ impl Postgres {
         Ok(Self { pool, logins, serving, migrating, trust, clock, is_here, mode })
     }
 
-    /// On a connection without the time limits.
+    /// Where there is something to migrate, on connections without the time limits.
     pub(super) async fn migrate(&self, migrator: &Migrator) -> Result<(), OpenError> {
+        let mut lent = in_time(self.pool.acquire()).await?;
+        let due = tokio::time::timeout(WORK_TIMEOUT, migrating::is_due(&mut lent, migrator)).await;
+        if !due.map_err(|_| OpenError::Silent)?? {
+            return Ok(());
+        }
+        drop(lent);
         let mut connection = in_time(self.migrating.connect()).await?;
+        let mut waiting = in_time(self.migrating.connect()).await?;
         let backend = query_scalar("select pg_backend_pid()").fetch_one(&mut connection);
         let backend = in_time(backend).await?;
         tokio::select! {
             biased;
-            done = migrating::run(&mut connection, migrator) => done?,
+            done = migrating::run(&mut connection, &mut waiting, migrator) => done?,
             () = self.lost(backend) => return Err(OpenError::Silent),
         }
+        in_time(waiting.close()).await?;
         in_time(connection.close()).await
     }
 
