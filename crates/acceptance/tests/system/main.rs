@@ -38,6 +38,7 @@ mod metrics;
 mod migration_lock;
 mod migrations;
 mod planted;
+mod poolers;
 mod postgres_addresses;
 mod prometheus;
 mod proxies;

@@ -235,6 +235,7 @@ async fn read_postgres(
         Some(connection) => connection,
         None => slot.insert(within(CONNECT_TIMEOUT, pins.connect()).await?),
     };
+    within(SILENCE_TIMEOUT, pins.begin(connection)).await?;
     // Row by row: a million of them as they come take a gigabyte.
     let mut rows = query(
         "with clock as materialized (select latchkey_now($1) as now) \
@@ -253,7 +254,8 @@ async fn read_postgres(
     )
     .bind(offset)
     .bind(from.map(|horizon| horizon.xid.to_string()))
-    .fetch(connection);
+    .persistent(!pins.sending().unnamed)
+    .fetch(&mut *connection);
     let first = within(SILENCE_TIMEOUT, rows.try_next()).await?.ok_or(sqlx::Error::RowNotFound)?;
     // A standby may lag behind what was acknowledged, and a server on which somebody turned writing
     // off may have a successor; they prove nothing.
@@ -271,6 +273,8 @@ async fn read_postgres(
         }
         next = within(SILENCE_TIMEOUT, rows.try_next()).await?;
     }
+    drop(rows);
+    within(SILENCE_TIMEOUT, pins.commit(connection)).await?;
     Ok(RevocationRead { rows: found, now, horizon: Some(horizon), keys })
 }
 

@@ -6,6 +6,7 @@ use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Executor as _, PgConnection, query, query_as, query_scalar};
 
+use super::super::sending::{BEGIN, COMMIT};
 use super::super::watched::Watched;
 
 /// Any number that nobody else uses for an advisory lock.
@@ -68,7 +69,7 @@ pub(super) async fn run(
     waiting: &mut PgConnection,
     migrator: &Migrator,
 ) -> Result<(), MigrateError> {
-    waiting.execute("begin").await?;
+    waiting.execute(BEGIN).await?;
     while !query_scalar::<_, bool>("select pg_try_advisory_xact_lock($1)")
         .bind(LOCK)
         .fetch_one(&mut *waiting)
@@ -92,7 +93,7 @@ pub(super) async fn run(
             }
             done => {
                 done?;
-                waiting.execute("commit").await?;
+                waiting.execute(COMMIT).await?;
                 return Ok(());
             }
         }
