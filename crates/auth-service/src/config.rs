@@ -108,6 +108,10 @@ impl TryFrom<String> for SameSite {
 #[serde(deny_unknown_fields)]
 pub struct Database {
     pub url: SecretString,
+    /// The server itself where `url` leads to a pooler; empty: `url`.
+    pub direct_url: SecretString,
+    /// Whether statements are prepared once for each connection.
+    pub statement_cache: bool,
     /// Where the URL says nothing of it.
     pub tls: Tls,
     pub max_connections: u32,
@@ -397,6 +401,7 @@ mod tests {
             ("AUTH__REGISTRATION", "everybody", "registration"),
             ("AUTH__DATABASE__URL", "mysql://x", "database.url"),
             ("AUTH__DATABASE__URL", "sqlite::memory:", "database.url"),
+            ("AUTH__DATABASE__DIRECT_URL", "sqlite:x", "database.direct_url"),
             ("AUTH__KEYS__MASTER_KEY", "c2hvcnQ=", "keys.master_key"),
             ("AUTH__KEYS__OTHER_MASTER_KEY", "c2hvcnQ=", "keys.other_master_key"),
             ("AUTH__KEYS__ALGORITHM", "HS256", "keys.algorithm"),

@@ -34,6 +34,7 @@ mod rotation;
 mod rows;
 mod schema;
 mod search;
+mod sending;
 mod sessions;
 mod sqlite;
 mod statement;

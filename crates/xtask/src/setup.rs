@@ -27,6 +27,14 @@ pub(crate) fn redis() -> Result {
     install("redis-server", "redis-server (Debian: apt-get install redis-server)")
 }
 
+/// Tests put a real pooler between the service and Postgres.
+pub(crate) fn pooler() -> Result {
+    if succeeds(Command::new("pgbouncer").arg("--version")) {
+        return Ok(());
+    }
+    install("pgbouncer", "pgbouncer (Debian: apt-get install pgbouncer)")
+}
+
 /// Tests put real reverse proxies in front of the services, by their programs' names.
 pub(crate) fn proxies() -> Result {
     if !succeeds(Command::new("nginx").arg("-v")) {

@@ -232,6 +232,7 @@ fn component(project: &Project, subcommand: &str, name: &str) -> Result {
 fn rust(project: &Project, rest: &[OsString], tests_run: impl FnMut()) -> Result<Outcome> {
     setup::curl()?;
     setup::redis()?;
+    setup::pooler()?;
     setup::proxies()?;
     setup::prometheus()?;
     let postgres = servers::postgres(project)?;

@@ -24,7 +24,7 @@ const GROUPS: [(&str, usize); 10] = [
 const FAULTS: [(&str, usize); 4] = [("A", 6), ("B", 10), ("C", 4), ("D", 2)];
 
 /// Those of the second search for faults, as that numbered them. Where one was several, they have letters.
-const SECOND: &[u32] = &[1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16, 17, 18, 19, 20];
+const SECOND: &[u32] = &[1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20];
 
 /// The rows of the tables whose names begin with `prefix`, each with the rest of its line.
 fn rows<'a>(text: &'a str, prefix: &str) -> Vec<(&'a str, &'a str)> {

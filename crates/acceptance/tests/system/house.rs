@@ -157,13 +157,18 @@ const STORE: &str = "crates/auth-service/src/store";
 fn only_one_file_of_the_store_begins_a_transaction() {
     let seam = format!("{STORE}/transaction.rs");
     let migrating = format!("{STORE}/sqlite/migrating.rs");
+    // A connection that no pool has: of the look at the start, and of whoever holds the lock for a migration.
+    let words = format!("{STORE}/sending.rs");
+    let apart = ["pooling.rs", "migrating.rs"].map(|name| format!("{STORE}/postgres/{name}"));
     let (mut looked_at, mut begins) = (0, 0);
     for (name, text) in sources(&["auth-service"]) {
         if !name.starts_with(STORE) {
             continue;
         }
-        let code = code(&text).to_lowercase();
-        if name == seam {
+        let code = code(&text);
+        assert!(!code.contains("(BEGIN)") || apart.contains(&name), "BEGIN in {name}");
+        let code = code.to_lowercase();
+        if name == words || name == seam {
             begins += code.matches("\"begin").count();
             continue;
         }

@@ -30,6 +30,15 @@ impl Config {
         if !["postgres://", "postgresql://", "sqlite:"].iter().any(|s| url.starts_with(s)) {
             return fail("database.url", "must start with postgres:// or sqlite:");
         }
+        let direct = self.database.direct_url.expose_secret();
+        let names_postgres =
+            |url: &str| ["postgres://", "postgresql://"].iter().any(|start| url.starts_with(start));
+        if !direct.is_empty() && !(names_postgres(direct) && names_postgres(url)) {
+            return fail(
+                "database.direct_url",
+                "must start with postgres://, beside a database.url that does so too",
+            );
+        }
         if url.contains(":memory:") {
             return fail("database.url", "must name a file: sessions are to survive a restart");
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{Connection as _, PgConnection, query, query_scalar};
@@ -32,8 +33,9 @@ pub(super) struct Postgres {
     /// A lane of its own for logins and registrations: a flood of them waits here, and refresh, logout
     /// and health do not wait behind it.
     logins: Pool,
-    serving: Pins,
-    migrating: Pins,
+    /// For connections apart from the pools: `None` where a migration cannot be done.
+    reading: Pins,
+    migrating: Option<Pins>,
     trust: Trust,
     clock: Clock,
     /// Whether the server is on this machine.
@@ -61,46 +63,62 @@ mod inspection;
 mod migrating;
 mod pins;
 mod pool;
+mod pooling;
 mod sessions;
 
 pub(super) use pins::Pins;
 use pins::{MIGRATING, Place, SERVING};
 use pool::Pool;
 pub(super) use pool::{PooledConnection, Trust};
+use pooling::Pooling;
 
 impl Postgres {
     pub(super) async fn open(settings: &config::Database, clock: Clock) -> Result<Self, OpenError> {
         let max_connections = settings.max_connections;
-        let options =
-            address::options(settings)?.application_name("latchkey").options(NOTICE_SILENCE);
-        let (is_here, mode) = (address::is_here(&options), options.get_ssl_mode());
+        let way = Box::pin(Way::find("database.url", &settings.url, settings)).await?;
+        let (is_here, mode) = (address::is_here(&way.options), way.options.get_ssl_mode());
         let trust = Trust::default();
-        let place = match first_look(&options).await {
-            Err(OpenError::Connect(error)) => {
-                return Err(OpenError::Connect(cause(&options, error).await));
-            }
-            place => place?,
+        let serving = way.pins(settings, SERVING);
+        let direct = match settings.direct_url.expose_secret() {
+            "" => way,
+            _ => Box::pin(way.beside(settings)).await?,
         };
-        let (serving, migrating) =
-            (Pins::new(&options, &place, SERVING), Pins::new(&options, &place, MIGRATING));
+        let reading = direct.pins(settings, SERVING);
+        let migrating =
+            (direct.pooling != Pooling::Transaction).then(|| direct.pins(settings, MIGRATING));
         let for_logins = (max_connections / 4).max(1);
         let most = max_connections - for_logins;
-        let pool = in_time(Pool::connect(most, serving.clone(), trust.clone())).await?;
-        let logins = Pool::connect_lazy(for_logins, serving.clone(), trust.clone());
+        let pool = in_time(Pool::connect("main", most, serving.clone(), trust.clone())).await?;
+        let logins = Pool::connect_lazy("logins", for_logins, serving, trust.clone());
         in_time(pool.acquire()).await?;
-        Ok(Self { pool, logins, serving, migrating, trust, clock, is_here, mode })
+        Ok(Self { pool, logins, reading, migrating, trust, clock, is_here, mode })
     }
 
-    /// On a connection without the time limits.
+    /// Where there is something to migrate, on connections without the time limits.
     pub(super) async fn migrate(&self, migrator: &Migrator) -> Result<(), OpenError> {
-        let mut connection = in_time(self.migrating.connect()).await?;
+        let mut lent = in_time(self.pool.acquire()).await?;
+        let due = tokio::time::timeout(WORK_TIMEOUT, migrating::is_due(&mut lent, migrator)).await;
+        if !due.map_err(|_| OpenError::Silent)?? {
+            return Ok(());
+        }
+        drop(lent);
+        let Some(migrating) = &self.migrating else {
+            return Err(OpenError::Unfit(
+                "there is something to migrate, which a pooler by transaction is no way for: set \
+                 database.direct_url to the address of the server itself"
+                    .to_owned(),
+            ));
+        };
+        let mut connection = in_time(migrating.connect()).await?;
+        let mut waiting = in_time(migrating.connect()).await?;
         let backend = query_scalar("select pg_backend_pid()").fetch_one(&mut connection);
         let backend = in_time(backend).await?;
         tokio::select! {
             biased;
-            done = migrating::run(&mut connection, migrator) => done?,
+            done = migrating::run(&mut connection, &mut waiting, migrator) => done?,
             () = self.lost(backend) => return Err(OpenError::Silent),
         }
+        in_time(waiting.close()).await?;
         in_time(connection.close()).await
     }
 
@@ -132,7 +150,7 @@ impl Postgres {
 
     /// What a connection of one's own is made with, and whom it tells of a server that does not write.
     pub(super) fn apart(&self) -> (Pins, Trust) {
-        (self.serving.clone(), self.trust.clone())
+        (self.reading.clone(), self.trust.clone())
     }
 
     pub(super) fn clock(&self) -> Clock {
@@ -141,7 +159,7 @@ impl Postgres {
 
     /// How busy the connections are.
     pub(super) fn pools(&self) -> [PoolUsage; 2] {
-        [self.pool.usage("main"), self.logins.usage("logins")]
+        [self.pool.usage(), self.logins.usage()]
     }
 
     /// A connection of the lane.
@@ -175,17 +193,51 @@ async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Resul
     })
 }
 
-/// Where the tables are, by a connection of its own: not everything can be set for it yet.
-async fn first_look(options: &PgConnectOptions) -> Result<Place, OpenError> {
-    let options = options.clone().options(pins::limits(SERVING));
-    let place = async {
-        let pool = pool::settings(1, &Trust::default()).connect_with(options).await?;
-        let mut connection = pool.acquire().await?.detach();
-        let place = Place::find(&mut connection).await?;
-        connection.close().await?;
-        Ok(place)
-    };
-    in_time(place).await
+/// What an address leads to.
+struct Way {
+    options: PgConnectOptions,
+    pooling: Pooling,
+    place: Place,
+}
+
+impl Way {
+    /// By a connection of its own: not everything can be set for it yet.
+    async fn find(
+        setting: &str,
+        url: &SecretString,
+        settings: &config::Database,
+    ) -> Result<Self, OpenError> {
+        let options = address::options(setting, url, settings.tls)?.application_name("latchkey");
+        let found = match in_time(pooling::find(options.clone(), &NOTICE_SILENCE)).await {
+            Err(OpenError::Connect(error)) => {
+                return Err(OpenError::Connect(cause(&options, error).await));
+            }
+            found => found?,
+        };
+        let mut found = pooling::check_statements(found, settings.statement_cache).await?;
+        let place = in_time(Place::find(&mut found.connection)).await?;
+        in_time(found.connection.close()).await?;
+        Ok(Self { options: found.options, pooling: found.pooling, place })
+    }
+
+    /// The way of `database.direct_url`, which must lead to the same tables.
+    async fn beside(&self, settings: &config::Database) -> Result<Self, OpenError> {
+        let setting = "database.direct_url";
+        let direct = Self::find(setting, &settings.direct_url, settings).await?;
+        let why = if direct.pooling == Pooling::Transaction {
+            "leads to a pooler by transaction; name the server itself"
+        } else if !direct.place.is(&self.place) {
+            "leads to other tables than database.url; name the same database, and a user with the same \
+             search_path"
+        } else {
+            return Ok(direct);
+        };
+        Err(OpenError::Unfit(format!("{setting} {why}")))
+    }
+
+    fn pins(&self, settings: &config::Database, limits: pins::Limits) -> Pins {
+        Pins::new(&self.options, self.pooling, settings.statement_cache, &self.place, limits)
+    }
 }
 
 /// A pool that cannot connect tries until its time is up, and then says only that. One more attempt

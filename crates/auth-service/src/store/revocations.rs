@@ -291,6 +291,7 @@ async fn read_postgres(
         Some(connection) => connection,
         None => slot.insert(within(CONNECT_TIMEOUT, pins.connect()).await?),
     };
+    within(SILENCE_TIMEOUT, pins.begin(connection)).await?;
     // Row by row: a million of them as they come take a gigabyte.
     // No id has more than 64 letters, and one of hundreds of megabytes would take longer than a server may be silent.
     let mut rows = query(
@@ -312,7 +313,8 @@ async fn read_postgres(
     )
     .bind(offset)
     .bind(from.map(|horizon| horizon.xid.to_string()))
-    .fetch(connection);
+    .persistent(!pins.sending().unnamed)
+    .fetch(&mut *connection);
     let first = within(SILENCE_TIMEOUT, rows.try_next()).await?.ok_or(sqlx::Error::RowNotFound)?;
     // A standby may lag behind what was acknowledged, and a server on which somebody turned writing
     // off may have a successor; they prove nothing.
@@ -328,6 +330,8 @@ async fn read_postgres(
         found.extend(unreadable.skip(&row)?);
         next = within(SILENCE_TIMEOUT, rows.try_next()).await?;
     }
+    drop(rows);
+    within(SILENCE_TIMEOUT, pins.commit(connection)).await?;
     Ok(RevocationRead { rows: found, now, horizon: Some(horizon), keys })
 }
 

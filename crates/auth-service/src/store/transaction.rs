@@ -55,7 +55,8 @@ impl Tx {
         match &mut tx.connection {
             Connection::Postgres(lent, _) => {
                 lent.enter_transaction();
-                lent.execute("begin").await?;
+                let begin = lent.beginning();
+                lent.execute(begin).await?;
             }
             Connection::Sqlite(writer, _) => {
                 writer.enter_transaction();

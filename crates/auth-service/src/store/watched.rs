@@ -13,6 +13,8 @@ use sqlx::error::ErrorKind;
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection as _, Database, Either, Error, Execute, Executor, SqlStr};
 
+use super::sending::{Sending, Sent, by_itself};
+
 /// A connection of a pool. Statements run on `&mut Watched`, and nothing else reaches the connection.
 pub(super) struct Watched<DB: Database> {
     /// It is there until the value is dropped.
@@ -22,6 +24,7 @@ pub(super) struct Watched<DB: Database> {
     /// A transaction was begun and has not ended.
     in_transaction: bool,
     damage: Option<Damage>,
+    sending: Sending,
 }
 
 const THERE: &str = "the connection is there until the value is dropped";
@@ -36,8 +39,20 @@ pub(super) enum Damage {
 }
 
 impl<DB: Database> Watched<DB> {
-    pub(super) fn new(connection: PoolConnection<DB>) -> Self {
-        Self { connection: Some(connection), busy: false, in_transaction: false, damage: None }
+    pub(super) fn new(connection: PoolConnection<DB>, sending: Sending) -> Self {
+        let connection = Some(connection);
+        Self { connection, busy: false, in_transaction: false, damage: None, sending }
+    }
+
+    /// What begins a transaction on it.
+    pub(super) fn beginning(&self) -> SqlStr {
+        self.sending.beginning()
+    }
+
+    /// What has to begin a transaction before the next statement.
+    fn to_begin(&self) -> Option<SqlStr> {
+        (!self.in_transaction && self.sending.is_in_transactions())
+            .then(|| self.sending.beginning())
     }
 
     /// Why it must not serve again, if that is so.
@@ -156,10 +171,15 @@ where
         'c: 'e,
         E: 'q + Execute<'q, DB>,
     {
-        let Watched { connection, busy, damage, .. } = self;
+        let begin = self.to_begin();
+        let Watched { connection, busy, damage, sending, .. } = self;
         let connection = &mut **connection.as_mut().expect(THERE);
         *busy = true;
-        let mut results = connection.fetch_many(query);
+        let query = Sent { query, unnamed: sending.unnamed };
+        let mut results = match begin {
+            None => connection.fetch_many(query),
+            Some(begin) => by_itself::<DB, _>(connection, begin, query),
+        };
         let watched = stream::poll_fn(move |context| {
             let next = ready!(results.poll_next_unpin(context));
             match &next {
@@ -181,10 +201,22 @@ where
         'c: 'e,
         E: 'q + Execute<'q, DB>,
     {
-        let Watched { connection, busy, damage, .. } = self;
+        let begin = self.to_begin();
+        let Watched { connection, busy, damage, sending, .. } = self;
         let connection = &mut **connection.as_mut().expect(THERE);
         *busy = true;
-        let row = connection.fetch_optional(query);
+        let query = Sent { query, unnamed: sending.unnamed };
+        let row = match begin {
+            None => connection.fetch_optional(query),
+            Some(begin) => {
+                let all = by_itself::<DB, _>(connection, begin, query).collect::<Vec<_>>();
+                all.map(|all| {
+                    let rows = all.into_iter().collect::<Result<Vec<_>, _>>()?;
+                    Ok(rows.into_iter().find_map(Either::right))
+                })
+                .boxed()
+            }
+        };
         row.inspect(|row| learn(row, busy, damage)).boxed()
     }
 

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::str::FromStr as _;
 
 use hosting::settings::is_this_machine;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::{Host, ParseError, Url};
 
 use super::super::OpenError;
-use crate::config::{self, Tls};
+use crate::config::Tls;
 
 /// What may stand in a URL, each with its other names, the name of libpq first. sqlx says what it does
 /// not know in the log, with its value, and goes on without it.
@@ -43,9 +43,15 @@ const FILES: [(&[&str], &str, &str); 3] = [
 /// `database.tls`, and libpq's variable for the mode counts for nothing.
 ///
 /// By itself sqlx would try TLS with anybody and go on without it.
-pub(super) fn options(settings: &config::Database) -> Result<PgConnectOptions, OpenError> {
-    let unfit = |why: String| OpenError::Unfit(format!("database.url: {why}"));
-    let mut url = parse(settings.url.expose_secret()).map_err(|error| unfit(error.to_string()))?;
+///
+/// `url` is the value of this setting.
+pub(super) fn options(
+    setting: &str,
+    url: &SecretString,
+    tls: Tls,
+) -> Result<PgConnectOptions, OpenError> {
+    let unfit = |why: String| OpenError::Unfit(format!("{setting}: {why}"));
+    let mut url = parse(url.expose_secret()).map_err(|error| unfit(error.to_string()))?;
     let given = parameters(&url).map_err(unfit)?;
     if !given.contains_key("host") && !given.contains_key("hostaddr") {
         name_the_host(&mut url);
@@ -68,7 +74,7 @@ pub(super) fn options(settings: &config::Database) -> Result<PgConnectOptions, O
         // Nobody else is on the way, and Postgres offers no TLS there.
         return Ok(options.ssl_mode(PgSslMode::Disable));
     }
-    let mode = match settings.tls {
+    let mode = match tls {
         _ if given.contains_key(MODE[0]) => options.get_ssl_mode(),
         Tls::Unsaid if is_here(&options) => PgSslMode::Disable,
         Tls::Unsaid => return Err(OpenError::Unprotected),
@@ -155,9 +161,8 @@ mod tests {
     use super::*;
 
     fn mode(url: &str, tls: Tls) -> Result<String, String> {
-        let settings =
-            config::Database { url: url.into(), tls, max_connections: 2, migrate_on_start: false };
-        let options = options(&settings).map_err(|error| error.to_string())?;
+        let options =
+            options("database.url", &url.into(), tls).map_err(|error| error.to_string())?;
         Ok(format!("{:?}", options.get_ssl_mode()))
     }
 
@@ -222,13 +227,8 @@ mod tests {
     }
 
     fn read(url: &str) -> PgConnectOptions {
-        let settings = config::Database {
-            url: url.into(),
-            tls: Tls::Disable,
-            max_connections: 2,
-            migrate_on_start: false,
-        };
-        options(&settings).unwrap_or_else(|error| panic!("{url}: {error}"))
+        let read = options("database.url", &url.into(), Tls::Disable);
+        read.unwrap_or_else(|error| panic!("{url}: {error}"))
     }
 
     #[test]

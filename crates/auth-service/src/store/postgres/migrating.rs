@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{PgConnection, query, query_scalar};
+use sqlx::{Executor as _, PgConnection, query, query_as, query_scalar};
+
+use super::super::sending::{BEGIN, COMMIT};
+use super::super::watched::Watched;
 
 /// Any number that nobody else uses for an advisory lock.
 const LOCK: i64 = 0x6c61_7463_686b_6579;
@@ -16,18 +19,60 @@ const BETWEEN_TRIES: Duration = Duration::from_secs(2);
 /// What Postgres calls a lock that was not had in time.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
-/// Runs the migrations when no other program does.
+/// Whether a migration is left to apply; an error where what was applied is not what this program knows.
+/// Takes no lock and writes nothing: nearly every start finds nothing to do.
+pub(super) async fn is_due(
+    connection: &mut Watched<sqlx::Postgres>,
+    migrator: &Migrator,
+) -> Result<bool, MigrateError> {
+    match is_left(connection, migrator).await {
+        // Somebody is at the table; whoever migrates waits for them.
+        Err(error) if is_locked(&error) => Ok(true),
+        found => found,
+    }
+}
+
+async fn is_left(
+    connection: &mut Watched<sqlx::Postgres>,
+    migrator: &Migrator,
+) -> Result<bool, MigrateError> {
+    let there = "select to_regclass('_sqlx_migrations') is not null";
+    if !query_scalar::<_, bool>(there).fetch_one(&mut *connection).await? {
+        return Ok(true);
+    }
+    let sql = "select version, success, checksum from _sqlx_migrations order by version";
+    let applied: Vec<(i64, bool, Vec<u8>)> = query_as(sql).fetch_all(&mut *connection).await?;
+    for (version, success, checksum) in &applied {
+        let known = migrator.iter().find(|known| known.version == *version);
+        match known {
+            _ if !success => return Err(MigrateError::Dirty(*version)),
+            Some(known) if *known.checksum != **checksum => {
+                return Err(MigrateError::VersionMismatch(*version));
+            }
+            None if !migrator.ignore_missing => return Err(MigrateError::VersionMissing(*version)),
+            Some(_) | None => {}
+        }
+    }
+    let is_applied = |version| applied.iter().any(|(applied, ..)| *applied == version);
+    Ok(!migrator.iter().all(|known| is_applied(known.version)))
+}
+
+/// Runs the migrations when no other program does. `waiting` is a connection of its own, and has the lock
+/// for as long as its transaction is open: however the program ends, it leaves no lock behind.
 ///
 /// It asks for the lock again and again. A statement that waited for it would have a snapshot all the
-/// while, which the concurrent build of an index waits for: the two would wait for each other. The
-/// migrator's own lock is then always free, unless a program of an older version holds it.
+/// while, which the concurrent build of an index waits for: the two would wait for each other. A
+/// transaction that only has the lock has no snapshot. The migrator's own lock is then always free, unless
+/// a program of an older version holds it.
 pub(super) async fn run(
     connection: &mut PgConnection,
+    waiting: &mut PgConnection,
     migrator: &Migrator,
 ) -> Result<(), MigrateError> {
-    while !query_scalar::<_, bool>("select pg_try_advisory_lock($1)")
+    waiting.execute(BEGIN).await?;
+    while !query_scalar::<_, bool>("select pg_try_advisory_xact_lock($1)")
         .bind(LOCK)
-        .fetch_one(&mut *connection)
+        .fetch_one(&mut *waiting)
         .await?
     {
         tokio::time::sleep(BETWEEN_ATTEMPTS).await;
@@ -46,7 +91,11 @@ pub(super) async fn run(
                 }
                 tokio::time::sleep(BETWEEN_TRIES).await;
             }
-            done => return done,
+            done => {
+                done?;
+                waiting.execute(COMMIT).await?;
+                return Ok(());
+            }
         }
     }
 }

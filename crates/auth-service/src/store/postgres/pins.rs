@@ -3,16 +3,22 @@
 //! a login in flight, and with another `search_path` the tables might be somebody else's.
 //!
 //! What can be set is sent at the start of the connection, where it outranks `alter database` and
-//! `alter role`, and all of it is read back. Whether the server writes is only read: a server on
+//! `alter role`, and all of it is read back. A pooler between takes nothing at the start: it is set by the first
+//! statement then, or, where the next transaction may be at another process of the server, by the first
+//! of each transaction. Whether the server writes is only read: a server on
 //! which somebody turned writing off, to move to another one, must not be written to all the same.
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, Postgres};
-use sqlx::{Connection as _, Error, Executor, query_as, query_scalar};
+use sqlx::{
+    AssertSqlSafe, Connection as _, Error, Executor, Row as _, SqlSafeStr as _, query_as, raw_sql,
+};
 
 use super::super::fault::OnlyReads;
+use super::super::sending::{COMMIT, Sending};
+use super::pooling::Pooling;
 
 /// What may take how long at the most: a statement, waiting for a lock, doing nothing in between.
-type Limits = [&'static str; 3];
+pub(super) type Limits = [&'static str; 3];
 
 /// The server ends what takes too long; the client could only stop listening.
 pub(super) const SERVING: Limits = ["5s", "3s", "5s"];
@@ -32,25 +38,33 @@ pub(super) fn limits([statement, lock, idle]: Limits) -> [(&'static str, &'stati
 pub(super) struct Place {
     /// The schema of the tables, or the one in which they are to be made, quoted.
     schema: String,
+    /// Which database of which run of which server.
+    database: String,
     version: u32,
 }
 
 impl Place {
     /// Of the schemas of `search_path`, the first one with this program's tables, else the first one.
     pub(super) async fn find(connection: &mut PgConnection) -> Result<Self, Error> {
-        let schema: Option<String> = query_scalar(
-            "select quote_ident(coalesce( \
+        // Behind a pooler nothing can be prepared yet.
+        let sql = "select quote_ident(coalesce( \
                 (select name from unnest(current_schemas(false)) with ordinality as p (name, place) \
                 where to_regclass(format('%I._sqlx_migrations', name)) is not null \
                     and to_regclass(format('%I.revocations', name)) is not null \
                 order by place limit 1), \
-                current_schema()))",
-        )
-        .fetch_one(&mut *connection)
-        .await?;
+                current_schema())), \
+             (select concat(pg_postmaster_start_time(), ' ', oid) from pg_database \
+                where datname = current_database())";
+        let row = raw_sql(sql).fetch_one(&mut *connection).await?;
+        let (schema, database): (Option<String>, _) = (row.try_get(0)?, row.try_get(1)?);
         let none = || unfit("search_path names no schema that is there: set it by `alter role`");
         let version = connection.server_version_num().unwrap_or_default();
-        Ok(Self { schema: schema.ok_or_else(none)?, version })
+        Ok(Self { schema: schema.ok_or_else(none)?, database, version })
+    }
+
+    /// Whether both are the same tables.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        (&self.schema, &self.database) == (&other.schema, &other.database)
     }
 }
 
@@ -60,10 +74,19 @@ pub(in crate::store) struct Pins {
     options: PgConnectOptions,
     /// What must be found, by the names of the settings.
     wanted: Vec<(&'static str, String)>,
+    /// The first statement of a connection on which its start could set nothing.
+    first: Option<String>,
+    sending: Sending,
 }
 
 impl Pins {
-    pub(super) fn new(options: &PgConnectOptions, place: &Place, limits: Limits) -> Self {
+    pub(super) fn new(
+        options: &PgConnectOptions,
+        pooling: Pooling,
+        statement_cache: bool,
+        place: &Place,
+        limits: Limits,
+    ) -> Self {
         let mut wanted = vec![
             // Temporary tables last: otherwise they hide others of the same name.
             ("search_path", format!("{},pg_temp", place.schema)),
@@ -80,7 +103,18 @@ impl Pins {
         if place.version >= 17_00_00 {
             wanted.push(("transaction_timeout", "0".to_owned()));
         }
-        let options = options.clone().options(wanted.iter().map(|(name, value)| (*name, value)));
+        let mut options = options.clone();
+        let (mut first, mut sending) = (None, Sending::new(!statement_cache));
+        match pooling {
+            Pooling::None => {
+                options = options.options(wanted.iter().map(|(name, value)| (*name, value)));
+            }
+            Pooling::Session => first = Some(set(&wanted, false)),
+            Pooling::Transaction => sending = sending.in_transactions(&set(&wanted, true)),
+        }
+        if !statement_cache {
+            options = options.statement_cache_capacity(0);
+        }
         wanted.extend([
             ("transaction_isolation", "read committed".to_owned()),
             // sqlx sends these two.
@@ -89,7 +123,7 @@ impl Pins {
             // Only a superuser could set it. Otherwise triggers would not run.
             ("session_replication_role", "origin".to_owned()),
         ]);
-        Self { options, wanted }
+        Self { options, wanted, first, sending }
     }
 
     pub(super) fn options(&self) -> PgConnectOptions {
@@ -99,8 +133,46 @@ impl Pins {
     /// A connection that is as it must be.
     pub(in crate::store) async fn connect(&self) -> Result<PgConnection, Error> {
         let mut connection = PgConnection::connect_with(&self.options).await?;
+        self.settle(&mut connection).await?;
+        self.begin(&mut connection).await?;
         self.check(&mut connection).await?;
+        self.commit(&mut connection).await?;
         Ok(connection)
+    }
+
+    /// How statements are sent.
+    pub(in crate::store) fn sending(&self) -> &Sending {
+        &self.sending
+    }
+
+    /// Begins a transaction where every statement has to be in one.
+    pub(in crate::store) async fn begin(&self, connection: &mut PgConnection) -> Result<(), Error> {
+        if self.sending.is_in_transactions() {
+            connection.execute(self.sending.beginning()).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends what [`begin`](Self::begin) began.
+    pub(in crate::store) async fn commit(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<(), Error> {
+        if self.sending.is_in_transactions() {
+            connection.execute(COMMIT).await?;
+        }
+        Ok(())
+    }
+
+    /// Sets what the start of a connection could not.
+    pub(super) async fn settle<'c>(
+        &self,
+        connection: impl Executor<'c, Database = Postgres>,
+    ) -> Result<(), Error> {
+        if let Some(first) = &self.first {
+            connection.execute(AssertSqlSafe(first.clone()).into_sql_str()).await?;
+        }
+        Ok(())
     }
 
     /// An error in a sentence unless the connection is as it must be.
@@ -117,6 +189,7 @@ impl Pins {
              select 'standby', case when pg_catalog.pg_is_in_recovery() then 'yes' else 'no' end",
         )
         .bind(names.map(str::to_owned).collect::<Vec<_>>())
+        .persistent(!self.sending.unnamed)
         .fetch_all(connection)
         .await?;
         let value = |name: &str| {
@@ -150,12 +223,23 @@ impl Pins {
             if found != wanted {
                 return Err(unfit(format!(
                     "{name} is {found:?} on a new connection and must be {wanted:?}: reset it for the \
-                     database and the role, and have a pooler pass start-up options on"
+                     database and the role, and have a pooler between set nothing"
                 )));
             }
         }
         Ok(())
     }
+}
+
+/// Sets what is wanted, until the transaction ends or for as long as the connection lives. An `e''` is read
+/// the same whatever is set.
+fn set(wanted: &[(&'static str, String)], in_transaction: bool) -> String {
+    let one = |(name, value): &(&str, String)| {
+        let value = value.replace('\\', r"\\").replace('\'', "''");
+        format!("pg_catalog.set_config('{name}', e'{value}', {in_transaction})")
+    };
+    let all: Vec<_> = wanted.iter().map(one).collect();
+    format!("select {}", all.join(", "))
 }
 
 fn only_reads(why: &'static str) -> Error {

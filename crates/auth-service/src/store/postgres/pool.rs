@@ -16,11 +16,20 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Short: whoever waits for a connection also waits for this, and then for a new one.
 const IDLE_TIMEOUT: Duration = Duration::from_millis(300);
 
+/// Whoever waits longer for a connection is told of in the log.
+const LONG_WAIT: Duration = Duration::from_secs(1);
+/// A pool that is too small has many who wait.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
+
 /// A pool whose places are never lost.
 pub(super) struct Pool {
+    /// As in the metrics.
+    name: &'static str,
     connections: PgPool,
     pins: Pins,
     trust: Trust,
+    /// When the log was told last that somebody waited.
+    warned: Mutex<Option<Instant>>,
 }
 
 /// Since when connections may be trusted. One that met a server which does not write, or not any
@@ -43,40 +52,84 @@ impl Trust {
 impl Pool {
     /// A pool that has connected once.
     pub(super) async fn connect(
+        name: &'static str,
         max_connections: u32,
         pins: Pins,
         trust: Trust,
     ) -> Result<Self, sqlx::Error> {
         let connections = settings(max_connections, &trust).connect_with(pins.options()).await?;
-        Ok(Self { connections, pins, trust })
+        Ok(Self { name, connections, pins, trust, warned: Mutex::default() })
     }
 
     /// A pool that connects when it is first used.
-    pub(super) fn connect_lazy(max_connections: u32, pins: Pins, trust: Trust) -> Self {
+    pub(super) fn connect_lazy(
+        name: &'static str,
+        max_connections: u32,
+        pins: Pins,
+        trust: Trust,
+    ) -> Self {
         let connections = settings(max_connections, &trust).connect_lazy_with(pins.options());
-        Self { connections, pins, trust }
+        Self { name, connections, pins, trust, warned: Mutex::default() }
     }
 
     /// A connection, waited for at most three seconds. A new one is refused unless it is as it must
     /// be; by a hook of sqlx's it would be tried again in silence until the time is up.
     pub(super) async fn acquire(&self) -> Result<PooledConnection, sqlx::Error> {
-        let connection = Watched::new(self.connections.acquire().await?);
+        let _waiting = Waiting { pool: self, begun: Instant::now() };
+        let connection = self.connections.acquire().await?;
+        let connection = Watched::new(connection, self.pins.sending().clone());
         let mut lent = PooledConnection { connection, trust: self.trust.clone() };
         if lent.is_new() {
+            let settled = self.pins.settle(&mut *lent).await;
+            settled.inspect_err(|_| lent.condemn())?;
             let checked = self.pins.check(&mut *lent).await;
             checked.inspect_err(|_| lent.condemn())?;
         }
         Ok(lent)
     }
 
+    /// Says that somebody waited long, unless that was said a moment ago.
+    fn tell_of_waiting(&self, waited: Duration) {
+        if waited < LONG_WAIT {
+            return;
+        }
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.is_some_and(|at| at.elapsed() < BETWEEN_WARNINGS) {
+            return;
+        }
+        *warned = Some(Instant::now());
+        drop(warned);
+        tracing::warn!(
+            pool.name = self.name,
+            pool.wait_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+            pool.size = self.connections.size(),
+            pool.idle = self.connections.num_idle(),
+            "a connection to the database was waited for longer than a second: the server or a pooler between \
+             gives none, or database.max_connections is too low"
+        );
+    }
+
     /// How busy it is, under the name that it has in the metrics.
-    pub(super) fn usage(&self, name: &'static str) -> PoolUsage {
-        PoolUsage::of(name, &self.connections)
+    pub(super) fn usage(&self) -> PoolUsage {
+        PoolUsage::of(self.name, &self.connections)
     }
 
     /// Waits for the connections that are lent, and closes all.
     pub(super) async fn close(&self) {
         self.connections.close().await;
+    }
+}
+
+/// Somebody who waits for a connection that serves; a pooler may take one and give no server to it. Dropped when
+/// they have it, or when they gave up.
+struct Waiting<'p> {
+    pool: &'p Pool,
+    begun: Instant,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.pool.tell_of_waiting(self.begun.elapsed());
     }
 }
 

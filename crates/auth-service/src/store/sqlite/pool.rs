@@ -10,6 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use sqlx::{Sqlite, query_scalar};
 
 use super::super::PoolUsage;
+use super::super::sending::Sending;
 use super::super::watched::Watched;
 
 /// Connections to one file.
@@ -33,7 +34,7 @@ impl Pool {
     /// A connection for single statements, waited for at most five seconds. A new one is refused
     /// unless it is as it must be.
     pub(in crate::store) async fn acquire(&self) -> Result<Watched<Sqlite>, sqlx::Error> {
-        let mut connection = Watched::new(self.0.acquire().await?);
+        let mut connection = Watched::new(self.0.acquire().await?, Sending::default());
         if connection.is_new() {
             let checked = check(&mut connection).await;
             checked.inspect_err(|_| connection.condemn())?;

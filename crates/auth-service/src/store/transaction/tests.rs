@@ -50,6 +50,8 @@ impl Scene {
         let url = SecretString::from(url);
         let settings = config::Database {
             url,
+            direct_url: String::new().into(),
+            statement_cache: true,
             tls: config::Tls::Unsaid,
             max_connections: 2,
             migrate_on_start: true,
