@@ -33,7 +33,7 @@ impl Config {
         let direct = self.database.direct_url.expose_secret();
         let names_postgres =
             |url: &str| ["postgres://", "postgresql://"].iter().any(|start| url.starts_with(start));
-        if !direct.is_empty() && !(names_postgres(direct) && names_postgres(url)) {
+        if !(direct.is_empty() || names_postgres(direct) && names_postgres(url)) {
             return fail(
                 "database.direct_url",
                 "must start with postgres://, beside a database.url that does so too",

@@ -277,8 +277,13 @@ impl Store {
     }
 }
 
-/// In the order of their ids: two that move keys on must not wait for each other.
+/// One after the other: of those who wait for the rows, each would know only those that were there when it began to
+/// wait, and lock a newer one in another order than the next. The rows are for programs of before.
 async fn lock(tx: &mut Tx, purpose: KeyPurpose) -> Result<(), StoreError> {
+    if tx.is_postgres() {
+        let sql = "select 1 as locked from pg_advisory_xact_lock(hashtextextended($1, 1))";
+        tx.fetch_all(sql, &[format!("latchkey keys {}", purpose.as_str()).into()]).await?;
+    }
     let sql = "select k.id from keys k where k.purpose = $1 order by k.id {lock}";
     tx.fetch_all(sql, &[purpose.as_str().into()]).await?;
     Ok(())
