@@ -344,7 +344,13 @@ fn seen_ways(events: &[Map<String, Value>], name: &str, outcome: &str) -> usize 
 #[test]
 fn the_names_of_security_events_are_those_of_the_audit_log() {
     let mut sources = read("crates/auth-service/src/store/audit.rs");
-    for number in ["0002_keys_and_trail", "0005_sessions_announce", "0012_life_of_an_account"] {
+    for number in [
+        "0002_keys_and_trail",
+        "0005_sessions_announce",
+        "0012_life_of_an_account",
+        "0016_told_credentials",
+        "0019_changed_invitations",
+    ] {
         sources += &read(&format!("migrations/postgres/{number}.sql"));
     }
     for name in documented().into_keys() {

@@ -221,7 +221,7 @@ impl Store {
     pub async fn surplus_events(&self, most: i64) -> Result<Vec<SurplusEvents>, StoreError> {
         // Both ends of an index: in general there is nothing to count.
         let span = "select coalesce(max(id) - min(id) + 1, 0) as span from events";
-        let found = self.read("span_of_events", Lane::Main, span, Vec::new()).await?;
+        let found = self.read("surplus_events", Lane::Main, span, Vec::new()).await?;
         if found.first().map(|row| row.int("span")).transpose()?.is_none_or(|span| span <= most) {
             return Ok(Vec::new());
         }

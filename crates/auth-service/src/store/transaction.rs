@@ -149,7 +149,7 @@ impl Tx {
         Ok(())
     }
 
-    const fn is_postgres(&self) -> bool {
+    pub(super) const fn is_postgres(&self) -> bool {
         matches!(self.connection, Connection::Postgres(..))
     }
 
