@@ -226,7 +226,7 @@ impl Store {
             return Ok(Vec::new());
         }
         let sql = "select kind, count(*) as number from events group by kind";
-        let found = self.read("count_events", Lane::Main, sql, Vec::new()).await?;
+        let found = self.read("surplus_events", Lane::Main, sql, Vec::new()).await?;
         let counted = |row: &Row| Ok::<_, sqlx::Error>((row.text("kind")?, row.int("number")?));
         let counted: Vec<_> = found.iter().map(counted).collect::<Result<_, _>>()?;
         let share = fair_share(counted.iter().map(|(_, number)| *number).collect(), most);
@@ -234,7 +234,7 @@ impl Store {
         for (kind, _) in counted.into_iter().filter(|(_, number)| *number > share) {
             let sql = "select id from events where kind = $1 order by id desc limit 1 offset $2";
             let values = vec![kind.as_str().into(), share.into()];
-            let found = self.read("share_of_events", Lane::Main, sql, values).await?;
+            let found = self.read("surplus_events", Lane::Main, sql, values).await?;
             if let Some(row) = found.first() {
                 surplus.push(SurplusEvents { kind, up_to: row.int("id")? });
             }
