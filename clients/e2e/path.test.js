@@ -14,21 +14,35 @@ for (const path of ['/id', '/auth/v1']) {
     const username = await latchkey.register();
     const context = await profile(latchkey);
     const missing = [];
+    const beside = [];
     context.on('response', (response) => {
       if (response.status() === 404 && !response.url().endsWith('/favicon.ico')) missing.push(response.url());
+    });
+    context.on('request', (request) => {
+      const { origin: at, pathname } = new URL(request.url());
+      const ours = pathname.startsWith(`${path}/`) || pathname === '/favicon.ico';
+      if (at === origin && !ours) beside.push(`${request.method()} ${pathname}`);
     });
     const page = await context.newPage();
     await signIn(page, username, `${origin}${path}/`);
     await page.locator('#name', { hasText: username }).waitFor();
     await page.getByRole('button', { name: 'Who am I?' }).click();
     await page.locator('#whoami-answer').getByText(username).waitFor();
+    const section = page.getByRole('region', { name: 'Your data' });
+    const other = `${username}-2`;
+    await section.getByLabel('Name', { exact: true }).fill(other);
+    await section.locator('[type=submit]:not([aria-busy])').click();
+    await page.locator('#name', { hasText: other }).waitFor();
+    const download = page.waitForEvent('download');
+    await section.getByRole('button', { name: 'Download' }).click();
+    await download;
     await page.reload();
     await inside(page);
     await page.getByRole('button', { name: 'Sign out', exact: true }).click();
     await outside(page);
     await page.getByRole('link', { name: 'API documentation' }).click();
     await page.waitForURL(({ href }) => href === `${origin}${path}/docs`);
-    assert.deepEqual([missing, context.failures], [[], []]);
+    assert.deepEqual([missing, beside, context.failures], [[], [], []]);
     await context.close();
   });
 }

@@ -126,6 +126,8 @@ class Refused extends Error {
 }
 
 async function ask(url, { json, ...init } = {}) {
+  // The token would go to whatever else is on this host.
+  if (url.startsWith('/')) throw new TypeError('addresses are below that of the page');
   if (json) {
     Object.assign(init, { body: JSON.stringify(json), headers: { 'content-type': 'application/json' } });
   }
@@ -471,14 +473,14 @@ onSubmit('own', async ({ username, email }) => {
     ...(email !== (me.email ?? '') && { email: email || null }),
   };
   if (!Object.keys(json).length) return say('There is nothing to change.');
-  showMe(await recently(() => fetched('/me', { method: 'PATCH', json })));
+  showMe(await recently(() => fetched('me', { method: 'PATCH', json })));
   say('The account was changed.');
   loadEvents();
 });
 
 onClick('export', async () => {
   const before = cleared;
-  const file = await ask('/me/export').then((answer) => answer.blob());
+  const file = await ask('me/export').then((answer) => answer.blob());
   if (before !== cleared) throw new Late();
   const url = URL.createObjectURL(file);
   element('a', { href: url, download: 'account.json' }).click();
@@ -494,7 +496,7 @@ onClick('delete', () => {
 
 onSubmit('goodbye-form', async ({ word }) => {
   if (word.trim() !== $('goodbye-name').textContent) throw new Error('That is not what this account is called.');
-  await recently(() => call('/me', { method: 'DELETE' }));
+  await recently(() => call('me', { method: 'DELETE' }));
   farewell = 'The account is deleted. You are signed out everywhere.';
   // The session is over with it. This takes the cookie away, and tells the other tabs.
   await auth.logout();

@@ -26,6 +26,8 @@ begin
         execute format('alter function %s set search_path to %I, pg_temp', the_function.name, current_schema());
         if the_function.writes then
             execute format('alter function %s security definer', the_function.name);
+            -- Or anybody could hang one on a table of their own, and have the owner write what never was.
+            execute format('revoke execute on function %s from public', the_function.name);
         end if;
     end loop;
 end $$;

@@ -10,6 +10,8 @@ end $$;
 -- contract: the function is new, and no program of before calls it.
 do $$ begin
     execute format('alter function latchkey_tell_changed_invitation() set search_path to %I, pg_temp', current_schema());
+    -- Nobody hangs it on a table of their own.
+    revoke execute on function latchkey_tell_changed_invitation() from public;
 end $$;
 
 create trigger invitations_changed after update on invitations

@@ -261,6 +261,24 @@ async fn the_role_writes_no_entry_that_triggers_write_and_hides_none() {
         insert into t values (1)";
     let error = run_as(&database, &role, helper.to_owned()).await.expect_err("refused").to_string();
     assert!(error.contains("is written by a trigger"), "{error}");
+    // Nor is one of ours on a table of its own: the owner would write what never was, and revoke what nobody revoked.
+    let pool = database.postgres().await;
+    let ours: Vec<String> = sqlx::query_scalar(
+        "select proname::text from pg_proc where proname ~ '^latchkey_(tell|announce)_'",
+    )
+    .fetch_all(&pool)
+    .await
+    .expect("an answer");
+    pool.close().await;
+    assert!(ours.len() >= 8, "{ours:?}");
+    for function in ours {
+        let sql = format!(
+            "create temp table mine (id text); create trigger mine after insert on mine for each row \
+                execute function public.{function}()"
+        );
+        let error = run_as(&database, &role, sql).await.expect_err(&function).to_string();
+        assert!(error.contains("permission denied for function"), "{function}: {error}");
+    }
 
     // Tables of the session do not stand in the place of ours.
     let before = database.number("select count(*) from events").await;

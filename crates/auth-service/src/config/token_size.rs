@@ -57,9 +57,10 @@ impl Config {
         let mut services = self.tokens.audience.clone();
         services.push(self.issuer.clone());
         let has = |scope: &str| self.tokens.scopes.contains(scope);
-        // The longest of either in JSON: characters of four bytes, and those that are escaped by two.
-        let username = "\u{2f800}".repeat(64);
-        let email = "\\".repeat(254);
+        // The longest of either in JSON. They are as long as they are when they are composed, and kept as they were
+        // typed: a syllable of Hangul, of three bytes, may have been typed as three letters of three bytes each.
+        let username = "\u{1100}\u{1161}\u{11a8}".repeat(64);
+        let email = "\u{1100}".repeat(254);
         let methods = [Method::Password, Method::OneTimePassword, Method::MultipleFactors];
         let claims = AccessTokenClaims {
             iss: self.issuer.clone(),

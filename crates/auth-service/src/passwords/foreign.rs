@@ -296,9 +296,16 @@ fn pbkdf2(
     hash: Vec<u8>,
 ) -> Result<Foreign, BadForm> {
     let bad = BadForm::Malformed("pbkdf2");
-    let most =
-        if algorithm == PBKDF2_HMAC_SHA512 { MAX_PBKDF2_ROUNDS / 2 } else { MAX_PBKDF2_ROUNDS };
-    if rounds > most {
+    let (most, digest_bytes) = if algorithm == PBKDF2_HMAC_SHA512 {
+        (MAX_PBKDF2_ROUNDS / 2, 64)
+    } else if algorithm == PBKDF2_HMAC_SHA256 {
+        (MAX_PBKDF2_ROUNDS, 32)
+    } else {
+        (MAX_PBKDF2_ROUNDS, 20)
+    };
+    // RFC 8018 5.2: all rounds are done for each digest that the hash takes.
+    let digests = u64::try_from(hash.len().div_ceil(digest_bytes)).unwrap_or(u64::MAX);
+    if u64::from(rounds).saturating_mul(digests) > u64::from(most) {
         return Err(BadForm::TooCostly("pbkdf2"));
     }
     let rounds = NonZeroU32::new(rounds).ok_or(bad)?;

@@ -94,6 +94,8 @@ pub(crate) async fn refresh(
                     "a refresh token came again within the window, from elsewhere"
                 );
                 let entry = AuditEntry {
+                    // A second stranger in another network is not counted as the first one again.
+                    origin: app.origin(&requester).map(|origin| origin.to_string()),
                     requester,
                     other: rotated_by,
                     ..AuditEntry::new(AuditEvent::RefreshReplayed)

@@ -194,8 +194,8 @@ mod tests {
             ["9cec40d93c70c9657c520e9c2ed0bfc0", "7dac8ec1d1424b60e40db63a115b6fd7"],
             ["aa78611eb75f86da0deab900eb599cc9", "f877b10617231c1c5659cb1d86d647cb"],
             ["a5a89ac8050b513ea90cd81ae768aaf5", "350eabf42a7f64f358f7299dfe50154a"],
-            ["e1196f9db5d7eb1e76031e7c640afec5", "bbca16347e2e969867772f4171811e7b"],
-            ["a1f43d68948879abc4fea3e280584614", "636c1864aae8ec559fd82af6fa5b069e"],
+            ["4caef30571eaf1f60ce33ef52e9706d9", "bbca16347e2e969867772f4171811e7b"],
+            ["905ce0614b9d1cef0544509ca79056ab", "636c1864aae8ec559fd82af6fa5b069e"],
         ];
         assert_eq!(POSTGRES.len(), out.len());
         for ((postgres, sqlite), out) in POSTGRES.iter().zip(SQLITE).zip(out) {

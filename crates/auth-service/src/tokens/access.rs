@@ -156,8 +156,8 @@ mod tests {
             session_id: SessionId::from_bytes([7; 16]),
             user: UserRecord {
                 id: UserId(Uuid::max()),
-                username: Some("\u{2f800}".repeat(64)),
-                email: Some(format!("{}@\".\"", "\\".repeat(250))),
+                username: Some("\u{1100}\u{1161}\u{11a8}".repeat(64)),
+                email: Some("\u{1100}".repeat(254)),
                 roles,
                 created_at: now,
             },

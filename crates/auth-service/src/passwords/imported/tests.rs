@@ -176,6 +176,8 @@ fn what_would_stall_the_service_is_refused_in_whatever_form_it_comes() {
         (format!("{{scrypt}}$ffff0801${zeros}${zeros}"), "scrypt"),
         (format!("{{scrypt}}$1f0801${zeros}${zeros}"), "scrypt"),
         (format!("pbkdf2:sha256:4000000000$salt${salt_and_key}"), "pbkdf2"),
+        // All rounds for each of four digests.
+        (format!("$pbkdf2-sha1$i=5000000${zeros}${}", "A".repeat(86)), "pbkdf2"),
         // 2^32 - 1 rounds.
         (
             "AQAAAAH/////AAAAEHNpeHRlZW4gYnl0ZSBzbHQFqu7BJukdglFBEzOXP23T26wnZt8so0r4Dp2bTiYm6Q=="
