@@ -43,8 +43,8 @@ async fn read(mut stream: TcpStream, wait: Duration) -> Option<Read> {
     let (mut all, mut piece) = (Vec::new(), vec![0; PIECE_BYTES]);
     let mut begun = None;
     loop {
-        let patience = if begun.is_none() { wait + A_SECOND } else { A_SECOND };
-        let length = timeout(patience, stream.read(&mut piece)).await.ok()?.ok()?;
+        let longest = if begun.is_none() { wait + A_SECOND } else { A_SECOND };
+        let length = timeout(longest, stream.read(&mut piece)).await.ok()?.ok()?;
         if length == 0 {
             break;
         }
